@@ -1,0 +1,40 @@
+// cluster.toml: what every program needs to find and trust a cluster.
+//
+//   cluster = "32 hex digits"
+//   [[master]]
+//   name = "m1"
+//   address = "127.0.0.1:7000"      # other hosts
+//   socket = "run/m1.sock"          # same host; relative to the file's directory
+//   [defaults]
+//   copies = 3                      # copies of new files' chunks
+//   min_copies = 2                  # in-sync copies below which writes wait
+//   servers = 3                     # chunkservers to wait for before the first placement
+#pragma once
+#include <string>
+#include <vector>
+
+#include "common/ids.h"
+#include "common/result.h"
+
+namespace cairn {
+
+struct MasterAddress {
+  std::string name;
+  std::string address;  // host:port
+  std::string socket;   // absolute path; empty when there is none
+};
+
+struct ClusterFile {
+  ClusterId cluster;
+  std::vector<MasterAddress> masters;
+  uint32_t copies = 3;
+  uint32_t minCopies = 2;
+  uint32_t servers = 3;
+};
+
+// Reads and checks `path`. The error names the file, the line or key, and what to write there.
+Result<ClusterFile> readClusterFile(const std::string& path);
+// Parses `text`; `path` is used for messages and for resolving relative sockets.
+Result<ClusterFile> parseClusterFile(const std::string& text, const std::string& path);
+
+}  // namespace cairn

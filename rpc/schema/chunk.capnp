@@ -1,0 +1,113 @@
+@0xd3a1c5e0b7f24a03;
+# What clients and other chunkservers ask of a chunkserver.
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("cairn::wire");
+using Types = import "types.capnp";
+
+interface ChunkDoor {
+  enter @0 (hello :Types.Hello, server :Types.Uuid) -> (outcome :Types.Outcome, chunks :ChunkService, peer :PeerService);
+}
+
+enum Verdict {
+  ok @0;
+  staleEpoch @1;     # caller's epoch is older: get the map, retry
+  notPrimary @2;     # this server isn't the shard's primary (write), or not in sync (read): get the map, retry
+  notReady @3;       # fenced by itself, reconciling, or below min-copies: wait a little, retry
+  fenced @4;         # the session was evicted: final
+  noSpace @5;        # final: ENOSPC
+  corrupt @6;        # the blocks asked for have no good copy here: try another in-sync member
+  failed @7;         # I/O error: try another member (read), retry after the map changes (write)
+  badRequest @8;     # final: a bug or damage in flight (piece checksum mismatch: send again)
+}
+
+struct Target {
+  shard @0 :UInt32;
+  epoch @1 :UInt64;
+  mapVersion @2 :UInt64;
+  session @3 :UInt64;
+  object @4 :UInt64;
+  index @5 :UInt32;
+  chunkBits @6 :UInt8;
+  generation @7 :UInt32;
+  cuts @8 :List(Types.Cut);
+  inode @9 :UInt64;       # for the chunk's self-description; 0 when unknown
+  mode @10 :UInt32;
+  uid @11 :UInt32;
+  gid @12 :UInt32;
+  path @13 :Text;         # hint
+}
+
+# Bytes for [offset, offset + data.size) of a chunk. One checksum for each block touched, over just this
+# piece's bytes in that block: for a whole block it is the block's checksum.
+struct Piece { offset @0 :UInt32; data @1 :Data; sums @2 :List(UInt64); }
+
+struct Answer2 { verdict @0 :Verdict; why @1 :Text; mapVersion @2 :UInt64; }
+
+# Who has acknowledged, and under which incarnation.
+struct Verifier { volume @0 :UInt32; incarnation @1 :Types.Uuid; }
+
+interface ChunkService {
+  # Applied on every in-sync member when answered. `durable`: synced on every one of them as well.
+  write @0 (target :Target, pieces :List(Piece), durable :Bool)
+      -> (answer :Answer2, verifiers :List(Verifier), allocatedDelta :Int64);
+  # Block-aligned. Holes and absent chunks are zeros with checksum 0, `data` may end early: the rest is a
+  # hole. Checksums are for the reader to check.
+  read @1 (target :Target, offset :UInt32, length :UInt32)
+      -> (answer :Answer2, data :Data, sums :List(UInt64));
+  # Makes earlier acknowledged writes of this chunk durable on every in-sync member.
+  sync @2 (target :Target) -> (answer :Answer2, verifiers :List(Verifier));
+  # Zeros [offset, offset + length) and frees whole blocks. Replicated like a write.
+  punch @3 (target :Target, offset :UInt32, length :UInt32)
+      -> (answer :Answer2, verifiers :List(Verifier), allocatedDelta :Int64);
+  # Allocated blocks as a bitmap (bit i of byte i/8), for SEEK_HOLE and SEEK_DATA.
+  allocated @4 (target :Target) -> (answer :Answer2, bitmap :Data);
+  # A reader found that these blocks don't match their checksums.
+  reportBad @5 (target :Target, blocks :List(UInt32)) -> ();
+}
+
+# Between the members of a shard. Every message carries the epoch of the sender.
+interface PeerService {
+  # The primary passes a mutation on, in its order. `sequence` rises by one per mutation of the shard in
+  # an epoch; everything below `completeBelow` is known complete on all members.
+  forward @0 (volume :UInt32, target :Target, sequence :UInt64, completeBelow :UInt64, change :Change)
+      -> (answer :Answer2, incarnation :Types.Uuid);
+  sync @1 (volume :UInt32, target :Target) -> (answer :Answer2, incarnation :Types.Uuid);
+  # Reconciliation: chunks with mutations not known complete everywhere (after a restart: all dirty ones),
+  # for many shards at once.
+  pending @2 (volume :UInt32, shards :List(ShardEpoch)) -> (answer :Answer2, shards :List(PendingShard), incarnation :Types.Uuid);
+  # Block checksums of a chunk as stored, and which blocks really match them.
+  describe @3 (volume :UInt32, shard :UInt32, epoch :UInt64, chunks :List(ChunkName)) -> (answer :Answer2, chunks :List(ChunkState));
+  # A whole chunk, for a member that must take it over. Ordered with forwards of the same link.
+  fetch @4 (volume :UInt32, shard :UInt32, epoch :UInt64, chunk :ChunkName) -> (answer :Answer2, image :ChunkImage);
+  # The primary makes this member's chunk equal to its own.
+  install @5 (volume :UInt32, shard :UInt32, epoch :UInt64, image :ChunkImage) -> (answer :Answer2, incarnation :Types.Uuid);
+  # Chunks of a shard last changed in `since` or later, or dirty, in order, after `after`; `end`: no more.
+  changed @6 (volume :UInt32, shard :UInt32, epoch :UInt64, since :UInt64, after :ChunkName) -> (answer :Answer2, chunks :List(ChunkState), end :Bool);
+}
+
+struct ShardEpoch { shard @0 :UInt32; epoch @1 :UInt64; }
+struct ChunkName { object @0 :UInt64; index @1 :UInt32; }
+struct PendingShard { shard @0 :UInt32; chunks @1 :List(ChunkName); restarted @2 :Bool; }
+# Present chunks of equal digest have equal bytes, allocation, length and generation.
+struct ChunkState { name @0 :ChunkName; present @1 :Bool; digest @2 :UInt64; lastEpoch @3 :UInt64; sums @4 :List(UInt64); bad @5 :List(UInt32); }
+
+struct Change {
+  union {
+    write @0 :List(Piece);
+    punch :group { offset @1 :UInt32; length @2 :UInt32; }
+    cut @3 :Void;        # just apply the target's cuts
+    remove @4 :Void;
+  }
+  durable @5 :Bool;
+}
+
+struct ChunkImage {
+  name @0 :ChunkName;
+  present @1 :Bool;      # false: the chunk is absent, so remove it
+  generation @2 :UInt32;
+  chunkBits @3 :UInt8;
+  lastEpoch @4 :UInt64;
+  inode @5 :UInt64; mode @6 :UInt32; uid @7 :UInt32; gid @8 :UInt32; path @9 :Text;
+  sums @10 :List(UInt64);   # one per block of the chunk's length; 0: hole
+  data @11 :Data;           # the allocated blocks, one after another, in order
+}

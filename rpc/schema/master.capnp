@@ -1,0 +1,214 @@
+@0xd3a1c5e0b7f24a02;
+# What clients, chunkservers and admins ask of a master.
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("cairn::wire");
+using Types = import "types.capnp";
+
+# Bootstrap capability of a master's ports.
+interface MasterDoor {
+  # errno ESTALE: wrong cluster or protocol; EAGAIN: not the leader (`leader` names it when known).
+  enter @0 (hello :Types.Hello) -> (outcome :Types.Outcome, leader :Text, master :Master);
+}
+
+interface Master {
+  # Makes a session, or takes an unexpired one up again (`session` not 0). errno ESTALE: it was evicted.
+  # `watcher` gets the map now and after every change. leaseNanos counts from when this was *sent*.
+  attach @0 (session :UInt64, name :Text, watcher :MapWatcher)
+      -> (outcome :Types.Outcome, session :UInt64, leaseNanos :Int64, client :ClientSession);
+  # A chunkserver's arrival: replaces its earlier incarnation. errno EEXIST: another live process has
+  # this server id; ESTALE: history or format mismatch.
+  register @1 (server :ServerHello, watcher :MapWatcher)
+      -> (outcome :Types.Outcome, registration :Registration);
+  admin @2 () -> (admin :Admin);
+}
+
+interface MapWatcher {
+  # A delta whose `from` the watcher doesn't have is answered by have < from: a complete map follows.
+  push @0 (map :Types.ShardMap) -> (have :UInt64);
+}
+
+# ---- clients ----------------------------------------------------------------------------------
+
+interface ClientSession {
+  # A mutation, exactly once: the same (slot, sequence) again gets the first reply. Slots 0..63, one
+  # request in flight per slot, sequence rises by one per new request of a slot.
+  execute @0 (slot :UInt8, sequence :UInt64, op :Op) -> (reply :Reply);
+  # Strongly consistent read (behind a read barrier).
+  read @1 (query :Query) -> (answer :Answer);
+  # Open files: an inode that some session holds outlives its last unlink. Not logged; sent in order
+  # with execute(). `taken` and `dropped` are inode numbers.
+  hold @2 (taken :List(UInt64), dropped :List(UInt64)) -> ();
+  # Keeps the session. The lease counts from when the request was sent.
+  renew @3 () -> (leaseNanos :Int64);
+  # Ends the session in good order.
+  detach @4 () -> ();
+}
+
+struct Caller { uid @0 :UInt32; gid @1 :UInt32; groups @2 :List(UInt32); }
+
+struct Op {
+  caller @0 :Caller;
+  union {
+    make :group {            # mknod, create, mkdir, symlink: type from `mode`
+      parent @1 :UInt64;
+      name @2 :Data;
+      mode @3 :UInt32;
+      device @4 :UInt32;
+      target @5 :Data;       # of a symlink
+      hold @6 :Bool;         # the caller opens it: counts as hold(taken = it)
+    }
+    link :group { inode @7 :UInt64; parent @8 :UInt64; name @9 :Data; }
+    unlink :group { parent @10 :UInt64; name @11 :Data; directory @12 :Bool; }  # directory: rmdir
+    rename :group {
+      parent @13 :UInt64; name @14 :Data;
+      newParent @15 :UInt64; newName @16 :Data;
+      flags @17 :UInt32;     # RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4
+    }
+    setAttributes @18 :SetAttributes;
+    setXattr :group { inode @19 :UInt64; name @20 :Data; value @21 :Data; flags @22 :UInt32; }
+    removeXattr :group { inode @23 :UInt64; name @24 :Data; }
+    written @25 :List(Written);    # sizes and times that came with written data; several files at once
+  }
+}
+
+struct SetAttributes {
+  inode @0 :UInt64;
+  which @1 :UInt32;          # bits: 1 mode, 2 uid, 4 gid, 8 size, 16 atime, 32 mtime, 64 atime now, 128 mtime now, 256 only-grow (fallocate), 512 ctime
+  mode @2 :UInt32;
+  uid @3 :UInt32;
+  gid @4 :UInt32;
+  size @5 :UInt64;
+  accessed @6 :Types.Time;
+  modified @7 :Types.Time;
+  held @8 :Bool;             # through an open descriptor (ftruncate): permission was checked at open
+}
+
+# Size becomes max(size, this). Ignored, with ESTALE inside the reply's list, when the inode has another
+# object or is gone.
+struct Written {
+  inode @0 :UInt64;
+  object @1 :UInt64;
+  size @2 :UInt64;           # end of the last written byte; 0: no growth
+  modified @3 :Types.Time;
+  allocatedDelta @4 :Int64;
+  clearSuid @5 :Bool;
+}
+
+struct Reply {
+  outcome @0 :Types.Outcome;
+  term @1 :UInt64;
+  index @2 :UInt64;
+  attributes @3 :Types.Attributes;   # of the inode made, linked, changed
+  parent @4 :Types.Attributes;       # of the directory changed (make, link, unlink, rename source)
+  newParent @5 :Types.Attributes;    # rename
+  written @6 :List(Types.Outcome);
+}
+
+struct Query {
+  caller @0 :Caller;
+  union {
+    lookup :group { parent @1 :UInt64; name @2 :Data; }
+    attributes @3 :UInt64;
+    readDirectory :group {
+      inode @4 :UInt64;
+      cookie @5 :UInt64;     # 0: from the start; else `next` of the last entry seen
+      entriesMax @6 :UInt32;
+      withAttributes @7 :Bool;
+    }
+    readLink @8 :UInt64;
+    getXattr :group { inode @9 :UInt64; name @10 :Data; }
+    listXattr @11 :UInt64;
+    space @12 :UInt64;       # statfs of this directory
+  }
+}
+
+struct Answer {
+  outcome @0 :Types.Outcome;
+  term @1 :UInt64;
+  index @2 :UInt64;
+  union {
+    none @3 :Void;
+    attributes @4 :Types.Attributes;
+    entries :group { list @5 :List(Entry); end @6 :Bool; }
+    bytes @7 :Data;          # readLink, getXattr; listXattr: names, each ended by a zero byte
+    space @8 :Space;
+  }
+}
+
+# Cookies are stable while a directory changes: an entry keeps its cookie for its whole life.
+struct Entry { name @0 :Data; inode @1 :UInt64; mode @2 :UInt32; next @3 :UInt64; attributes @4 :Types.Attributes; }
+
+struct Space { totalBytes @0 :UInt64; availableBytes @1 :UInt64; files @2 :UInt64; filesMax @3 :UInt64; copies @4 :UInt8; rawTotalBytes @5 :UInt64; rawUsedBytes @6 :UInt64; }
+
+# ---- chunkservers -----------------------------------------------------------------------------
+
+struct ServerHello {
+  id @0 :Types.Uuid;
+  name @1 :Text;
+  incarnation @2 :Types.Uuid;
+  address @3 :Text;
+  socket @4 :Text;
+  hostId @5 :Text;
+  volumes @6 :List(VolumeHello);
+}
+struct VolumeHello { id @0 :Types.Uuid; totalBytes @1 :UInt64; usedBytes @2 :UInt64; usable @3 :Bool; why @4 :Text; }
+
+interface Registration {
+  # Every ~150 ms. The server may serve until `leaseNanos` after it *sent* the heartbeat that was
+  # answered; the master replaces it no earlier than twice that after the heartbeat arrived.
+  heartbeat @0 (beat :Heartbeat) -> (outcome :Types.Outcome, leaseNanos :Int64, work :Work);
+  # Ends the registration in good order (daemon stopping): its lease is given up at once.
+  leave @1 () -> ();
+}
+
+struct Heartbeat {
+  mapVersion @0 :UInt64;              # applied
+  fencesDrained @1 :UInt64;           # every session fenced up to this map version has no accepted write left
+  volumes @2 :List(VolumeReport);
+  caughtUp @3 :List(CaughtUp);        # joining members that have everything of that epoch, synced
+  suspects @4 :List(Types.Uuid);      # servers that didn't answer a forward in time
+  done @5 :List(UInt64);              # ids of finished work
+}
+struct VolumeReport {
+  id @0 :Types.Uuid; totalBytes @1 :UInt64; usedBytes @2 :UInt64;
+  badBlocks @3 :UInt64; adoptedBlocks @4 :UInt64; failed @5 :Text;
+}
+struct CaughtUp { shard @0 :UInt32; epoch @1 :UInt64; volume @2 :UInt32; }
+
+# For primaries: each must be done for the chunks whose shard's primary this server is, and replicated.
+struct Work {
+  reclaim @0 :List(Reclaim);
+  cuts @1 :List(ApplyCut);
+}
+struct Reclaim { id @0 :UInt64; object @1 :UInt64; class @2 :UInt16; chunks @3 :UInt32; }
+struct ApplyCut { id @0 :UInt64; object @1 :UInt64; class @2 :UInt16; chunkBits @3 :UInt8; generation @4 :UInt32; firstDead @5 :UInt64; chunks @6 :UInt32; }
+
+# ---- administration ---------------------------------------------------------------------------
+
+interface Admin {
+  status @0 () -> (status :ClusterStatus);
+  map @1 () -> (map :Types.ShardMap);
+  # Resolves a path from the root, without following a last symlink.
+  resolve @2 (path :Data) -> (outcome :Types.Outcome, attributes :Types.Attributes);
+  sessions @3 () -> (sessions :List(SessionInfo));
+  evict @4 (session :UInt64) -> (outcome :Types.Outcome);
+}
+struct SessionInfo { id @0 :UInt64; name @1 :Text; holds @2 :UInt32; leaseNanosLeft @3 :Int64; attached @4 :Bool; }
+struct ClusterStatus {
+  health @0 :Text;                    # healthy, degraded, critical
+  reasons @1 :List(Reason);
+  masters @2 :List(MasterStatus);
+  servers @3 :List(ServerStatus);
+  shards @4 :ShardCounts;
+  space @5 :Space;
+  sessions @6 :UInt32;
+  version @7 :Text;
+  repairBytesLeft @8 :UInt64;
+  repairBytesPerSecond @9 :UInt64;
+  reclaimBacklog @10 :UInt64;
+}
+struct Reason { code @0 :Text; text @1 :Text; action @2 :Text; critical @3 :Bool; }
+struct MasterStatus { name @0 :Text; address @1 :Text; role @2 :Text; term @3 :UInt64; commitIndex @4 :UInt64; appliedIndex @5 :UInt64; }
+struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); }
+struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; }
+struct ShardCounts { total @0 :UInt32; healthy @1 :UInt32; degraded @2 :UInt32; atRisk @3 :UInt32; unavailable @4 :UInt32; misplaced @5 :UInt32; }

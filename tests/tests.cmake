@@ -1,0 +1,23 @@
+# Tests by ctest label: unit, sim, mount, chaos, fuzz run in CI; nightly and bench by hand.
+enable_testing()
+
+cairn_library(cairn_simulation tests/sim/world)
+target_link_libraries(cairn_simulation PUBLIC cairn_common cairn_rpc)
+
+# One program per area, from every *_test.cc of its folder.
+function(cairn_test name label folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name} ${sources})
+  target_link_libraries(${name} PRIVATE ${ARGN} cairn_simulation GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 900)
+endfunction()
+
+cairn_test(unit_common unit tests/unit/common cairn_common)
+cairn_test(unit_rpc unit tests/unit/rpc cairn_rpc)
+cairn_test(unit_master unit tests/unit/master cairn_master)
+cairn_test(unit_chunkserver unit tests/unit/chunkserver cairn_chunkserver)
+cairn_test(unit_client unit tests/unit/client cairn_client)
