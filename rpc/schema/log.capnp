@@ -1,0 +1,45 @@
+@0xd3a1c5e0b7f24a04;
+# What the master's log holds. Everything that must come out the same on every member and at every replay is in
+# the entry: time, new ids, who holds an inode open.
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("cairn::wire");
+using Types = import "types.capnp";
+using Master = import "master.capnp";
+
+struct Command {
+  time @0 :Types.Time;             # the leader's clock, never before the previous entry's
+  union {
+    noop @1 :Void;                 # first entry of a term
+    format @2 :Format;             # first entry of a cluster
+    client @3 :ClientCommand;
+    openSession @4 :OpenSession;   # the new session's id is in the reply
+    endSession @5 :UInt64;         # drops its holds, frees orphans only it held, puts it on the fenced list
+    dropHolds @6 :DropHolds;       # orphans that lost their last holder are freed
+    cluster @7 :ClusterChange;
+    reclaimed @8 :List(UInt64);    # reclaim queue ids whose chunks are gone
+    cutsApplied @9 :List(UInt64);  # cut queue ids that every primary has confirmed
+    unfence @10 :List(UInt64);     # sessions whose late writes can't exist any more
+  }
+}
+
+struct Format { cluster @0 :Types.Uuid; classes @1 :List(Types.ReplicationClass); uid @2 :UInt32; gid @3 :UInt32; }
+struct ClientCommand {
+  session @0 :UInt64;
+  slot @1 :UInt8;
+  sequence @2 :UInt64;
+  op @3 :Master.Op;
+  holders @4 :List(Holder);        # of inodes that this op could leave nameless
+}
+struct Holder { inode @0 :UInt64; sessions @1 :List(UInt64); }
+struct OpenSession { name @0 :Text; nonce @1 :Types.Uuid; }  # the same nonce again: the same session
+struct DropHolds { session @0 :UInt64; inodes @1 :List(UInt64); }
+
+# Complete new records; what isn't named stays. Refused as a whole (outcome EAGAIN) unless the state's map version is
+# `expected`: the proposer decided on an older map.
+struct ClusterChange {
+  expected @0 :UInt64;
+  servers @1 :List(Types.Server);
+  volumes @2 :List(Types.Volume);
+  shards @3 :List(Types.Shard);
+  classes @4 :List(Types.ReplicationClass);
+}
