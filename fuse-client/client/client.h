@@ -1,0 +1,154 @@
+// Client: one mount's view of a cluster. One method per file operation; knows nothing of FUSE.
+//
+// Every method may be called at any time, many at once; errors are errno values with a reason. Dropping a
+// task cancels the wait for it, never the buffered data; a mutation that was sent may still take place.
+// Arguments are copied before a method's first wait, but for `data` of write(), which must stay until the
+// task is done. The client must outlive all its tasks.
+//
+// No leases yet: two mounts see each other's changes after attributesTrustNanos at the latest, and data after
+// WRITE_DELAY, fsync or close.
+#pragma once
+#include <kj/async.h>
+
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/cluster_file.h"
+#include "common/random.h"
+#include "common/result.h"
+#include "common/task.h"
+#include "fuse-client/client/types.h"
+#include "rpc/network.h"
+
+namespace cairn {
+
+// Bounds of one mount's memory and waits.
+struct ClientLimits {
+  uint64_t dirtyBytesMax = 64u << 20;     // accepted by write(), not yet acknowledged by chunkservers
+  uint64_t unsyncedBytesMax = 64u << 20;  // acknowledged, not yet known durable
+  uint64_t readAheadBytesMax = 32u << 20; // blocks read ahead of the reader, all handles together
+  uint32_t inodesMax = 64u << 10;         // attributes kept of inodes that are not open
+};
+
+struct ClientOptions {
+  std::string name;    // of this mount, for people ("host:/mnt")
+  std::string hostId;  // equal to a chunkserver's: its Unix socket is tried first
+  // 0 ("hard"): operations wait as long as the cluster is away. Else ("soft"): EIO after this long.
+  Nanos softTimeoutNanos = 0;
+  // How long attributes from the master count as current for open files.
+  Nanos attributesTrustNanos = SECOND;
+  // write() answers only when the data is durable (mount -o sync).
+  bool synchronous = false;
+  ClientLimits limits;
+};
+
+// Counters since the start, for `stats` of a mount.
+struct ClientStats {
+  uint64_t masterCalls = 0, masterRetries = 0, sessions = 0;
+  uint64_t chunkCalls = 0, chunkRetries = 0, badBlocks = 0, hedgedReads = 0;
+  uint64_t bytesRead = 0, bytesWritten = 0, bytesResent = 0;
+  uint64_t dirtyBytes = 0, unsyncedBytes = 0, readAheadBytes = 0;  // now
+  uint64_t openHandles = 0, inodes = 0, errorsReported = 0;
+  uint64_t mapVersion = 0, session = 0;
+};
+
+// Bits of open(): what the library needs to know of open(2)'s flags.
+enum OpenBits : uint32_t {
+  OPEN_APPEND = 1,       // writes go to the end, whatever their offset
+  OPEN_SYNC = 2,         // O_SYNC or O_DSYNC: write() answers when the data is durable
+  OPEN_DIRECTORY = 4,    // for readDirectory: no data
+  OPEN_WRITE = 8,        // may write
+};
+
+enum class AllocateMode {
+  ALLOCATE,        // fallocate(0): grows the file to offset + length when it is shorter
+  KEEP_SIZE,       // only checks
+  PUNCH,           // frees; size stays
+  ZERO,            // zeros; grows the file
+  ZERO_KEEP_SIZE,  // zeros; size stays
+};
+
+enum class Whence { DATA, HOLE };
+
+class Client {
+ public:
+  Client(Clock& clock, Network& network, Random& random, ClusterFile cluster, ClientOptions options);
+  ~Client() noexcept(false);
+  KJ_DISALLOW_COPY(Client);
+
+  // Attaches to the master and waits for the first map. Calls before it is done wait for it.
+  Task<Status> start();
+  // Writes out and syncs everything and ends the session. The error is the first that no fsync or close has
+  // reported. Nothing may be called after it.
+  Task<Status> stop();
+
+  // ---- names ------------------------------------------------------------------------------------
+  Task<Result<Attributes>> lookup(InodeId parent, std::string name, Caller caller);
+  // mknod: any type in `mode`; `device` for device nodes.
+  Task<Result<Attributes>> makeNode(InodeId parent, std::string name, uint32_t mode, uint32_t device, Caller caller);
+  Task<Result<Attributes>> makeDirectory(InodeId parent, std::string name, uint32_t mode, Caller caller);
+  Task<Result<Attributes>> symlink(InodeId parent, std::string name, std::string target, Caller caller);
+  Task<Result<Attributes>> link(InodeId inode, InodeId parent, std::string name, Caller caller);
+  Task<Status> unlink(InodeId parent, std::string name, Caller caller);
+  Task<Status> removeDirectory(InodeId parent, std::string name, Caller caller);
+  // `flags` as of renameat2: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT.
+  Task<Status> rename(InodeId parent, std::string name, InodeId newParent, std::string newName, uint32_t flags,
+                      Caller caller);
+  Task<Result<std::string>> readLink(InodeId inode, Caller caller);
+  // One page of at most `entriesMax` entries after `cookie` (0: from the start).
+  Task<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t entriesMax, bool withAttributes,
+                                            Caller caller);
+
+  // ---- attributes -------------------------------------------------------------------------------
+  Task<Result<Attributes>> attributes(InodeId inode);
+  Task<Result<Attributes>> setAttributes(InodeId inode, AttributeChange change, Caller caller);
+  Task<Result<std::string>> getXattr(InodeId inode, std::string name, Caller caller);
+  Task<Status> setXattr(InodeId inode, std::string name, std::string value, uint32_t flags, Caller caller);
+  Task<Status> removeXattr(InodeId inode, std::string name, Caller caller);
+  // Names, each ended by a zero byte.
+  Task<Result<std::string>> listXattr(InodeId inode, Caller caller);
+  Task<Result<SpaceInfo>> space(InodeId inode);
+
+  // ---- open files -------------------------------------------------------------------------------
+  // No call to anybody: the hold is sent behind. Permission is checked by the caller (the kernel).
+  HandleId open(InodeId inode, uint32_t openBits);
+  struct Created {
+    Attributes attributes;
+    HandleId handle{};
+  };
+  // Makes a regular file and opens it. EEXIST when the name is there.
+  Task<Result<Created>> create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits, Caller caller);
+  // Ends a handle. Buffered data goes on to the chunkservers; its errors are reported by the next fsync or
+  // close of another handle of the file, or by stop().
+  void release(HandleId handle);
+
+  // At most `length` bytes, fewer only at the end of the file. EIO names the byte range without a good copy.
+  Task<Result<ReadData>> read(HandleId handle, uint64_t offset, uint32_t length);
+  // Accepts all of `data` into the buffer; waits while the mount has too much dirty data.
+  Task<Result<uint64_t>> write(HandleId handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data);
+  // At each close(2): starts writing out, waits when the file is large, reports errors not yet reported to this
+  // handle.
+  Task<Status> flush(HandleId handle);
+  // Durable on all in-sync copies, size committed.
+  Task<Status> fsync(HandleId handle, bool dataOnly);
+  Task<Status> fsyncDirectory(HandleId handle);
+  Task<Status> allocate(HandleId handle, AllocateMode mode, uint64_t offset, uint64_t length);
+  // ENXIO past the end, as lseek(2).
+  Task<Result<uint64_t>> seek(HandleId handle, uint64_t offset, Whence whence);
+  // Bytes copied; fewer at the end of the source.
+  Task<Result<uint64_t>> copyRange(HandleId from, uint64_t fromOffset, HandleId to, uint64_t toOffset, uint64_t length);
+
+  // ---- the whole mount --------------------------------------------------------------------------
+  // A barrier: everything written through this mount before the call is durable after it.
+  Task<Status> syncAll();
+  ClientStats stats() const;
+  // What operations now wait for, one line each, for people.
+  std::vector<std::string> waits() const;
+
+ private:
+  class Impl;
+  kj::Own<Impl> impl_;
+};
+
+}  // namespace cairn
