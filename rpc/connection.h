@@ -36,7 +36,7 @@ kj::Promise<kj::Own<Link>> dial(Network& network, Clock& clock, Address address,
 Nanos backoffDelay(Random& random, unsigned tries);
 
 // Serves RPC on a listener: each accepted connection gets its own bootstrap capability from `door`.
-// Connections beyond the bound, and ones that don't speak, are closed.
+// Connections beyond the bound are closed at once; one that breaks framing loses only itself.
 class RpcServer {
  public:
   using Door = std::function<capnp::Capability::Client(const PeerIdentity&)>;

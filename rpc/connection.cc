@@ -1,0 +1,116 @@
+#include "rpc/connection.h"
+
+#include <capnp/rpc-twoparty.h>
+#include <kj/debug.h>
+
+#include "common/log.h"
+#include "rpc/message_stream.h"
+
+namespace cairn {
+namespace {
+
+constexpr Nanos BACKOFF_FIRST = 10 * MILLISECOND;
+constexpr unsigned BACKOFF_DOUBLINGS_MAX = 7;  // 10 ms * 2^7 is just above the bound of 1 s
+constexpr Nanos BACKOFF_MAX = SECOND;
+
+// What both ends of a connection are made of, in the order of dependence.
+struct Session {
+  Session(kj::Own<kj::AsyncIoStream> s, capnp::rpc::twoparty::Side side)
+      : stream(kj::mv(s)), messages(newBatchingMessageStream(*stream)), network(*messages, side) {}
+  kj::Own<kj::AsyncIoStream> stream;
+  kj::Own<capnp::MessageStream> messages;
+  capnp::TwoPartyVatNetwork network;
+};
+
+class LinkImpl final : public Link {
+ public:
+  explicit LinkImpl(kj::Own<kj::AsyncIoStream> stream)
+      : session_(kj::mv(stream), capnp::rpc::twoparty::Side::CLIENT),
+        rpc_(capnp::makeRpcClient(session_.network)),
+        bootstrap_(connectBootstrap()) {}
+
+  capnp::Capability::Client bootstrap() override { return bootstrap_; }
+  kj::Promise<void> onBroken() override { return session_.network.onDisconnect(); }
+
+ private:
+  capnp::Capability::Client connectBootstrap() {
+    capnp::MallocMessageBuilder message(4);
+    auto vat = message.initRoot<capnp::rpc::twoparty::VatId>();
+    vat.setSide(capnp::rpc::twoparty::Side::SERVER);
+    return rpc_.bootstrap(vat);
+  }
+
+  Session session_;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc_;
+  capnp::Capability::Client bootstrap_;
+};
+
+class RpcServerImpl final : public RpcServer, private kj::TaskSet::ErrorHandler {
+ public:
+  RpcServerImpl(kj::Own<Listener> listener, Door door, ServerLimits limits)
+      : listener_(kj::mv(listener)), door_(kj::mv(door)), limits_(limits), tasks_(*this) {
+    tasks_.add(acceptLoop().promise());
+  }
+
+  Address address() const override { return listener_->address(); }
+
+ private:
+  struct Connection {
+    Connection(kj::Own<kj::AsyncIoStream> stream, capnp::Capability::Client door)
+        : session(kj::mv(stream), capnp::rpc::twoparty::Side::SERVER),
+          rpc(capnp::makeRpcServer(session.network, kj::mv(door))) {}
+    Session session;
+    capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
+  };
+
+  Task<void> acceptLoop() {
+    for (;;) {
+      Accepted accepted = co_await listener_->accept();
+      if (connections_ >= limits_.connectionsMax) {
+        spdlog::warn("{}: connection of {} closed: {} are open, the most allowed", listener_->address(),
+                     accepted.peer.text, connections_);
+        continue;
+      }
+      auto connection = kj::heap<Connection>(kj::mv(accepted.stream), door_(accepted.peer));
+      auto ended = connection->session.network.onDisconnect();
+      ++connections_;
+      tasks_.add(ended.attach(kj::mv(connection), kj::defer([this]() { --connections_; })));
+    }
+  }
+
+  void taskFailed(kj::Exception&& e) override {
+    spdlog::warn("{}: connection failed: {}", listener_->address(), e.getDescription().cStr());
+  }
+
+  kj::Own<Listener> listener_;
+  Door door_;
+  const ServerLimits limits_;
+  uint32_t connections_ = 0;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace
+
+bool isRetryable(const kj::Exception& e) {
+  return e.getType() == kj::Exception::Type::DISCONNECTED || e.getType() == kj::Exception::Type::OVERLOADED;
+}
+
+kj::Promise<kj::Own<Link>> dial(Network& network, Clock& clock, Address address, Nanos limit) {
+  auto connected = network.connect(address).then(
+      [](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Own<Link> { return kj::heap<LinkImpl>(kj::mv(stream)); });
+  return withDeadline(clock, limit, kj::mv(connected), "connect");
+}
+
+Nanos backoffDelay(Random& random, unsigned tries) {
+  if (tries == 0) {
+    return 0;
+  }
+  Nanos ceiling = kj::min(BACKOFF_MAX, BACKOFF_FIRST << kj::min(tries - 1, BACKOFF_DOUBLINGS_MAX));
+  return static_cast<Nanos>(random.below(static_cast<uint64_t>(ceiling) + 1));
+}
+
+kj::Own<RpcServer> serveRpc(kj::Own<Listener> listener, RpcServer::Door door, ServerLimits limits) {
+  return kj::heap<RpcServerImpl>(kj::mv(listener), kj::mv(door), limits);
+}
+
+}  // namespace cairn

@@ -1,0 +1,194 @@
+#include "rpc/system_network.h"
+
+#include <errno.h>
+#include <kj/debug.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "common/task.h"
+
+namespace cairn {
+namespace {
+
+constexpr char UNIX_PREFIX[] = "unix:";
+constexpr size_t UNIX_PREFIX_CHARS = sizeof(UNIX_PREFIX) - 1;
+// The kernel caps this at net.core.wmem_max; it saves wake-ups in the middle of 1 MiB messages.
+constexpr int SOCKET_BUFFER_BYTES = 1 << 20;
+// A peer whose host vanished is noticed by TCP itself after about this long, besides our own deadlines.
+constexpr int TCP_DEAD_AFTER_MILLIS = 10'000;
+
+bool isUnix(const Address& address) { return address.compare(0, UNIX_PREFIX_CHARS, UNIX_PREFIX) == 0; }
+
+// Hints for the kernel: a socket that doesn't take them still works.
+template <typename Socket>
+void tune(Socket& socket, bool tcp) {
+  socket.setsockopt(SOL_SOCKET, SO_SNDBUF, &SOCKET_BUFFER_BYTES, sizeof(SOCKET_BUFFER_BYTES));
+  if (tcp) {
+    int on = 1;
+    socket.setsockopt(SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, &TCP_DEAD_AFTER_MILLIS, sizeof(TCP_DEAD_AFTER_MILLIS));
+  }
+}
+
+class SystemListener final : public Listener {
+ public:
+  SystemListener(kj::Own<kj::ConnectionReceiver> receiver, Address address)
+      : receiver_(kj::mv(receiver)), address_(std::move(address)) {}
+
+  kj::Promise<Accepted> accept() override {
+    return receiver_->acceptAuthenticated().then([this](kj::AuthenticatedStream&& accepted) {
+      Accepted result{kj::mv(accepted.stream), {}};
+      tune(*result.stream, !isUnix(address_));
+      if (auto* local = dynamic_cast<kj::LocalPeerIdentity*>(accepted.peerIdentity.get())) {
+        auto credentials = local->getCredentials();
+        result.peer.kind = PeerIdentity::Kind::LOCAL_PROCESS;
+        result.peer.uid = credentials.uid.orDefault(UINT32_MAX);
+        result.peer.text = "pid " + std::to_string(credentials.pid.orDefault(0));
+      } else {
+        result.peer.text = accepted.peerIdentity->toString().cStr();
+      }
+      return result;
+    });
+  }
+
+  Address address() const override { return address_; }
+
+ private:
+  kj::Own<kj::ConnectionReceiver> receiver_;
+  Address address_;
+};
+
+Error listenError(const Address& address, int code) {
+  std::string why = "cannot listen on " + address + ": " + strerror(code);
+  if (code == EADDRINUSE) {
+    why += "; another process uses it: stop that one, or give another --listen or --socket";
+  } else if (code == EADDRNOTAVAIL) {
+    why += "; this machine has no such address: give one of its own with --listen";
+  } else if (code == ENOENT) {
+    why += "; the directory of the socket must exist";
+  }
+  return Error{code, why};
+}
+
+// Whether a process answers on a Unix socket; a file left by a dead one refuses.
+bool answersOnUnix(const sockaddr_un& name) {
+  kj::AutoCloseFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0 || errno == EAGAIN;
+}
+
+Result<sockaddr_un> unixName(const Address& address) {
+  sockaddr_un name{};
+  std::string path = address.substr(UNIX_PREFIX_CHARS);
+  if (path.empty() || path.size() >= sizeof(name.sun_path)) {
+    return Error{ENAMETOOLONG, "cannot use the socket path '" + path + "': it must have 1 to " +
+                                   std::to_string(sizeof(name.sun_path) - 1) + " bytes; use a shorter directory"};
+  }
+  name.sun_family = AF_UNIX;
+  memcpy(name.sun_path, path.c_str(), path.size() + 1);
+  return name;
+}
+
+class SystemNetwork final : public Network {
+ public:
+  explicit SystemNetwork(kj::Network& network) : network_(network) {}
+
+  kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address) override {
+    return connectTo(address).promise();
+  }
+
+  Result<kj::Own<Listener>> listen(const Address& address) override {
+    return isUnix(address) ? listenUnix(address) : listenTcp(address);
+  }
+
+ private:
+  Task<kj::Own<kj::AsyncIoStream>> connectTo(Address address) {
+    auto target = co_await network_.parseAddress(address);
+    auto stream = co_await target->connect();
+    tune(*stream, !isUnix(address));
+    co_return kj::mv(stream);
+  }
+
+  Result<kj::Own<Listener>> listenUnix(const Address& address) {
+    auto name = unixName(address);
+    if (!name.ok()) {
+      return name.error();
+    }
+    struct stat info;
+    if (::stat(name.value().sun_path, &info) == 0 && S_ISSOCK(info.st_mode)) {
+      if (answersOnUnix(name.value())) {
+        return listenError(address, EADDRINUSE);
+      }
+      ::unlink(name.value().sun_path);
+    }
+    return bindTo(address, reinterpret_cast<const sockaddr*>(&name.value()), sizeof(sockaddr_un));
+  }
+
+  Result<kj::Own<Listener>> listenTcp(const Address& address) {
+    auto colon = address.rfind(':');
+    if (colon == std::string::npos) {
+      return Error{EINVAL, "cannot listen on '" + address + "': write it as host:port, for example 127.0.0.1:7000"};
+    }
+    std::string host = address.substr(0, colon);
+    std::string port = address.substr(colon + 1);
+    if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+      host = host.substr(1, host.size() - 2);
+    }
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+    addrinfo* found = nullptr;
+    int rc = getaddrinfo(host.empty() || host == "*" ? nullptr : host.c_str(), port.c_str(), &hints, &found);
+    if (rc != 0) {
+      return Error{EINVAL, "cannot listen on '" + address + "': " + gai_strerror(rc) + "; write it as host:port"};
+    }
+    std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> list(found, &freeaddrinfo);
+    return bindTo(address, list->ai_addr, list->ai_addrlen);
+  }
+
+  Result<kj::Own<Listener>> bindTo(const Address& address, const sockaddr* name, socklen_t nameBytes) {
+    auto target = network_.getSockaddr(name, nameBytes);
+    kj::Own<kj::ConnectionReceiver> receiver;
+    int code = 0;
+    // KJ reports bind(2)'s errno only in text, so try it here first: what remains is a race, reported as KJ does.
+    {
+      kj::AutoCloseFd probe(socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      int on = 1;
+      setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+      if (bind(probe.get(), name, nameBytes) != 0 || ::listen(probe.get(), 1) != 0) {
+        code = errno;
+      }
+    }
+    if (name->sa_family == AF_UNIX && code == 0) {
+      ::unlink(reinterpret_cast<const sockaddr_un*>(name)->sun_path);
+    }
+    if (code != 0) {
+      return listenError(address, code);
+    }
+    KJ_IF_MAYBE(e, kj::runCatchingExceptions([&]() { receiver = target->listen(); })) {
+      return Error{EADDRINUSE, "cannot listen on " + address + ": " + e->getDescription().cStr()};
+    }
+    Address actual = address;
+    if (name->sa_family != AF_UNIX) {
+      actual = address.substr(0, address.rfind(':') + 1) + std::to_string(receiver->getPort());
+    }
+    kj::Own<Listener> listener = kj::heap<SystemListener>(kj::mv(receiver), actual);
+    return kj::mv(listener);
+  }
+
+  kj::Network& network_;
+};
+
+}  // namespace
+
+kj::Own<Network> newSystemNetwork(kj::Network& network) { return kj::heap<SystemNetwork>(network); }
+
+}  // namespace cairn
