@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <kj/debug.h>
+#include <kj/io.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
