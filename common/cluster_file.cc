@@ -1,0 +1,228 @@
+#include "common/cluster_file.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <initializer_list>
+#include <sstream>
+
+namespace cairn {
+
+namespace {
+
+constexpr int64_t COPIES_MAX = 16;
+constexpr int64_t SERVERS_MAX = 4096;
+constexpr size_t FILE_BYTES_MAX = 1 << 20;
+
+// Collects the first complaint; later ones are mostly its consequences.
+class Checker {
+ public:
+  explicit Checker(const std::string& path) : path_(path) {}
+
+  bool ok() const { return why_.empty(); }
+  Error error() const { return Error{EINVAL, why_}; }
+
+  void complain(const toml::source_region& where, const std::string& why) {
+    if (ok()) {
+      why_ = path_ + ":" + std::to_string(where.begin.line) + ": " + why;
+    }
+  }
+  // For what is absent and so has no line.
+  void complainMissing(const std::string& why) {
+    if (ok()) {
+      why_ = path_ + ": " + why;
+    }
+  }
+
+  void allowKeys(const toml::table& table, const std::string& name, std::initializer_list<std::string_view> keys) {
+    std::string known;
+    for (auto key : keys) {
+      known += (known.empty() ? "" : ", ") + std::string(key);
+    }
+    for (const auto& [key, value] : table) {
+      if (std::find(keys.begin(), keys.end(), key.str()) == keys.end()) {
+        complain(value.source(), "unknown key '" + std::string(key.str()) + "' in " + name + "; known there: " + known);
+      }
+    }
+  }
+
+  std::string text(const toml::table& table, const std::string& owner, const char* key, const char* form) {
+    const toml::node* node = table.get(key);
+    if (node == nullptr) {
+      complain(table.source(), owner + " has no '" + key + "'; write " + key + " = " + form);
+      return {};
+    }
+    const auto* value = node->as_string();
+    if (value == nullptr || value->get().empty()) {
+      complain(node->source(),
+               "'" + std::string(key) + "' of " + owner + " must be a text in quotes; write " + key + " = " + form);
+      return {};
+    }
+    return value->get();
+  }
+
+  void number(const toml::table& table, const char* key, int64_t max, uint32_t& out) {
+    const toml::node* node = table.get(key);
+    if (node == nullptr) {
+      return;
+    }
+    const auto* value = node->as_integer();
+    if (value == nullptr || value->get() < 1 || value->get() > max) {
+      complain(node->source(), "'" + std::string(key) + "' must be a whole number from 1 to " + std::to_string(max));
+      return;
+    }
+    out = static_cast<uint32_t>(value->get());
+  }
+
+ private:
+  std::string path_;
+  std::string why_;
+};
+
+bool isName(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  });
+}
+
+bool isHostAndPort(const std::string& text) {
+  size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) {
+    return false;
+  }
+  std::string port = text.substr(colon + 1);
+  bool digits = !port.empty() && port.size() <= 5 &&
+                std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return digits && std::stoul(port) >= 1 && std::stoul(port) <= 65535;
+}
+
+MasterAddress readMaster(Checker& checker, const toml::table& table, const std::string& directory) {
+  checker.allowKeys(table, "[[master]]", {"name", "address", "socket"});
+  MasterAddress master;
+  master.name = checker.text(table, "[[master]]", "name", "\"m1\"");
+  std::string owner = "master '" + master.name + "'";
+  if (checker.ok() && !isName(master.name)) {
+    checker.complain(table.get("name")->source(),
+                     "name '" + master.name + "' must consist of letters, digits, '-' and '_'");
+  }
+  master.address = checker.text(table, owner, "address", "\"127.0.0.1:7000\"");
+  if (checker.ok() && !isHostAndPort(master.address)) {
+    checker.complain(table.get("address")->source(), "address '" + master.address + "' of " + owner +
+                                                         " must be \"host:port\" with a port of 1 to 65535");
+  }
+  if (table.contains("socket")) {
+    std::filesystem::path socket = checker.text(table, owner, "socket", "\"run/m1.sock\"");
+    master.socket = socket.is_absolute() ? socket.string() : (std::filesystem::path(directory) / socket).string();
+  }
+  return master;
+}
+
+void readMasters(Checker& checker, const toml::table& root, const std::string& directory, ClusterFile& out) {
+  const toml::node* node = root.get("master");
+  if (node == nullptr) {
+    checker.complainMissing("names no master; add [[master]] with name = \"m1\" and address = \"127.0.0.1:7000\"");
+    return;
+  }
+  const auto* array = node->as_array();
+  if (array == nullptr || array->empty() || !array->is_homogeneous(toml::node_type::table)) {
+    checker.complain(node->source(), "'master' must be a list of tables; write [[master]], one for each master");
+    return;
+  }
+  for (const auto& element : *array) {
+    auto master = readMaster(checker, *element.as_table(), directory);
+    for (const auto& other : out.masters) {
+      if (master.name == other.name || master.address == other.address ||
+          (!master.socket.empty() && master.socket == other.socket)) {
+        checker.complain(element.source(), "master '" + master.name + "' has the name, address or socket of master '" +
+                                               other.name + "'; each needs its own");
+      }
+    }
+    out.masters.push_back(std::move(master));
+  }
+}
+
+void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
+  const toml::node* node = root.get("defaults");
+  if (node == nullptr) {
+    return;
+  }
+  const auto* table = node->as_table();
+  if (table == nullptr) {
+    checker.complain(node->source(), "'defaults' must be a table; write [defaults] and the keys below it");
+    return;
+  }
+  checker.allowKeys(*table, "[defaults]", {"copies", "min_copies", "servers"});
+  checker.number(*table, "copies", COPIES_MAX, out.copies);
+  out.minCopies = std::min(out.minCopies, out.copies);
+  checker.number(*table, "min_copies", COPIES_MAX, out.minCopies);
+  out.servers = std::max(out.minCopies, std::min(out.servers, out.copies));
+  checker.number(*table, "servers", SERVERS_MAX, out.servers);
+  if (out.minCopies > out.copies) {
+    checker.complain(table->source(), "min_copies (" + std::to_string(out.minCopies) + ") is above copies (" +
+                                          std::to_string(out.copies) + "), so no write could ever finish; lower it");
+  }
+  if (out.servers < out.minCopies) {
+    checker.complain(table->source(), "servers (" + std::to_string(out.servers) + ") is below min_copies (" +
+                                          std::to_string(out.minCopies) + "), so no write could ever finish; raise it");
+  }
+}
+
+}  // namespace
+
+Result<ClusterFile> parseClusterFile(const std::string& text, const std::string& path) {
+  toml::table root;
+  try {
+    root = toml::parse(text, path);
+  } catch (const toml::parse_error& e) {
+    return Error{EINVAL, path + ":" + std::to_string(e.source().begin.line) +
+                             ": not valid TOML: " + std::string(e.description()) + "; correct that line"};
+  }
+  Checker checker(path);
+  checker.allowKeys(root, "the file", {"cluster", "master", "defaults"});
+  ClusterFile out;
+  constexpr const char* CLUSTER_FORM = "\"32 hex digits\" (\"dfsadmin cluster init\" makes one)";
+  if (!root.contains("cluster")) {
+    checker.complainMissing("has no 'cluster'; write cluster = " + std::string(CLUSTER_FORM));
+  } else {
+    std::string id = checker.text(root, "the file", "cluster", CLUSTER_FORM);
+    if (checker.ok() && (!parse(id, out.cluster) || out.cluster.isNull())) {
+      checker.complain(root.get("cluster")->source(),
+                       "'" + id + "' is no cluster id; write cluster = " + std::string(CLUSTER_FORM));
+    }
+  }
+  readMasters(checker, root, std::filesystem::absolute(path).parent_path().lexically_normal().string(), out);
+  readDefaults(checker, root, out);
+  if (!checker.ok()) {
+    return checker.error();
+  }
+  return out;
+}
+
+Result<ClusterFile> readClusterFile(const std::string& path) {
+  std::error_code failure;
+  auto kind = std::filesystem::status(path, failure);
+  if (!std::filesystem::exists(kind)) {
+    int code = failure ? failure.value() : ENOENT;
+    return Error{code, path + ": " + std::generic_category().message(code) +
+                           "; name the cluster's file, or start a cluster with tools/dfs up"};
+  }
+  if (!std::filesystem::is_regular_file(kind)) {
+    return Error{EINVAL, path + ": not a regular file; name the cluster.toml itself"};
+  }
+  auto size = std::filesystem::file_size(path, failure);
+  if (failure || size > FILE_BYTES_MAX) {
+    return Error{EFBIG, path + ": too large for a cluster.toml; name the right file"};
+  }
+  std::ifstream in(path);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) {
+    return Error{EACCES, path + ": can't be read; check its permissions"};
+  }
+  return parseClusterFile(text.str(), path);
+}
+
+}  // namespace cairn
