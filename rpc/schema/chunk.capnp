@@ -81,11 +81,22 @@ interface PeerService {
   fetch @4 (volume :UInt32, shard :UInt32, epoch :UInt64, chunk :ChunkName) -> (answer :Answer2, image :ChunkImage);
   # The primary makes this member's chunk equal to its own.
   install @5 (volume :UInt32, shard :UInt32, epoch :UInt64, image :ChunkImage) -> (answer :Answer2, incarnation :Types.Uuid);
-  # Chunks of a shard last changed in `since` or later, or dirty, in order, after `after`; `end`: no more.
-  changed @6 (volume :UInt32, shard :UInt32, epoch :UInt64, since :UInt64, after :ChunkName) -> (answer :Answer2, chunks :List(ChunkState), end :Bool);
+  # Chunks of a shard last changed in `since` or later, or dirty, in order, after `after` (null: from the start);
+  # `unchanged`: the other chunks there are in the same range; `end`: no more. `member` is the caller's joining
+  # volume: from the answer on it gets all forwards.
+  changed @6 (volume :UInt32, shard :UInt32, epoch :UInt64, since :UInt64, after :ChunkName, member :UInt32)
+      -> (answer :Answer2, chunks :List(ChunkState), unchanged :List(ChunkName), end :Bool);
+  # From the primary: `epoch` is reconciled, so the member may serve reads of it, and everything below
+  # `completeBelow` is complete everywhere. Sent at the start of an epoch and when a shard falls quiet.
+  settled @7 (volume :UInt32, shards :List(ShardSettled)) -> (answer :Answer2);
+  # A joining member has taken every chunk. Answered when it has acknowledged every forward sent so far; from then
+  # on writes and syncs wait for it too, so what it syncs after the answer leaves nothing out. notReady: it has
+  # missed a forward, so it starts again with `changed`.
+  taken @8 (volume :UInt32, shard :UInt32, epoch :UInt64, member :UInt32) -> (answer :Answer2);
 }
 
 struct ShardEpoch { shard @0 :UInt32; epoch @1 :UInt64; }
+struct ShardSettled { shard @0 :UInt32; epoch @1 :UInt64; completeBelow @2 :UInt64; }
 struct ChunkName { object @0 :UInt64; index @1 :UInt32; }
 struct PendingShard { shard @0 :UInt32; chunks @1 :List(ChunkName); restarted @2 :Bool; }
 # Present chunks of equal digest have equal bytes, allocation, length and generation.
@@ -110,4 +121,5 @@ struct ChunkImage {
   inode @5 :UInt64; mode @6 :UInt32; uid @7 :UInt32; gid @8 :UInt32; path @9 :Text;
   sums @10 :List(UInt64);   # one per block of the chunk's length; 0: hole
   data @11 :Data;           # the allocated blocks, one after another, in order
+  bad @12 :List(UInt32);    # blocks that don't match their sums at the sender either
 }
