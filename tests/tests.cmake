@@ -21,3 +21,20 @@ cairn_test(unit_rpc unit tests/unit/rpc cairn_rpc)
 cairn_test(unit_master unit tests/unit/master cairn_master)
 cairn_test(unit_chunkserver unit tests/unit/chunkserver cairn_chunkserver)
 cairn_test(unit_client unit tests/unit/client cairn_client)
+
+# Tests over the real daemons, in Python; the full-length forms run under the label nightly.
+function(cairn_script name label script)
+  add_test(NAME ${name} COMMAND python3 ${CMAKE_SOURCE_DIR}/${script})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 1200 RUN_SERIAL TRUE
+                       ENVIRONMENT "CAIRN_BIN=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1")
+endfunction()
+function(cairn_full_script name script)
+  cairn_script(${name} nightly ${script})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 14400
+                       ENVIRONMENT "CAIRN_BIN=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1;CAIRN_FULL=1")
+endfunction()
+
+cairn_script(mount_programs mount tests/programs/real_programs_test.py)
+cairn_full_script(nightly_programs tests/programs/real_programs_test.py)
+cairn_script(chaos_failures chaos tests/chaos/failures_test.py)
+cairn_full_script(nightly_failures tests/chaos/failures_test.py)

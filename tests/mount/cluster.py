@@ -1,0 +1,165 @@
+"""A cluster of the real daemons and a real mount, for tests: started through tools/dfs in a directory of its own,
+and taken down on every way out. Standard library only.
+
+    with Cluster() as c:
+        open(c.path("file"), "w").write("x")
+"""
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DFS = os.path.join(ROOT, "tools", "dfs")
+BIN = os.environ.get("CAIRN_BIN", os.path.join(ROOT, "build", "release"))
+_live = []
+
+
+def require_environment():
+    """CI must fail, not skip, where a mount can't be tested."""
+    if os.geteuid() != 0:
+        sys.exit("this test needs root: it mounts a file system; run it as root")
+    if not os.path.exists("/dev/fuse"):
+        sys.exit("this test needs /dev/fuse: load the fuse module or allow the device in this container")
+
+
+def wait_for(what, condition, seconds=30.0, every=0.05):
+    """Waits until condition() is true and returns its value; fails by name after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s in vain for: {what}")
+        time.sleep(every)
+
+
+class Cluster:
+    def __init__(self, chunkservers=3, base=None, mount=True, extra=()):
+        require_environment()
+        self.base = tempfile.mkdtemp(prefix="cairn-test-", dir=base)
+        self.dir = os.path.join(self.base, "cluster")
+        self.mnt = os.path.join(self.base, "mnt")
+        self.chunkservers = chunkservers
+        self.extra = list(extra)
+        _live.append(self)
+
+    def __enter__(self):
+        try:
+            self.up()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None:
+            self.show_logs()
+        self.close()
+
+    # ---- life of the cluster
+
+    def dfs(self, *words, check=True, timeout=120):
+        done = subprocess.run([DFS, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=timeout)
+        if check and done.returncode != 0:
+            raise AssertionError(f"dfs {' '.join(words)} ended with {done.returncode}:\n{done.stdout}")
+        return done
+
+    def up(self):
+        return self.dfs("up", "--dir", self.dir, "--mount", self.mnt, "--chunkservers", str(self.chunkservers),
+                        *self.extra).stdout
+
+    def down(self):
+        return self.dfs("down", "--dir", self.dir).stdout
+
+    def play(self, *words):
+        return self.dfs("play", "--dir", self.dir, *words).stdout
+
+    def pid(self, name):
+        try:
+            with open(os.path.join(self.dir, "run", name + ".pid")) as f:
+                return int(f.read())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def pids(self):
+        run = os.path.join(self.dir, "run")
+        names = [n[:-4] for n in os.listdir(run) if n.endswith(".pid")] if os.path.isdir(run) else []
+        return {name: self.pid(name) for name in names}
+
+    def kill_all(self):
+        """SIGKILL to every daemon at once, the mount's process too."""
+        for pid in self.pids().values():
+            if pid:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # already gone, as wanted
+        subprocess.run(["fusermount3", "-uz", self.mnt], stderr=subprocess.DEVNULL)
+
+    def close(self):
+        if self in _live:
+            _live.remove(self)
+        subprocess.run(["fusermount3", "-uz", self.mnt], stderr=subprocess.DEVNULL)
+        try:
+            self.dfs("down", "--dir", self.dir, "--wipe", check=False, timeout=60)
+        finally:
+            self.kill_all()
+            shutil.rmtree(self.base, ignore_errors=True)
+
+    def show_logs(self, lines=30):
+        log = os.path.join(self.dir, "log")
+        for name in sorted(os.listdir(log)) if os.path.isdir(log) else []:
+            with open(os.path.join(log, name), errors="replace") as f:
+                tail = f.readlines()[-lines:]
+            sys.stderr.write(f"--- {name}\n{''.join(tail)}")
+
+    # ---- looking at it
+
+    def path(self, *names):
+        return os.path.join(self.mnt, *names)
+
+    def admin(self, *words, check=True, timeout=60):
+        done = subprocess.run([os.path.join(BIN, "dfsadmin"), "--cluster", os.path.join(self.dir, "cluster.toml"), *words],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=timeout)
+        if check and done.returncode not in (0, 1, 2):
+            raise AssertionError(f"dfsadmin {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def status(self):
+        return json.loads(self.admin("-o", "json", "status").stdout)
+
+    def wait_healthy(self, seconds=60.0):
+        wait_for("the cluster to be healthy", lambda: self.status()["health"] == "healthy", seconds, 0.2)
+
+
+def run(*words, cwd=None, timeout=600, env=None):
+    """Runs a command; fails with its output unless it ends with 0. Returns what it printed."""
+    done = subprocess.run(words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", timeout=timeout, env=env)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
+    return done.stdout
+
+
+def _close_all(*_):
+    for cluster in list(_live):
+        cluster.close()
+
+
+def _on_signal(number, _):
+    _close_all()
+    sys.exit(128 + number)
+
+
+atexit.register(_close_all)
+for _number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(_number, _on_signal)
