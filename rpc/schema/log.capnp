@@ -29,6 +29,7 @@ struct ClientCommand {
   sequence @2 :UInt64;
   op @3 :Master.Op;
   holders @4 :List(Holder);        # of inodes that this op could leave nameless
+  holdersAt @5 :UInt64;            # applied index when they were gathered: whoever made an inode later holds it as its make said
 }
 struct Holder { inode @0 :UInt64; sessions @1 :List(UInt64); }
 struct OpenSession { name @0 :Text; nonce @1 :Types.Uuid; }  # the same nonce again: the same session

@@ -1,0 +1,102 @@
+// NamespaceReader: what can be asked of the replicated state. It answers from what has been applied, so for a strongly
+// consistent answer wait for Replica::readBarrier() first. Never changes anything, never suspends.
+//
+// A damaged state store makes these throw kj::Exception and the replica fatal (Replica::onFatal).
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "rpc/shard_map.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+
+class Store;
+struct Head;
+
+struct Counters {
+  uint64_t inodes = 0;          // existing, orphans included
+  uint64_t allocatedBytes = 0;  // of all files, one copy
+};
+
+// An object whose chunks [0, chunks) are to be deleted.
+struct ReclaimItem {
+  uint64_t id = 0;
+  ObjectId object{};
+  ClassId cls{};
+  uint32_t chunks = 0;
+};
+
+// Bytes at or past `firstDead` written under a generation below `generation` are dead on every copy.
+struct CutItem {
+  uint64_t id = 0;
+  InodeId inode{};
+  ObjectId object{};
+  ClassId cls{};
+  uint8_t chunkBits = 0;
+  uint32_t generation = 0;
+  uint64_t firstDead = 0;
+  uint32_t chunks = 0;
+};
+
+// A nameless inode that sessions still hold.
+struct Orphan {
+  InodeId inode{};
+  std::vector<SessionId> holders;
+};
+
+struct SessionRecord {
+  SessionId id{};
+  std::string name;
+  int64_t openedSeconds = 0;
+};
+
+class NamespaceReader {
+ public:
+  NamespaceReader(const Store& store, const Head& head, const ShardMap& map) : store_(store), head_(head), map_(map) {}
+
+  // False until the first entry of a cluster (Format) has been applied.
+  bool formatted() const { return !cluster().isNull(); }
+  ClusterId cluster() const;
+  LogIndex appliedIndex() const;
+  Term appliedTerm() const;
+  // Hash chained over every change so far: equal on two members with equal history.
+  uint64_t digest() const;
+  Counters counters() const;
+  // As of the last applied entry: servers, volumes, classes, shards, fenced sessions.
+  const ShardMap& map() const { return map_; }
+
+  // Answers all of Query with the caller's permissions checked, except `space`: its outcome is set (the inode exists),
+  // the figures are the caller's, who knows the disks. Sets term and index. Gone inodes give ESTALE.
+  // readDirectory leaves "." and ".." to the client: cookies below FIRST_COOKIE are free for them. It takes the
+  // credentials of whoever opened the directory, and leaves attributes out when they don't allow to search it.
+  void answer(wire::Query::Reader query, wire::Answer::Builder answer) const;
+  // An entry's cookie is at least this.
+  static constexpr uint64_t FIRST_COOKIE = 16;
+  static constexpr uint32_t DIRECTORY_ENTRIES_MAX = 4096;   // in one answer
+  static constexpr uint64_t DIRECTORY_BYTES_MAX = 1 << 20;  // in one answer, roughly
+
+  // Without permission checks, for admins. resolve() takes a path from the root and follows no symlink.
+  Status resolve(std::string_view path, wire::Attributes::Builder out) const;
+  Status attributes(InodeId inode, wire::Attributes::Builder out) const;
+  bool exists(InodeId inode) const;
+  // The inode a name stands for now; ENOENT. For gathering a command's holders before it is proposed.
+  Result<InodeId> lookup(InodeId parent, std::string_view name) const;
+
+  // At most `max` items with ids above `after`, in order.
+  std::vector<ReclaimItem> reclaims(uint64_t after, size_t max) const;
+  std::vector<CutItem> cuts(uint64_t after, size_t max) const;
+  std::vector<SessionRecord> sessions() const;
+  bool sessionExists(SessionId session) const;
+  std::vector<Orphan> orphans() const;
+  bool isOrphan(InodeId inode) const;
+
+ private:
+  const Store& store_;
+  const Head& head_;
+  const ShardMap& map_;
+};
+
+}  // namespace cairn

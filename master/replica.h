@@ -1,0 +1,90 @@
+// Replica: the master's replicated state behind three questions: propose a command, wait until reads are current, read.
+// Today it has one member; Raft comes behind the same face. It owns a data directory: identity, lock, log, snapshots,
+// LevelDB. Everything here runs on the event loop.
+#pragma once
+#include <capnp/message.h>
+#include <kj/memory.h>
+#include <leveldb/env.h>
+
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/disk.h"
+#include "common/random.h"
+#include "common/task.h"
+#include "common/workers.h"
+#include "master/namespace/reader.h"
+#include "schema/log.capnp.h"
+
+namespace cairn {
+
+// What one entry changed that the layers above act upon.
+struct Changes {
+  bool map = false;               // map version rose, or the fenced list changed
+  bool queued = false;            // the reclaim or the cut queue grew
+  SessionId opened{};             // openSession: the session, new or found by its nonce
+  std::vector<SessionId> ended;   // endSession
+  InodeId made{};                 // make: the new inode
+  std::vector<InodeId> orphaned;  // lost their last name and have holders: ask whether they still hold
+};
+
+// An applied command.
+struct Applied {
+  Term term{};
+  LogIndex index{};
+  kj::Array<capnp::word> reply;  // a flat wire::Reply message; for a retry the first execution's
+  bool repeated = false;         // the reply is that of an earlier entry
+  Changes changes;
+};
+
+// Told of every applied entry, in order, before its proposer's promise resolves. Must not throw.
+class ReplicaObserver {
+ public:
+  virtual ~ReplicaObserver() = default;
+  virtual void onApplied(wire::Command::Reader command, const Applied& applied) = 0;
+};
+
+struct ReplicaOptions {
+  ClusterId cluster;                              // the data directory must belong to it
+  std::string member;                             // name in cluster.toml; the data directory must belong to it
+  uint64_t segmentBytes = 32 << 20;               // of the log
+  uint64_t snapshotLogBytes = uint64_t{256} << 20;  // a snapshot is made when the log has grown by so much
+  uint64_t cacheBytes = 64 << 20;                 // for reads of the state
+};
+
+class Replica {
+ public:
+  virtual ~Replica() noexcept(false) = default;
+
+  // Appends the command to the log and applies it once it is durable. `command` is a wire::Command without `time`,
+  // which is set here; it is copied before propose() returns. Errors: ENOSPC (no room for the log), EBUSY (more than
+  // PROPOSALS_MAX waiting), EIO (the replica is stopped or fatal). An error says nothing was or will be applied,
+  // except EIO, which leaves it open. What the command itself came to is in the reply's outcome.
+  virtual Task<Result<Applied>> propose(capnp::MessageBuilder& command) = 0;
+  static constexpr size_t PROPOSALS_MAX = 65536;
+
+  // Everything acknowledged before the call is in reader() when it resolves.
+  virtual Task<Result<LogIndex>> readBarrier() = 0;
+  virtual const NamespaceReader& reader() const = 0;
+
+  virtual bool isLeader() const = 0;
+  virtual std::string leaderName() const = 0;  // empty when unknown
+  virtual Term term() const = 0;
+
+  // At most one; older than the replica. Set before the first proposal.
+  virtual void setObserver(ReplicaObserver* observer) = 0;
+
+  // Resolves when the replica can't go on: the process must say `why` and end. Nothing is acknowledged after.
+  virtual kj::Promise<Error> onFatal() = 0;
+
+  // Good order: waits for what is in flight, writes the state out. Afterwards only reader() may be used.
+  virtual Task<void> stop() = 0;
+};
+
+// Opens or makes the data directory that `disk` is, rebuilds the state when it can't be trusted, and starts a new term.
+// The caller proposes Format when reader().formatted() is false. All references must outlive the replica.
+Task<Result<kj::Own<Replica>>> openReplica(ReplicaOptions options, Clock& clock, Random& random, Disk& disk,
+                                           Workers& workers, leveldb::Env& env);
+
+}  // namespace cairn
