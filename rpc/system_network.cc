@@ -102,7 +102,11 @@ class SystemNetwork final : public Network {
   explicit SystemNetwork(kj::Network& network) : network_(network) {}
 
   kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address) override {
-    return connectTo(address).promise();
+    // Whatever the reason (a socket file that is gone, a name that doesn't resolve now): nobody answers.
+    return connectTo(address).promise().catch_([](kj::Exception&& e) -> kj::Promise<kj::Own<kj::AsyncIoStream>> {
+      e.setType(kj::Exception::Type::DISCONNECTED);
+      return kj::mv(e);
+    });
   }
 
   Result<kj::Own<Listener>> listen(const Address& address) override {
