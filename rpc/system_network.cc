@@ -104,8 +104,7 @@ class SystemNetwork final : public Network {
   kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address) override {
     // Whatever the reason (a socket file that is gone, a name that doesn't resolve now): nobody answers.
     return connectTo(address).promise().catch_([](kj::Exception&& e) -> kj::Promise<kj::Own<kj::AsyncIoStream>> {
-      e.setType(kj::Exception::Type::DISCONNECTED);
-      return kj::mv(e);
+      return kj::Exception(kj::Exception::Type::DISCONNECTED, e.getFile(), e.getLine(), kj::str(e.getDescription()));
     });
   }
 
