@@ -1,6 +1,7 @@
 #include "common/system/runtime.h"
 
 #include <kj/async-unix.h>
+#include <malloc.h>
 #include <signal.h>
 
 #include "common/system/clock.h"
@@ -10,7 +11,14 @@ namespace cairn {
 
 namespace {
 
+// A 1 MiB message must reuse memory: by default glibc maps and unmaps each, and the page faults cost 3 to 6 times
+// the transfer (measured: 564 against 3,325 MiB/s of reads over a Unix socket).
+constexpr int REUSED_BLOCK_BYTES_MAX = 32 << 20;
+constexpr int KEPT_FREE_BYTES = 64 << 20;
+
 kj::AsyncIoContext setUp() {
+  mallopt(M_MMAP_THRESHOLD, REUSED_BLOCK_BYTES_MAX);
+  mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES);
   kj::UnixEventPort::captureSignal(SIGTERM);
   kj::UnixEventPort::captureSignal(SIGINT);
   return kj::setupAsyncIo();
