@@ -18,6 +18,7 @@ enum Verdict {
   corrupt @6;        # the blocks asked for have no good copy here: try another in-sync member
   failed @7;         # I/O error: try another member (read), retry after the map changes (write)
   badRequest @8;     # final: a bug or damage in flight (piece checksum mismatch: send again)
+  staleLayout @9;    # the target's generation is older than the chunk's: get the attributes, send again
 }
 
 struct Target {
@@ -75,24 +76,30 @@ interface PeerService {
   # Reconciliation: chunks with mutations not known complete everywhere (after a restart: all dirty ones),
   # for many shards at once.
   pending @2 (volume :UInt32, shards :List(ShardEpoch)) -> (answer :Answer2, shards :List(PendingShard), incarnation :Types.Uuid);
-  # Block checksums of a chunk as stored, and which blocks really match them.
-  describe @3 (volume :UInt32, shard :UInt32, epoch :UInt64, chunks :List(ChunkName)) -> (answer :Answer2, chunks :List(ChunkState));
+  # What is stored of these chunks. `deep`: with block checksums, and which blocks really match them (read from
+  # the disk); otherwise `sums`, `bad` and `torn` stay empty.
+  describe @3 (volume :UInt32, shard :UInt32, epoch :UInt64, chunks :List(ChunkName), deep :Bool)
+      -> (answer :Answer2, chunks :List(ChunkState));
   # A whole chunk, for a member that must take it over. Ordered with forwards of the same link.
   fetch @4 (volume :UInt32, shard :UInt32, epoch :UInt64, chunk :ChunkName) -> (answer :Answer2, image :ChunkImage);
   # The primary makes this member's chunk equal to its own.
   install @5 (volume :UInt32, shard :UInt32, epoch :UInt64, image :ChunkImage) -> (answer :Answer2, incarnation :Types.Uuid);
-  # Chunks of a shard last changed in `since` or later, or dirty, in order, after `after` (null: from the start);
+  # Chunks of a shard last changed in `since` or later, or dirty, in order, after `after` (absent: from the start);
   # `unchanged`: the other chunks there are in the same range; `end`: no more. `member` is the caller's joining
-  # volume: from the answer on it gets all forwards.
-  changed @6 (volume :UInt32, shard :UInt32, epoch :UInt64, since :UInt64, after :ChunkName, member :UInt32)
-      -> (answer :Answer2, chunks :List(ChunkState), unchanged :List(ChunkName), end :Bool);
+  # volume: a call without `after` starts its forwards, the first of which will have the sequence `next`.
+  # Waits for `mapVersion`, so that both ends speak of the same record of the shard.
+  changed @6 (volume :UInt32, shard :UInt32, epoch :UInt64, mapVersion :UInt64, since :UInt64, after :ChunkName,
+              member :UInt32)
+      -> (answer :Answer2, next :UInt64, chunks :List(ChunkState), unchanged :List(ChunkName), end :Bool);
   # From the primary: `epoch` is reconciled, so the member may serve reads of it, and everything below
   # `completeBelow` is complete everywhere. Sent at the start of an epoch and when a shard falls quiet.
   settled @7 (volume :UInt32, shards :List(ShardSettled)) -> (answer :Answer2);
   # A joining member has taken every chunk. Answered when it has acknowledged every forward sent so far; from then
   # on writes and syncs wait for it too, so what it syncs after the answer leaves nothing out. notReady: it has
   # missed a forward, so it starts again with `changed`.
-  taken @8 (volume :UInt32, shard :UInt32, epoch :UInt64, member :UInt32) -> (answer :Answer2);
+  taken @8 (volume :UInt32, shard :UInt32, epoch :UInt64, mapVersion :UInt64, member :UInt32) -> (answer :Answer2);
+  # To the primary: a member found blocks of this chunk bad. Answered when the copies have been made equal.
+  repair @9 (volume :UInt32, shard :UInt32, epoch :UInt64, chunk :ChunkName) -> (answer :Answer2);
 }
 
 struct ShardEpoch { shard @0 :UInt32; epoch @1 :UInt64; }
@@ -100,7 +107,7 @@ struct ShardSettled { shard @0 :UInt32; epoch @1 :UInt64; completeBelow @2 :UInt
 struct ChunkName { object @0 :UInt64; index @1 :UInt32; }
 struct PendingShard { shard @0 :UInt32; chunks @1 :List(ChunkName); restarted @2 :Bool; }
 # Present chunks of equal digest have equal bytes, allocation, length and generation.
-struct ChunkState { name @0 :ChunkName; present @1 :Bool; digest @2 :UInt64; lastEpoch @3 :UInt64; sums @4 :List(UInt64); bad @5 :List(UInt32); }
+struct ChunkState { name @0 :ChunkName; present @1 :Bool; digest @2 :UInt64; lastEpoch @3 :UInt64; sums @4 :List(UInt64); bad @5 :List(UInt32); torn @6 :List(UInt32); }
 
 struct Change {
   union {
@@ -108,6 +115,7 @@ struct Change {
     punch :group { offset @1 :UInt32; length @2 :UInt32; }
     cut @3 :Void;        # just apply the target's cuts
     remove @4 :Void;
+    nothing @6 :Void;    # the primary refused it itself; keeps the sequence whole
   }
   durable @5 :Bool;
 }

@@ -165,9 +165,13 @@ struct Heartbeat {
   mapVersion @0 :UInt64;              # applied
   fencesDrained @1 :UInt64;           # every session fenced up to this map version has no accepted write left
   volumes @2 :List(VolumeReport);
-  caughtUp @3 :List(CaughtUp);        # joining members that have everything of that epoch, synced
+  # Joining members that have everything of that epoch, synced. Counts only when `mapVersion` is at least the version
+  # that last changed the shard's record: an older claim may have missed forwards.
+  caughtUp @3 :List(CaughtUp);
   suspects @4 :List(Types.Uuid);      # servers that didn't answer a forward in time
-  done @5 :List(UInt64);              # ids of finished work
+  # Ids of finished work: for every shard whose primary this server was at `mapVersion`. A shard that got another
+  # primary since is not covered.
+  done @5 :List(UInt64);
 }
 struct VolumeReport {
   id @0 :Types.Uuid; totalBytes @1 :UInt64; usedBytes @2 :UInt64;
