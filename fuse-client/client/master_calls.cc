@@ -1,0 +1,243 @@
+// The calls of MasterSession: slots, retries, holds.
+#include "common/log.h"
+#include "fuse-client/client/master_session.h"
+#include "fuse-client/client/wire.h"
+
+namespace cairn {
+
+// ---- calls --------------------------------------------------------------------------------------
+
+Task<Result<MasterSession::Executed>> MasterSession::execute(kj::Own<OpDraft> op, bool holds) {
+  auto promise = executeHard(kj::mv(op), holds).promise();
+  return context_.limited(kj::mv(promise), "the master");
+}
+
+Task<Result<MasterSession::Read>> MasterSession::query(kj::Own<QueryDraft> query) {
+  auto promise = queryHard(kj::mv(query)).promise();
+  return context_.limited(kj::mv(promise), "the master");
+}
+
+Task<Result<MasterSession::Executed>> MasterSession::executeHard(kj::Own<OpDraft> op, bool holds) {
+  uint8_t slot = co_await takeSlot();
+  // In the background, so that a caller who gives up doesn't leave the slot's sequence in doubt.
+  auto paf = kj::newPromiseAndFulfiller<Result<Executed>>();
+  tasks_.add(runSlot(slot, kj::mv(op), kj::mv(paf.fulfiller), holds).promise());
+  co_return co_await kj::mv(paf.promise);
+}
+
+Task<uint8_t> MasterSession::takeSlot() {
+  while (freeSlots_.empty()) {
+    co_await slotFreed_.wait();
+  }
+  uint8_t slot = freeSlots_.back();
+  freeSlots_.pop_back();
+  co_return slot;
+}
+
+void MasterSession::releaseSlot(uint8_t slot) {
+  freeSlots_.push_back(slot);
+  slotFreed_.raise();
+}
+
+Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
+                                  kj::Own<kj::PromiseFulfiller<Result<Executed>>> done, bool holds) {
+  SessionId sentIn{};
+  uint64_t sequence = 0;
+  for (unsigned tries = 0;; ++tries) {
+    co_await untilAttached("a change of names or attributes");
+    if (raw(sentIn) != 0 && sentIn != id_) {
+      done->fulfill(Error{EIO, "the session was evicted while the change was under way; it may have happened"});
+      break;
+    }
+    if (raw(sentIn) == 0) {
+      sentIn = id_;
+      sequence = ++sequences_[slot];
+    }
+    uint64_t generation = generation_;
+    try {
+      flushHolds();
+      auto request = KJ_ASSERT_NONNULL(client_).executeRequest();
+      request.setSlot(slot);
+      request.setSequence(sequence);
+      request.setOp(**op);
+      ++context_.stats.masterCalls;
+      auto response = co_await request.send();
+      Status outcome = readOutcome(response.getReply().getOutcome());
+      if (outcome.ok()) {
+        deliver(kj::mv(response), *done, holds, tries > 0);
+        break;
+      }
+      if (outcome.code() != EAGAIN) {
+        done->fulfill(outcome.error());
+        break;
+      }
+    } catch (kj::Exception& e) {
+      if (!isRetryable(e)) {
+        spdlog::error("the master failed a call: {}", e.getDescription().cStr());
+        done->fulfill(Error{EIO, e.getDescription().cStr()});
+        break;
+      }
+      if (e.getType() == kj::Exception::Type::DISCONNECTED) {
+        linkFailed(generation);
+        ++context_.stats.masterRetries;
+        continue;
+      }
+    }
+    ++context_.stats.masterRetries;
+    co_await context_.clock.after(BUSY_DELAY);
+  }
+  releaseSlot(slot);
+}
+
+void MasterSession::deliver(Result<Executed> result, kj::PromiseFulfiller<Result<Executed>>& done, bool holds,
+                            bool resent) {
+  if (!holds) {
+    done.fulfill(kj::mv(result));
+    return;
+  }
+  InodeId inode{result.value().getReply().getAttributes().getInode()};
+  Hold& hold = holds_[inode];
+  ++hold.count;
+  // A master that answers a second time may have lost the hold that the first time made.
+  hold.known = hold.known || !resent;
+  if (resent) {
+    holdChanged(inode);
+  }
+  if (done.isWaiting()) {
+    done.fulfill(kj::mv(result));
+  } else {
+    drop(inode);
+  }
+}
+
+Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> query) {
+  for (;;) {
+    co_await untilAttached("a question to the master");
+    uint64_t generation = generation_;
+    try {
+      flushHolds();
+      auto request = KJ_ASSERT_NONNULL(client_).readRequest();
+      request.setQuery(**query);
+      ++context_.stats.masterCalls;
+      auto response = co_await request.send();
+      Status outcome = readOutcome(response.getAnswer().getOutcome());
+      if (outcome.ok()) {
+        Result<Read> result(kj::mv(response));
+        co_return result;
+      }
+      if (outcome.code() != EAGAIN) {
+        co_return outcome.error();
+      }
+    } catch (kj::Exception& e) {
+      if (!isRetryable(e)) {
+        spdlog::error("the master failed a question: {}", e.getDescription().cStr());
+        co_return Error{EIO, e.getDescription().cStr()};
+      }
+      if (e.getType() == kj::Exception::Type::DISCONNECTED) {
+        linkFailed(generation);
+        ++context_.stats.masterRetries;
+        continue;
+      }
+    }
+    ++context_.stats.masterRetries;
+    co_await context_.clock.after(BUSY_DELAY);
+  }
+}
+
+// ---- holds --------------------------------------------------------------------------------------
+
+void MasterSession::take(InodeId inode) {
+  if (++holds_[inode].count == 1) {
+    holdChanged(inode);
+  }
+}
+
+void MasterSession::drop(InodeId inode) {
+  Hold& hold = holds_[inode];
+  KJ_ASSERT(hold.count > 0, "a hold dropped twice", raw(inode));
+  if (--hold.count == 0) {
+    holdChanged(inode);
+  }
+}
+
+void MasterSession::holdChanged(InodeId inode) {
+  holdsChanged_.insert(inode);
+  if (!holdFlushDue_) {
+    holdFlushDue_ = true;
+    tasks_.add(kj::evalLast([this] {
+      holdFlushDue_ = false;
+      flushHolds();
+    }));
+  }
+}
+
+void MasterSession::flushHolds() {
+  if (holdsChanged_.empty() || !attached_) {
+    return;
+  }
+  std::vector<InodeId> taken, dropped;
+  for (InodeId inode : holdsChanged_) {
+    Hold& hold = holds_[inode];
+    if (hold.count > 0 && !hold.known) {
+      taken.push_back(inode);
+      hold.known = true;
+    } else if (hold.count == 0) {
+      if (hold.known) {
+        dropped.push_back(inode);
+      }
+      holds_.erase(inode);
+    }
+  }
+  holdsChanged_.clear();
+  sendHolds(kj::mv(taken), kj::mv(dropped));
+}
+
+void MasterSession::resendHolds() {
+  std::set<InodeId> dropped(holdsChanged_.begin(), holdsChanged_.end());
+  for (auto& [batch, inodes] : dropsUnderWay_) {
+    dropped.insert(inodes.begin(), inodes.end());
+  }
+  dropsUnderWay_.clear();
+  holdsChanged_.clear();
+  std::vector<InodeId> taken;
+  for (auto it = holds_.begin(); it != holds_.end();) {
+    if (it->second.count == 0) {
+      it = holds_.erase(it);
+      continue;
+    }
+    it->second.known = true;
+    taken.push_back(it->first);
+    dropped.erase(it->first);
+    ++it;
+  }
+  sendHolds(kj::mv(taken), std::vector<InodeId>(dropped.begin(), dropped.end()));
+}
+
+void MasterSession::sendHolds(std::vector<InodeId> taken, std::vector<InodeId> dropped) {
+  if (taken.empty() && dropped.empty()) {
+    return;
+  }
+  auto request = KJ_ASSERT_NONNULL(client_).holdRequest();
+  auto takenList = request.initTaken(static_cast<unsigned>(taken.size()));
+  for (unsigned i = 0; i < takenList.size(); ++i) {
+    takenList.set(i, raw(taken[i]));
+  }
+  auto droppedList = request.initDropped(static_cast<unsigned>(dropped.size()));
+  for (unsigned i = 0; i < droppedList.size(); ++i) {
+    droppedList.set(i, raw(dropped[i]));
+  }
+  uint64_t batch = nextHoldBatch_++;
+  if (!dropped.empty()) {
+    dropsUnderWay_[batch] = kj::mv(dropped);
+  }
+  uint64_t generation = generation_;
+  tasks_.add(request.send().ignoreResult().then(
+      [this, batch] { dropsUnderWay_.erase(batch); },
+      [this, generation](kj::Exception&& e) {
+        // Only a new attachment makes the master's holds certain again.
+        spdlog::info("session {}: holds not delivered: {}", raw(id_), e.getDescription().cStr());
+        linkFailed(generation);
+      }));
+}
+
+}  // namespace cairn

@@ -1,0 +1,222 @@
+#include "fuse-client/client/master_session.h"
+
+#include <algorithm>
+
+#include "common/log.h"
+#include "fuse-client/client/wire.h"
+#include "rpc/shard_map.h"
+
+namespace cairn {
+
+MasterSession::MasterSession(Context& context, const ClusterFile& cluster, MapHolder& map, Listener& listener)
+    : context_(context), cluster_(cluster), map_(map), listener_(listener), tasks_(*this) {
+  for (unsigned slot = SLOTS; slot > 0; --slot) {
+    freeSlots_.push_back(static_cast<uint8_t>(slot - 1));
+  }
+  tasks_.add(run().promise());
+}
+
+MasterSession::~MasterSession() noexcept(false) = default;
+
+void MasterSession::taskFailed(kj::Exception&& e) {
+  spdlog::error("master session: background work failed: {}", kj::str(e).cStr());
+}
+
+Task<Status> MasterSession::start() {
+  while (!attached_) {
+    KJ_IF_MAYBE(error, refused_) {
+      co_return *error;
+    }
+    co_await changed_.wait();
+  }
+  co_return Status();
+}
+
+Task<void> MasterSession::stop() {
+  stopping_ = true;
+  KJ_IF_MAYBE(client, client_) {
+    try {
+      auto done = client->detachRequest().send().ignoreResult();
+      co_await withDeadline(context_.clock, DETACH_LIMIT, kj::mv(done), "detach");
+    } catch (kj::Exception& e) {
+      spdlog::info("master session: no answer to detach ({}); the lease will end it", e.getDescription().cStr());
+    }
+  }
+  client_ = nullptr;
+  attached_ = false;
+}
+
+Task<void> MasterSession::run() {
+  unsigned tries = 0;
+  while (!stopping_) {
+    auto delay = backoffDelay(context_.random, tries);
+    co_await context_.clock.after(delay);
+    bool done = co_await connect();
+    if (!done) {
+      ++tries;
+      continue;
+    }
+    tries = 0;
+    co_await keep();
+  }
+}
+
+Task<bool> MasterSession::connect() {
+  if (cluster_.masters.empty()) {
+    refused_ = Error{EINVAL, "the cluster file names no master"};
+    changed_.raise();
+    co_return false;
+  }
+  // A copy: the hint of another master's reply may change nextMaster_ meanwhile.
+  const MasterAddress master = cluster_.masters[nextMaster_ % cluster_.masters.size()];
+  nextMaster_ = (nextMaster_ + 1) % cluster_.masters.size();
+  if (!master.socket.empty()) {
+    bool done = co_await connectTo(master, "unix:" + master.socket);
+    if (done) {
+      co_return true;
+    }
+  }
+  if (master.address.empty()) {
+    co_return false;
+  }
+  co_return co_await connectTo(master, master.address);
+}
+
+Task<bool> MasterSession::connectTo(const MasterAddress& master, Address address) {
+  try {
+    link_ = co_await dial(context_.network, context_.clock, address, CONNECT_LIMIT);
+    auto request = link_->bootstrap().castAs<wire::MasterDoor>().enterRequest();
+    auto hello = request.initHello();
+    toWire(cluster_.cluster, hello.initCluster());
+    hello.setRole(wire::Role::CLIENT);
+    hello.setProtocol(wire::PROTOCOL);
+    hello.setName(context_.options.name);
+    kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
+    auto reply = co_await withDeadline(context_.clock, CONNECT_LIMIT, kj::mv(sent), "enter");
+    Status outcome = readOutcome(reply.getOutcome());
+    if (outcome.ok()) {
+      bool done = co_await attach(reply.getMaster());
+      co_return done;
+    }
+    if (outcome.code() == ESTALE) {
+      spdlog::error("master {} refuses this client: {}", master.name, outcome.error().why);
+      refused_ = outcome.error();
+      changed_.raise();
+    }
+    std::string leader = reply.getLeader();
+    for (size_t i = 0; i < cluster_.masters.size(); ++i) {
+      if (!leader.empty() && cluster_.masters[i].name == leader) {
+        nextMaster_ = i;
+      }
+    }
+  } catch (kj::Exception& e) {
+    spdlog::debug("master {} at {}: {}", master.name, address, e.getDescription().cStr());
+  }
+  co_return false;
+}
+
+Task<bool> MasterSession::attach(wire::Master::Client master) {
+  for (;;) {
+    auto request = master.attachRequest();
+    request.setSession(raw(id_));
+    request.setName(context_.options.name);
+    request.setWatcher(map_.watcher());
+    Nanos sent = context_.clock.monotonic();
+    kj::Promise<capnp::Response<wire::Master::AttachResults>> promise = request.send();
+    auto reply = co_await withDeadline(context_.clock, CONNECT_LIMIT, kj::mv(promise), "attach");
+    Status outcome = readOutcome(reply.getOutcome());
+    if (outcome.ok()) {
+      id_ = SessionId{reply.getSession()};
+      attached(reply.getClient(), sent, reply.getLeaseNanos());
+      co_return true;
+    }
+    if (outcome.code() != ESTALE || raw(id_) == 0) {
+      spdlog::warn("master doesn't attach this client: {}", outcome.error().why);
+      co_return false;
+    }
+    evicted();
+  }
+}
+
+void MasterSession::attached(wire::ClientSession::Client client, Nanos sent, Nanos lease) {
+  spdlog::info("session {} attached", raw(id_));
+  client_ = kj::mv(client);
+  lease_ = lease - (context_.clock.monotonic() - sent);
+  attached_ = true;
+  broken_ = false;
+  refused_ = nullptr;
+  uint64_t generation = ++generation_;
+  tasks_.add(link_->onBroken().then([this, generation] { linkFailed(generation); },
+                                    [this, generation](kj::Exception&&) { linkFailed(generation); }));
+  resendHolds();
+  changed_.raise();
+}
+
+void MasterSession::evicted() {
+  SessionId old = id_;
+  spdlog::error("session {} was evicted by the master: buffered data is lost and reported to its writers", raw(old));
+  id_ = SessionId{};
+  sequences_.fill(0);
+  for (auto& [inode, hold] : holds_) {
+    hold.known = false;
+  }
+  dropsUnderWay_.clear();
+  listener_.sessionLost(old);
+}
+
+Task<void> MasterSession::keep() {
+  ++context_.stats.sessions;
+  while (!broken_) {
+    Nanos pause = std::max<Nanos>(lease_ / 3, MILLISECOND);
+    auto woken = context_.clock.after(pause).exclusiveJoin(changed_.wait());
+    co_await kj::mv(woken);
+    if (broken_ || stopping_) {
+      break;
+    }
+    bool renewed = co_await renew();
+    if (!renewed) {
+      linkFailed(generation_);
+    }
+  }
+}
+
+Task<bool> MasterSession::renew() {
+  KJ_IF_MAYBE(client, client_) {
+    try {
+      Nanos sent = context_.clock.monotonic();
+      Nanos limit = std::max<Nanos>(lease_ / 2, RENEW_LIMIT_MIN);
+      kj::Promise<capnp::Response<wire::ClientSession::RenewResults>> promise = client->renewRequest().send();
+      auto reply = co_await withDeadline(context_.clock, limit, kj::mv(promise), "renew");
+      lease_ = reply.getLeaseNanos() - (context_.clock.monotonic() - sent);
+      co_return true;
+    } catch (kj::Exception& e) {
+      spdlog::info("session {}: not renewed: {}", raw(id_), e.getDescription().cStr());
+    }
+  }
+  co_return false;
+}
+
+void MasterSession::linkFailed(uint64_t generation) {
+  if (generation != generation_ || broken_) {
+    return;
+  }
+  if (!stopping_) {
+    spdlog::warn("session {}: the link to the master is broken; attaching again", raw(id_));
+  }
+  broken_ = true;
+  attached_ = false;
+  client_ = nullptr;
+  changed_.raise();
+}
+
+Task<void> MasterSession::untilAttached(const char* what) {
+  if (attached_) {
+    co_return;
+  }
+  Waits::Note note(context_.waits, std::string(what) + ": waits for a master");
+  while (!attached_) {
+    co_await changed_.wait();
+  }
+}
+
+}  // namespace cairn

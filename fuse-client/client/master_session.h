@@ -1,0 +1,143 @@
+// MasterSession: the mount's session at the master. Finds the leader (Unix socket first, then TCP), attaches, renews,
+// and attaches again after a broken link. Mutations are exactly once: after a broken link the same (slot, sequence)
+// is sent again. Nobody else in the client talks to a master.
+//
+// When the master has evicted the session (ESTALE), a new one is made: mutations that the old one may have carried
+// out fail with EIO, and the listener hears of it.
+#pragma once
+#include <capnp/message.h>
+#include <kj/async.h>
+
+#include <array>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/cluster_file.h"
+#include "common/task.h"
+#include "fuse-client/client/context.h"
+#include "fuse-client/client/map_holder.h"
+#include "fuse-client/client/signal.h"
+#include "rpc/connection.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+
+// A message being built that may be sent more than once.
+template <typename T>
+class Draft {
+ public:
+  Draft() : message_(FIRST_WORDS), root_(message_.initRoot<T>()) {}
+  typename T::Builder operator*() { return root_; }
+  typename T::Builder* operator->() { return &root_; }
+
+ private:
+  static constexpr unsigned FIRST_WORDS = 96;
+  capnp::MallocMessageBuilder message_;
+  typename T::Builder root_;
+};
+
+class MasterSession final : private kj::TaskSet::ErrorHandler {
+ public:
+  using Executed = capnp::Response<wire::ClientSession::ExecuteResults>;
+  using Read = capnp::Response<wire::ClientSession::ReadResults>;
+  using OpDraft = Draft<wire::Op>;
+  using QueryDraft = Draft<wire::Query>;
+
+  class Listener {
+   public:
+    // `old` was evicted: nothing sent under it may count any more.
+    virtual void sessionLost(SessionId old) = 0;
+  };
+
+  MasterSession(Context& context, const ClusterFile& cluster, MapHolder& map, Listener& listener);
+  ~MasterSession() noexcept(false);
+
+  // Resolves when attached, or with the error of a master that refused this cluster or protocol.
+  Task<Status> start();
+  // Ends the session in good order, waiting at most DETACH_LIMIT. Nothing may be called after it.
+  Task<void> stop();
+  // 0 when there is none.
+  SessionId id() const { return id_; }
+
+  // Success only with outcome 0. Dropping the task doesn't take back what was sent. `holds`: the op is a make with
+  // `hold` set, and success counts as take(of the inode made).
+  Task<Result<Executed>> execute(kj::Own<OpDraft> op, bool holds = false);
+  Task<Result<Read>> query(kj::Own<QueryDraft> query);
+
+  // An open file more or less on this inode. Sent in order with execute(), gathered over a turn, not awaited.
+  void take(InodeId inode);
+  void drop(InodeId inode);
+
+ private:
+  static constexpr unsigned SLOTS = 64;
+  static constexpr Nanos CONNECT_LIMIT = 2 * SECOND;
+  static constexpr Nanos DETACH_LIMIT = 2 * SECOND;
+  static constexpr Nanos BUSY_DELAY = 20 * MILLISECOND;
+  static constexpr Nanos RENEW_LIMIT_MIN = 500 * MILLISECOND;
+
+  struct Hold {
+    uint32_t count = 0;
+    bool known = false;  // the master has been told
+  };
+
+  // ---- the link (master_session.cc)
+  Task<void> run();
+  Task<bool> connect();
+  Task<bool> connectTo(const MasterAddress& master, Address address);
+  Task<bool> attach(wire::Master::Client master);
+  void attached(wire::ClientSession::Client client, Nanos sent, Nanos lease);
+  void evicted();
+  Task<void> keep();
+  Task<bool> renew();
+  void linkFailed(uint64_t generation);
+  Task<void> untilAttached(const char* what);
+
+  // ---- calls (master_calls.cc)
+  Task<Result<Executed>> executeHard(kj::Own<OpDraft> op, bool holds);
+  Task<Result<Read>> queryHard(kj::Own<QueryDraft> query);
+  Task<uint8_t> takeSlot();
+  Task<void> runSlot(uint8_t slot, kj::Own<OpDraft> op, kj::Own<kj::PromiseFulfiller<Result<Executed>>> done,
+                     bool holds);
+  void deliver(Result<Executed> result, kj::PromiseFulfiller<Result<Executed>>& done, bool holds, bool resent);
+  void releaseSlot(uint8_t slot);
+
+  // ---- holds (master_calls.cc)
+  void holdChanged(InodeId inode);
+  void flushHolds();
+  void resendHolds();
+  void sendHolds(std::vector<InodeId> taken, std::vector<InodeId> dropped);
+  void taskFailed(kj::Exception&& e) override;
+
+  Context& context_;
+  const ClusterFile& cluster_;
+  MapHolder& map_;
+  Listener& listener_;
+
+  kj::Own<Link> link_;
+  kj::Maybe<wire::ClientSession::Client> client_;
+  uint64_t generation_ = 0;  // of the link
+  bool attached_ = false;
+  bool broken_ = false;
+  bool stopping_ = false;
+  Signal changed_;  // attached_, broken_, refused_
+  kj::Maybe<Error> refused_;
+  size_t nextMaster_ = 0;
+  SessionId id_{};
+  Nanos lease_ = 0;
+
+  std::array<uint64_t, SLOTS> sequences_{};
+  std::vector<uint8_t> freeSlots_;
+  Signal slotFreed_;
+
+  std::map<InodeId, Hold> holds_;
+  std::set<InodeId> holdsChanged_;
+  bool holdFlushDue_ = false;
+  uint64_t nextHoldBatch_ = 0;
+  std::map<uint64_t, std::vector<InodeId>> dropsUnderWay_;
+
+  kj::TaskSet tasks_;
+};
+
+}  // namespace cairn

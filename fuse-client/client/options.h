@@ -1,0 +1,40 @@
+// What a mount may be told, the bounds of its memory, and what it counts.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "common/clock.h"
+
+namespace cairn {
+
+// Bounds of one mount's memory and waits.
+struct ClientLimits {
+  uint64_t dirtyBytesMax = 64u << 20;     // accepted by write(), not yet acknowledged by chunkservers
+  uint64_t unsyncedBytesMax = 64u << 20;  // acknowledged, not yet known durable
+  uint64_t readAheadBytesMax = 32u << 20; // blocks read ahead of the reader, all handles together
+  uint32_t inodesMax = 64u << 10;         // attributes kept of inodes that are not open
+};
+
+struct ClientOptions {
+  std::string name;    // of this mount, for people ("host:/mnt")
+  std::string hostId;  // equal to a chunkserver's: its Unix socket is tried first
+  // 0 ("hard"): operations wait as long as the cluster is away. Else ("soft"): EIO after this long.
+  Nanos softTimeoutNanos = 0;
+  // How long attributes from the master count as current for open files.
+  Nanos attributesTrustNanos = SECOND;
+  // write() answers only when the data is durable (mount -o sync).
+  bool synchronous = false;
+  ClientLimits limits;
+};
+
+// Counters since the start, for `stats` of a mount.
+struct ClientStats {
+  uint64_t masterCalls = 0, masterRetries = 0, sessions = 0;
+  uint64_t chunkCalls = 0, chunkRetries = 0, badBlocks = 0, hedgedReads = 0;
+  uint64_t bytesRead = 0, bytesWritten = 0, bytesResent = 0;
+  uint64_t dirtyBytes = 0, unsyncedBytes = 0, readAheadBytes = 0;  // now
+  uint64_t openHandles = 0, inodes = 0, errorsReported = 0;
+  uint64_t mapVersion = 0, session = 0;
+};
+
+}  // namespace cairn
