@@ -4,10 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
-#include <fstream>
 #include <initializer_list>
-#include <sstream>
 
 namespace cairn {
 
@@ -15,7 +12,6 @@ namespace {
 
 constexpr int64_t COPIES_MAX = 16;
 constexpr int64_t SERVERS_MAX = 4096;
-constexpr size_t FILE_BYTES_MAX = 1 << 20;
 
 // Collects the first complaint; later ones are mostly its consequences.
 class Checker {
@@ -114,8 +110,8 @@ MasterAddress readMaster(Checker& checker, const toml::table& table, const std::
                                                          " must be \"host:port\" with a port of 1 to 65535");
   }
   if (table.contains("socket")) {
-    std::filesystem::path socket = checker.text(table, owner, "socket", "\"run/m1.sock\"");
-    master.socket = socket.is_absolute() ? socket.string() : (std::filesystem::path(directory) / socket).string();
+    std::string socket = checker.text(table, owner, "socket", "\"run/m1.sock\"");
+    master.socket = !socket.empty() && socket[0] == '/' ? socket : directory + socket;
   }
   return master;
 }
@@ -193,36 +189,12 @@ Result<ClusterFile> parseClusterFile(const std::string& text, const std::string&
                        "'" + id + "' is no cluster id; write cluster = " + std::string(CLUSTER_FORM));
     }
   }
-  readMasters(checker, root, std::filesystem::absolute(path).parent_path().lexically_normal().string(), out);
+  readMasters(checker, root, path.substr(0, path.rfind('/') + 1), out);
   readDefaults(checker, root, out);
   if (!checker.ok()) {
     return checker.error();
   }
   return out;
-}
-
-Result<ClusterFile> readClusterFile(const std::string& path) {
-  std::error_code failure;
-  auto kind = std::filesystem::status(path, failure);
-  if (!std::filesystem::exists(kind)) {
-    int code = failure ? failure.value() : ENOENT;
-    return Error{code, path + ": " + std::generic_category().message(code) +
-                           "; name the cluster's file, or start a cluster with tools/dfs up"};
-  }
-  if (!std::filesystem::is_regular_file(kind)) {
-    return Error{EINVAL, path + ": not a regular file; name the cluster.toml itself"};
-  }
-  auto size = std::filesystem::file_size(path, failure);
-  if (failure || size > FILE_BYTES_MAX) {
-    return Error{EFBIG, path + ": too large for a cluster.toml; name the right file"};
-  }
-  std::ifstream in(path);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) {
-    return Error{EACCES, path + ": can't be read; check its permissions"};
-  }
-  return parseClusterFile(text.str(), path);
 }
 
 }  // namespace cairn

@@ -32,9 +32,10 @@ struct ClusterFile {
   uint32_t servers = 3;
 };
 
-// Reads and checks `path`. The error names the file, the line or key, and what to write there.
+// Reads and checks `path`; in common/system/cluster_file.cc. The error names the file, the line or key, and what to
+// write there.
 Result<ClusterFile> readClusterFile(const std::string& path);
-// Parses `text`; `path` is used for messages and for resolving relative sockets.
+// Parses `text`; `path` is used for messages and, up to its last '/', before relative sockets.
 Result<ClusterFile> parseClusterFile(const std::string& text, const std::string& path);
 
 }  // namespace cairn

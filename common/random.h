@@ -13,7 +13,9 @@ class Random {
   virtual uint64_t next() = 0;
 
   // Uniform in [0, bound). REQUIRES: bound > 0.
-  uint64_t below(uint64_t bound) { return static_cast<uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64); }
+  uint64_t below(uint64_t bound) {
+    return static_cast<uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64);
+  }
 
   template <typename Id>
   Id uuid() {

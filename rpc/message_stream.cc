@@ -91,7 +91,8 @@ class BatchingMessageStream final : public capnp::MessageStream {
       return nullptr;
     }
     uint64_t count = uint64_t{loadU32(have.begin())} + 1;
-    KJ_REQUIRE(count <= limits_.segmentsMax, "frame refused: too many segments; this peer doesn't speak CairnFS", count);
+    KJ_REQUIRE(count <= limits_.segmentsMax, "frame refused: too many segments; this peer doesn't speak CairnFS",
+               count);
     Frame frame;
     frame.segmentCount = static_cast<uint32_t>(count);
     frame.headBytes = (4 + 4 * count + 7) & ~size_t{7};

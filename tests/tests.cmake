@@ -14,7 +14,13 @@ function(cairn_test name label folder)
   target_link_libraries(${name} PRIVATE ${ARGN} cairn_simulation GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 900)
+  add_dependencies(tests_${label} ${name})
 endfunction()
+
+# What a sanitizer build compiles, and no more (tools/shell/test.sh).
+add_custom_target(tests_unit)
+add_custom_target(tests_sim)
+add_custom_target(tests_threads)
 
 cairn_test(unit_common unit tests/unit/common cairn_common)
 cairn_test(unit_rpc unit tests/unit/rpc cairn_rpc)
@@ -38,3 +44,16 @@ cairn_script(mount_programs mount tests/programs/real_programs_test.py)
 cairn_full_script(nightly_programs tests/programs/real_programs_test.py)
 cairn_script(chaos_failures chaos tests/chaos/failures_test.py)
 cairn_full_script(nightly_failures tests/chaos/failures_test.py)
+
+# The parts that use threads, for the thread sanitizer.
+if(TARGET unit_common)
+  add_test(NAME threads_common COMMAND unit_common --gtest_brief=1 --gtest_filter=*Workers*:*Worker.*:*LevelDb*)
+  set_tests_properties(threads_common PROPERTIES LABELS threads TIMEOUT 300)
+  add_dependencies(tests_threads unit_common)
+endif()
+
+# The rules of ARCHITECTURE.md, and the proof that each of them finds something.
+foreach(script tidy tidy_test)
+  add_test(NAME ${script} COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/${script}.py)
+  set_tests_properties(${script} PROPERTIES LABELS unit TIMEOUT 60 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+endforeach()

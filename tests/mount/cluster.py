@@ -127,11 +127,13 @@ class Cluster:
         return os.path.join(self.mnt, *names)
 
     def admin(self, *words, check=True, timeout=60):
-        done = subprocess.run([os.path.join(BIN, "dfsadmin"), "--cluster", os.path.join(self.dir, "cluster.toml"), *words],
+        cluster = os.path.join(self.dir, "cluster.toml")
+        done = subprocess.run([os.path.join(BIN, "dfsadmin"), "--cluster", cluster, *words],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=timeout)
         if check and done.returncode not in (0, 1, 2):
-            raise AssertionError(f"dfsadmin {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            output = done.stdout + done.stderr
+            raise AssertionError(f"dfsadmin {' '.join(words)} ended with {done.returncode}:\n{output}")
         return done
 
     def status(self):

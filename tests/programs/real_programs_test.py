@@ -165,8 +165,8 @@ class RealPrograms(unittest.TestCase):
         run("git", "clone", "-q", ROOT, source)
         env = dict(os.environ, CCACHE_DISABLE="1")
         run("cmake", "-S", source, "-B", os.path.join(source, "build"), "-G", "Ninja", timeout=600, env=env)
-        run("ninja", "-C", os.path.join(source, "build"), "-j2", "dfs-master", "dfs-chunkserver", "dfs-mount", "dfsadmin",
-            timeout=3600, env=env)
+        programs = ["dfs-master", "dfs-chunkserver", "dfs-mount", "dfsadmin"]
+        run("ninja", "-C", os.path.join(source, "build"), "-j2", *programs, timeout=3600, env=env)
         run(os.path.join(source, "build", "dfsadmin"), "--help")
 
     def test_persists_over_down_and_up(self):

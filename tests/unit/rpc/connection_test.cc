@@ -27,7 +27,8 @@ struct Host {
 
   kj::Own<RpcServer> serve(const Address& address) {
     auto listener = network->listen(address);
-    return serveRpc(kj::mv(listener).value(), [](const PeerIdentity&) { return capnp::Capability::Client(kj::heap<Door>()); });
+    return serveRpc(kj::mv(listener).value(),
+                    [](const PeerIdentity&) { return capnp::Capability::Client(kj::heap<Door>()); });
   }
   std::string greet(const Address& address, const char* name) {
     auto link = dial(*network, *clock, address, SECOND).wait(io.waitScope);
@@ -103,7 +104,8 @@ TEST(Connection, ADoorSurvivesGarbage) {
     auto stream = host.network->connect(server->address()).wait(host.io.waitScope);
     stream->write(garbage.begin(), garbage.size()).wait(host.io.waitScope);
     char byte;
-    auto closed = stream->tryRead(&byte, 1, 1).then([](size_t n) { return n; }, [](kj::Exception&&) { return size_t{0}; });
+    auto closed = stream->tryRead(&byte, 1, 1)
+                      .then([](size_t n) { return n; }, [](kj::Exception&&) { return size_t{0}; });
     // It may send an abort message first; then the stream ends or fails.
     withDeadline(*host.clock, 5 * SECOND, kj::mv(closed), "close").wait(host.io.waitScope);
   }

@@ -127,7 +127,8 @@ TEST(MessageStream, AFailedWriteFailsTheWaitingRead) {
   Pipe pipe;
   auto stream = newBatchingMessageStream(*pipe.ends.ends[0]);
   auto reading = stream->tryReadMessage();
-  auto failed = reading.then([](auto&&) { return false; }, [](kj::Exception&&) { return true; }).eagerlyEvaluate(nullptr);
+  auto failed =
+      reading.then([](auto&&) { return false; }, [](kj::Exception&&) { return true; }).eagerlyEvaluate(nullptr);
   pipe.ends.ends[1]->abortRead();
   auto message = messageOf(100, 1);
   stream->writeMessage(*message).wait(pipe.wait);
