@@ -1,0 +1,172 @@
+# shellcheck shell=bash
+# A cluster in a directory: what is in it, which of its daemons run, how each is started and stopped.
+#
+#   DIR/cluster.toml    where the masters are          DIR/m1 ... DIR/c1 ...   data
+#   DIR/mountpoint      where it is mounted            DIR/run/NAME.pid .sock .port, DIR/log/NAME.log
+
+STOP_SECONDS=20
+SOCKET_PATH_MAX=107
+
+# useCluster DIR: sets DIR, CLUSTER_FILE and BIN for everything below.
+useCluster() {
+  DIR=$(absolute "$1")
+  CLUSTER_FILE=$DIR/cluster.toml
+  BIN=$(absolute "${CAIRN_BIN:-$SOURCE/build/release}")
+}
+# existingCluster DIR: the same, and it must be one.
+existingCluster() {
+  useCluster "$1"
+  [ -f "$CLUSTER_FILE" ] ||
+    fail "there is no cluster in $DIR: it has no cluster.toml" "start one with: tools/dfs up --dir $1" \
+      "or name another directory with --dir"
+}
+# One command at a time for a directory. The lock ends with this process: daemons don't inherit it.
+lockCluster() {
+  mkdir -p "$DIR/run" "$DIR/log" || fail "cannot make $DIR/run" "look at the permissions of $DIR"
+  exec 9> "$DIR/run/lock"
+  flock -w 60 9 || fail "another tools/dfs command is busy in $DIR" "wait for it to end, then try again"
+}
+
+masterNames() { sed -n 's/^[[:space:]]*name[[:space:]]*=[[:space:]]*"\([^"]*\)".*/\1/p' "$CLUSTER_FILE"; }
+masterAddress() {
+  local key='^[[:space:]]*address[[:space:]]*=[[:space:]]*'
+  sed -n "/^[[:space:]]*name[[:space:]]*=[[:space:]]*\"$1\"/,/^\[/s/$key\"\([^\"]*\)\".*/\1/p" "$CLUSTER_FILE"
+}
+copiesKept() { sed -n 's/^copies *= *//p' "$CLUSTER_FILE"; }
+serverNames() {
+  local path
+  for path in "$DIR"/c[0-9]*/; do
+    path=${path%/}
+    [[ ${path##*/} =~ ^c[0-9]+$ ]] && printf '%s\n' "${path##*/}"
+  done | sort -V
+}
+mountPoint() { [ -f "$DIR/mountpoint" ] && cat "$DIR/mountpoint"; }
+allNames() {
+  masterNames
+  serverNames
+  [ -f "$DIR/mountpoint" ] && say mount
+  return 0
+}
+knownName() { grep -qxF -- "$1" < <(allNames); }
+
+# daemonPid NAME: sets PID when that daemon of this cluster runs. A pid file alone proves nothing: the process must
+# have been started for this directory.
+daemonPid() {
+  PID=
+  { read -r PID < "$DIR/run/$1.pid"; } 2>/dev/null || return 1
+  [[ $PID =~ ^[0-9]+$ ]] && alive "$PID" || return 1
+  if [ "$1" = mount ]; then
+    processHas "$PID" "$CLUSTER_FILE"
+  else
+    processHas "$PID" "$DIR/run/$1.sock"
+  fi
+}
+
+# startDaemon NAME PROGRAM ARGS...: in the background, in a session of its own.
+startDaemon() {
+  local name=$1 program=$BIN/$2
+  shift 2
+  rm -f "$DIR/run/$name.sock"
+  (
+    ulimit -n "$(ulimit -Hn)"
+    cd "$DIR" && exec setsid "$program" "$@" 9>&- < /dev/null >> "$DIR/log/$name.log" 2>&1
+  ) &
+  printf '%s\n' $! > "$DIR/run/$name.pid"
+  waitUntil 5 execOrDied "$name" $! # until then it can't be told from another process
+}
+execOrDied() { daemonPid "$1" || ! alive "$2"; }
+
+startMaster() {
+  local init=() contents=("$DIR/$1"/*)
+  [ ${#contents[@]} -gt 0 ] || init=(--init)
+  mkdir -p "$DIR/$1"
+  startDaemon "$1" dfs-master --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" \
+    --listen "$(masterAddress "$1")" --socket "$DIR/run/$1.sock" "${init[@]}"
+}
+
+# A chunkserver keeps its port from run to run, unless somebody else has it now.
+startServer() {
+  local volumes=() path port=
+  mkdir -p "$DIR/$1"
+  for path in "$DIR/$1"/v[0-9]*/; do volumes+=(--volume "${path%/}"); done
+  { read -r port < "$DIR/run/$1.port"; } 2>/dev/null
+  if [ -z "$port" ] || ! portFree "$port"; then
+    freePort $(cat "$DIR"/run/*.port /dev/null)
+    port=$PORT
+    printf '%s\n' "$port" > "$DIR/run/$1.port"
+  fi
+  startDaemon "$1" dfs-chunkserver --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" "${volumes[@]}" \
+    --listen "127.0.0.1:$port" --socket "$DIR/run/$1.sock"
+}
+
+startMount() {
+  startDaemon mount dfs-mount --foreground "$CLUSTER_FILE" "$(mountPoint)"
+}
+
+startByName() {
+  case $1 in
+    mount) startMount ;;
+    m*) startMaster "$1" ;;
+    c*) startServer "$1" ;;
+  esac
+}
+
+# Is it ready for its callers? REQUIRES: daemonPid NAME was true.
+answers() {
+  if [ "$1" = mount ]; then
+    isMountPoint "$(mountPoint)" && timeout -k 1 2 stat -t "$(mountPoint)" > /dev/null 2>&1
+  else
+    [ -S "$DIR/run/$1.sock" ]
+  fi
+}
+answersOrDied() { answers "$1" || ! daemonPid "$1"; }
+
+# awaitDaemon NAME SECONDS: fails with the daemon's own words when it ends or stays silent.
+awaitDaemon() {
+  waitUntil "$2" answersOrDied "$1" ||
+    fail "$1 does not answer after $2 s; the end of its log:" "$(lastWords "$1")" "all of it: $DIR/log/$1.log"
+  daemonPid "$1" ||
+    fail "$1 ended at once; the end of its log:" "$(lastWords "$1")" "all of it: $DIR/log/$1.log"
+}
+lastWords() { tail -n 3 "$DIR/log/$1.log" 2>/dev/null; }
+
+# stopDaemons NAME...: SIGTERM to all, then SIGKILL to those that stay.
+stopDaemons() {
+  local name pids=() names=()
+  for name in "$@"; do
+    if daemonPid "$name"; then
+      kill -TERM "$PID" 2>/dev/null
+      kill -CONT "$PID" 2>/dev/null
+      pids+=("$PID")
+      names+=("$name")
+    else
+      rm -f "$DIR/run/$name.pid" "$DIR/run/$name.sock"
+    fi
+  done
+  [ ${#pids[@]} -gt 0 ] || return 0
+  if ! waitUntil "$STOP_SECONDS" noneAlive "${pids[@]}"; then
+    warn "still running after $STOP_SECONDS s, now killed: ${names[*]}"
+    kill -KILL "${pids[@]}" 2>/dev/null
+    waitUntil 5 noneAlive "${pids[@]}" ||
+      warn "SIGKILL did not end all of the processes ${pids[*]}: the kernel holds them"
+  fi
+  for name in "${names[@]}"; do rm -f "$DIR/run/$name.pid" "$DIR/run/$name.sock"; done
+}
+noneAlive() {
+  local pid
+  for pid in "$@"; do alive "$pid" && return 1; done
+  return 0
+}
+
+# unmountCluster SECONDS: in good order while nobody uses it; after that time it is taken from the tree and the
+# daemon goes when its last user does.
+UNMOUNT_SECONDS=5
+unmountCluster() {
+  local at
+  at=$(mountPoint) && [ -n "$at" ] && isMountPoint "$at" || return 0
+  [[ $(mountType "$at") == fuse* ]] || { warn "$at holds another file system now; it stays"; return 0; }
+  waitUntil "$UNMOUNT_SECONDS" tryUnmount "$at" && return 0
+  warn "$at is in use; detached from the tree, its users keep their open files until dfs-mount ends"
+  fusermount3 -uz -- "$at" 2>/dev/null || umount -l -- "$at"
+}
+tryUnmount() { fusermount3 -u -- "$1" 2>/dev/null || umount -- "$1" 2>/dev/null || ! isMountPoint "$1"; }
