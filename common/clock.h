@@ -1,5 +1,5 @@
 // Clock: the seam to time. The only source of "now" and of time-outs in this code base.
-// Production: common/system/clock.cc. Simulation: tests/sim/sim_clock.h.
+// Production: common/system/clock.cc. Simulation: tests/sim/world/sim_clock.h.
 #pragma once
 #include <kj/timer.h>
 

@@ -2,7 +2,7 @@
 //
 // Calls that only touch the page cache or a directory run inline; what waits for a device (sync, cold
 // reads) is a task that runs on Workers. Errors carry the errno and the full path.
-// Production: common/system/disk.cc. Simulation: tests/sim/sim_disk.h, which loses what was not synced.
+// Production: common/system/disk.cc. Simulation: tests/sim/world/sim_volume.h, which loses what was not synced.
 #pragma once
 #include <kj/array.h>
 #include <kj/memory.h>

@@ -1,5 +1,5 @@
 // Network: the seam to sockets. Connects and listens on Unix sockets and TCP.
-// Production: rpc/system_network.cc. Simulation: tests/sim/sim_network.h (delay, loss, partition).
+// Production: rpc/system_network.cc. Simulation: tests/sim/world/sim_network.h (delay, loss, partition).
 // Mutual TLS will wrap the streams inside connect() and accept(): callers see only the peer's identity.
 #pragma once
 #include <kj/async-io.h>
