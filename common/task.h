@@ -8,6 +8,7 @@
 // GCC 12 miscompiles some shapes of co_await, so use only these three statements, their arguments
 // named values, calls or plain constructors (tests/tidy.py enforces it):
 //   co_await f(args);      auto x = co_await f(args);      co_return co_await f(args);
+// or, like the second, to a variable that is there already.
 #pragma once
 #include <kj/async.h>
 

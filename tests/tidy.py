@@ -61,7 +61,7 @@ SEAM_PATTERNS = [
      r"|\bpthread_\w+\s*\(|#\s*include\s*<(?:thread|mutex|shared_mutex|condition_variable|future|pthread\.h)>"),
     ("starts a process: nothing here does", "call:fork vfork execv execvp execve posix_spawn popen system"),
     ("draws a random number: use Random", r"\bstd::(?:random_device|mt19937\w*|default_random_engine|minstd_rand0?)\b"),
-    ("draws a random number: use Random", "call:rand srand random srandom drand48 getrandom getentropy arc4random"),
+    ("draws a random number: use Random", "call:rand srand drand48 getrandom getentropy arc4random"),
     ("sleeps: use Clock::after", r"\bsleep_(?:for|until)\s*\("),
     ("sleeps: use Clock::after", "call:sleep usleep nanosleep clock_nanosleep"),
     ("takes LevelDB's own files: use the leveldb::Env that was handed in", r"\bEnv::Default\s*\("),
@@ -79,7 +79,8 @@ CODE_COMMENT = re.compile(
     r"|[\w.:>-]+\(.*\)(?:\.\w+\(.*\))*;|(?:const\s+)?[\w:]+(?:<.*>)?[&*]?\s+\w+(?:\{.*\}|\(.*\))?;)\s*$")
 
 
-AWAIT_BEFORE = re.compile(r"(?:co_return|(?:[\w:<>,*&\s]*[\w>*&]\s+|auto\s*&{0,2}\s*)(?:\w+|\[[^\]]*\])\s*=)?")
+AWAIT_BEFORE = re.compile(
+    r"(?:co_return|(?:[\w:<>,*&\s]*[\w>*&]\s+|auto\s*&{0,2}\s*)(?:\w+|\[[^\]]*\])\s*=|\w+(?:(?:\.|->)\w+)*\s*=)?")
 AWAIT_FORMS = "use one of: co_await f(..); auto x = co_await f(..); co_return co_await f(..);"
 EMPTY_CATCH = re.compile(
     r"\bcatch\s*\([^()]*\)\s*\{\s*\}"

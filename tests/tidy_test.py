@@ -106,7 +106,7 @@ Task<Status> File::again(Handle h) { return fsync(h); }
                      "switch (co_await f()) { default: g(); }", "co_await f(Request{.name = n});",
                      "co_await f([x] { g(x); });",
                      "co_await f({a, b});", "g(co_await f());", "auto x = g(co_await f());", "return co_await f();",
-                     "x = co_await f();",
+                     "m[k()] = co_await f();", "x += co_await f();",
                      "auto x = (co_await f()).y;", "for (int i = 0; i < 3; co_await f()) g();"]:
             self.assertEqual(set(self.finds("co_await", "master/x.cc", self.body(line))), {2}, line)
 
@@ -114,7 +114,7 @@ Task<Status> File::again(Handle h) { return fsync(h); }
         for line in ["co_await f(a, g(b), N(c));", "auto x = co_await f(a);", "co_return co_await f(a);",
                      "if (a) co_await f();", "else co_return co_await f();", "for (auto& x : xs) co_await f(x);",
                      "auto [a, b] = co_await f();", "auto a = g(); co_await f(a[1]);", "if (a) { co_await f(b); }",
-                     "bool more = co_await f();", "const std::map<A, B> m = co_await f(a);",
+                     "bool more = co_await f();", "x->y_ = co_await f();", "const std::map<A, B> m = co_await f(a);",
                      "KJ_IF_MAYBE(e, error) { co_await f(*e); }"]:
             self.clean("master/x.cc", self.body(line))
 

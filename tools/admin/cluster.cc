@@ -1,0 +1,91 @@
+// dfsadmin cluster init: makes the cluster.toml of a new cluster. No server is needed or touched.
+#include <cerrno>
+#include <iostream>
+#include <sstream>
+
+#include "tools/admin/verbs.h"
+
+namespace cairn::admin {
+
+namespace {
+
+// "m1=host:port" or "host:port" (then named m1, m2 ... in order); both ends up in the file as they are: reading it
+// back checks them.
+std::string masterText(const std::string& argument, size_t position) {
+  size_t equals = argument.find('=');
+  bool named = equals != std::string::npos;
+  std::string name = named ? argument.substr(0, equals) : "m" + std::to_string(position);
+  std::string address = named ? argument.substr(equals + 1) : argument;
+  return "\n[[master]]\nname = \"" + name + "\"\naddress = \"" + address + "\"\nsocket = \"run/" + name + ".sock\"\n";
+}
+
+std::string clusterText(const ClusterId& id, const Options& options) {
+  std::ostringstream text;
+  text << "# Every program finds the cluster through this file; it knows no secret.\ncluster = \"" << toText(id)
+       << "\"\n";
+  for (size_t i = 0; i < options.masters.size(); ++i) {
+    text << masterText(options.masters[i], i + 1);
+  }
+  text << "\n[defaults]\ncopies = " << options.copies << "\nmin_copies = " << options.minCopies
+       << "\nservers = " << options.servers << "\n";
+  return text.str();
+}
+
+Status writeNew(Context& context, const std::string& path, const std::string& text) {
+  size_t slash = path.rfind('/');
+  std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  auto disk = context.openDisk(directory);
+  if (!disk.ok()) {
+    return disk.error();
+  }
+  if (name.empty() || disk.value()->exists(name)) {
+    return Error{EEXIST, path + " is there already, and a cluster's id must never change; name another --file"};
+  }
+  auto bytes = kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size());
+  return replaceFile(*disk.value(), name, bytes);
+}
+
+Task<int> runInit(Context& context, Options& options) {
+  if (options.masters.empty()) {
+    options.masters.push_back("127.0.0.1:7000");
+  }
+  auto id = context.random.uuid<ClusterId>();
+  auto text = clusterText(id, options);
+  auto parsed = parseClusterFile(text, options.file);
+  if (!parsed.ok()) {
+    co_return complain(EXIT_USAGE, parsed.error().why);
+  }
+  if (options.masters.size() > 1) {
+    co_return complain(EXIT_REFUSED, "a cluster has exactly one master today, not " +
+                                         std::to_string(options.masters.size()) +
+                                         ": several come with Raft replication (issue 3)");
+  }
+  auto written = writeNew(context, options.file, text);
+  if (!written.ok()) {
+    co_return complain(EXIT_REFUSED, written.error().why);
+  }
+  const auto& master = parsed.value().masters[0];
+  std::cout << options.file << " is the file of the new cluster " << toText(id) << "\nNext: dfs-master --cluster "
+            << options.file << " --name " << master.name << " --dir DIR --listen " << master.address << " --socket "
+            << master.socket << " --init\n";
+  co_return EXIT_HEALTHY;
+}
+
+}  // namespace
+
+void addCluster(CLI::App& app, Options& options, Run& run) {
+  auto* noun = addVerb(app, "cluster", "the cluster as a whole", "dfsadmin cluster init --master 10.0.0.1:7000");
+  noun->require_subcommand(1);
+  auto* init = addVerb(*noun, "init", "write the cluster.toml of a new cluster, with a fresh cluster id",
+                       "dfsadmin cluster init --file cluster.toml --master m1=10.0.0.1:7000 --copies 3 --servers 3");
+  init->add_option("--file", options.file, "file to make")->capture_default_str();
+  init->add_option("--master", options.masters, "[NAME=]HOST:PORT of a master (default: m1=127.0.0.1:7000)");
+  init->add_option("--copies", options.copies, "copies of every file")->capture_default_str();
+  init->add_option("--min-copies", options.minCopies, "copies below which writes wait")->capture_default_str();
+  init->add_option("--servers", options.servers, "chunkservers to wait for before the first placement")
+      ->capture_default_str();
+  init->callback([&] { run = [&options](Context& context) { return runInit(context, options); }; });
+}
+
+}  // namespace cairn::admin

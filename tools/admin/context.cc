@@ -1,0 +1,33 @@
+#include "tools/admin/context.h"
+
+#include <cerrno>
+#include <iostream>
+
+namespace cairn::admin {
+
+namespace {
+
+constexpr const char* USUAL_PLACES[] = {"./.dfs/cluster.toml", "/etc/cairnfs/cluster.toml"};
+
+}  // namespace
+
+Result<ClusterFile> readCluster(const Context& context) {
+  if (!context.clusterFile.empty()) {
+    return readClusterFile(context.clusterFile);
+  }
+  for (const char* place : USUAL_PLACES) {
+    auto file = readClusterFile(place);
+    if (file.ok() || file.code() != ENOENT) {
+      return file;
+    }
+  }
+  return Error{ENOENT, std::string("no cluster file: neither ") + USUAL_PLACES[0] + " nor " + USUAL_PLACES[1] +
+                           " is there; name one with --cluster FILE or DFS_CLUSTER, or start a cluster: tools/dfs up"};
+}
+
+int complain(int code, const std::string& what) {
+  std::cerr << "dfsadmin: " << what << std::endl;
+  return code;
+}
+
+}  // namespace cairn::admin

@@ -1,0 +1,45 @@
+// What every verb of dfsadmin gets: the seams, the global options, what main.cc knows of the machine.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/cluster_file.h"
+#include "common/disk.h"
+#include "common/random.h"
+#include "common/result.h"
+#include "common/system/host.h"
+#include "rpc/network.h"
+
+namespace cairn::admin {
+
+// Exit codes of dfsadmin: part of its contract.
+constexpr int EXIT_HEALTHY = 0;  // or: done
+constexpr int EXIT_DEGRADED = 1;
+constexpr int EXIT_REFUSED = 2;  // or: critical
+constexpr int EXIT_UNREACHABLE = 3;
+constexpr int EXIT_USAGE = 64;
+
+struct Context {
+  Clock& clock;
+  Network& network;
+  Random& random;
+  std::function<Result<kj::Own<Disk>>(const std::string& directory)> openDisk;
+  std::string hostId;
+  std::string workingDirectory;
+  std::vector<MountEntry> mounts;
+  bool terminal = false;  // standard error is one: progress may be shown
+
+  // Set by the global options.
+  std::string clusterFile;
+  bool json = false;
+};
+
+// The cluster of --cluster, or of the first of the usual places that has one.
+Result<ClusterFile> readCluster(const Context& context);
+
+// "dfsadmin: what" on standard error: thing, cause and next step. Returns `code`.
+int complain(int code, const std::string& what);
+
+}  // namespace cairn::admin

@@ -1,0 +1,98 @@
+// dfsadmin file: where a file's chunks are.
+#include <sys/stat.h>
+
+#include <iostream>
+
+#include "fuse-client/client/wire.h"
+#include "tools/admin/file_check.h"
+#include "tools/admin/output.h"
+#include "tools/admin/paths.h"
+#include "tools/admin/shards.h"
+#include "tools/admin/verbs.h"
+
+namespace cairn::admin {
+
+namespace {
+
+Json chunkJson(const ShardMap& map, const ShardRecord& shard, uint32_t index) {
+  return {{"index", index},
+          {"shard", raw(shard.id)},
+          {"state", shardState(map, shard)},
+          {"epoch", raw(shard.epoch)},
+          {"primary", shard.inSync.empty() ? Json(nullptr) : Json(raw(shard.primary))},
+          {"inSync", membersJson(map, shard.inSync)},
+          {"joining", membersJson(map, shard.joining)}};
+}
+
+Task<int> runLocate(Context& context, const Options& options) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  auto resolved = co_await resolveFile(context, *found.value(), options.path);
+  if (!resolved.ok()) {
+    co_return complainOf(resolved.error());
+  }
+  const auto& file = resolved.value();
+  auto map = co_await readMap(context, found.value()->admin);
+  Json chunks = Json::array();
+  Table table({"CHUNK", "SHARD", "STATE", "EPOCH", "PRIMARY", "IN SYNC", "JOINING"});
+  for (uint32_t i = 0; i < file.chunkCount(); ++i) {
+    const auto* shard = map.shard(file.cls, ChunkId{file.object, i});
+    if (shard == nullptr) {
+      co_return complain(EXIT_REFUSED, file.path + ": its replication class " + std::to_string(raw(file.cls)) +
+                                           " is not in the shard map; look at the master's log");
+    }
+    chunks.push_back(chunkJson(map, *shard, i));
+    table.add({std::to_string(i), std::to_string(raw(shard->id)), shardState(map, *shard),
+               std::to_string(raw(shard->epoch)), shard->inSync.empty() ? "-" : memberText(map, shard->primary),
+               membersText(map, shard->inSync), membersText(map, shard->joining)});
+  }
+  if (context.json) {
+    printJson({{"path", file.path}, {"inode", file.inode}, {"object", raw(file.object)}, {"sizeBytes", file.sizeBytes},
+               {"chunkBytes", uint64_t{1} << file.chunkBits}, {"mapVersion", raw(map.version)}, {"chunks", chunks}});
+  } else {
+    std::cout << file.path << ": inode " << file.inode << ", object " << raw(file.object) << ", "
+              << sizeText(file.sizeBytes) << ", " << file.chunkCount() << " chunks\n";
+    table.print();
+  }
+  co_return EXIT_HEALTHY;
+}
+
+}  // namespace
+
+Task<Result<FileTarget>> resolveFile(Context& context, MasterLink& master, const std::string& path) {
+  auto inside = clusterPath(context, path);
+  if (!inside.ok()) {
+    co_return inside.error();
+  }
+  auto request = master.admin.resolveRequest();
+  request.setPath(wireBytes(inside.value()));
+  kj::Promise<capnp::Response<wire::Admin::ResolveResults>> sent = request.send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "resolve");
+  auto outcome = readOutcome(reply.getOutcome());
+  if (!outcome.ok()) {
+    co_return Error{outcome.code(), inside.value() + ": " + outcome.error().why +
+                                        "; give a path from the cluster's root, or one below a mount point"};
+  }
+  auto attributes = reply.getAttributes();
+  if (!S_ISREG(attributes.getMode())) {
+    co_return Error{EINVAL, inside.value() + ": not a regular file, so it has no chunks; name a regular file"};
+  }
+  co_return readTarget(attributes, inside.value());
+}
+
+void addFile(CLI::App& app, Options& options, Run& run) {
+  auto* noun = addVerb(app, "file", "single files", "dfsadmin file locate /some/file");
+  noun->require_subcommand(1);
+  auto* locate =
+      addVerb(*noun, "locate", "a file's chunks: shard, epoch, members", "dfsadmin file locate mnt/some/file");
+  locate->add_option("PATH", options.path, "path from the cluster's root, or below a mount point")->required();
+  locate->callback([&] { run = [&options](Context& context) { return runLocate(context, options); }; });
+  auto* check = addVerb(*noun, "check", "read every copy of every chunk, verify and compare; exit code 1 if any is bad",
+                        "dfsadmin file check mnt/some/file");
+  check->add_option("PATH", options.path, "path from the cluster's root, or below a mount point")->required();
+  check->callback([&] { run = [&options](Context& context) { return checkFile(context, options.path); }; });
+}
+
+}  // namespace cairn::admin

@@ -1,0 +1,102 @@
+// dfsadmin node: the cluster's servers.
+#include <algorithm>
+#include <iostream>
+
+#include "tools/admin/status.h"
+#include "tools/admin/verbs.h"
+
+namespace cairn::admin {
+
+namespace {
+
+struct Duties {
+  uint64_t primaryOf = 0;
+  uint64_t inSync = 0;
+  uint64_t joining = 0;
+};
+
+Duties dutiesOf(const ShardMap& map, const std::string& server) {
+  auto here = [&](VolumeNumber volume) {
+    const auto* record = map.serverOf(volume);
+    return record != nullptr && record->name == server;
+  };
+  Duties duties;
+  for (const auto& [id, shard] : map.shards) {
+    duties.primaryOf += !shard.inSync.empty() && here(shard.primary);
+    duties.inSync += std::count_if(shard.inSync.begin(), shard.inSync.end(), here);
+    duties.joining += std::count_if(shard.joining.begin(), shard.joining.end(), here);
+  }
+  return duties;
+}
+
+Json nodeJson(const Json& server, const ShardMap& map) {
+  Json out = server;
+  auto duties = dutiesOf(map, server["name"].get<std::string>());
+  out["primaryOf"] = duties.primaryOf;
+  out["inSync"] = duties.inSync;
+  out["joining"] = duties.joining;
+  return out;
+}
+
+std::string onlineText(const Json& node) { return node["online"].get<bool>() ? "yes" : "no"; }
+
+void printList(const Json& nodes) {
+  Table table({"SERVER", "ADDRESS", "STATE", "ONLINE", "VOLUMES", "PRIMARY OF", "IN SYNC", "JOINING"});
+  for (const auto& n : nodes) {
+    table.add({n["name"], n["address"], n["state"], onlineText(n), std::to_string(n["volumes"].size()),
+               n["primaryOf"].dump(), n["inSync"].dump(), n["joining"].dump()});
+  }
+  table.print();
+}
+
+void printNode(const Json& n) {
+  std::cout << n["name"].get<std::string>() << " at " << n["address"].get<std::string>() << ": "
+            << n["state"].get<std::string>() << ", " << (n["online"].get<bool>() ? "online" : "offline") << "\n"
+            << "Shards: primary of " << n["primaryOf"] << ", in sync in " << n["inSync"] << ", joining in "
+            << n["joining"] << "\n";
+  Table table({"VOLUME", "ID", "STATE", "USED", "TOTAL", "BAD BLOCKS", "ADOPTED BLOCKS"});
+  for (const auto& v : n["volumes"]) {
+    table.add({v["number"].dump(), v["id"], v["state"], sizeText(v["usedBytes"]), sizeText(v["totalBytes"]),
+               v["badBlocks"].dump(), v["adoptedBlocks"].dump()});
+  }
+  table.print();
+}
+
+Task<int> runNode(Context& context, const Options& options) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  auto status = co_await readStatus(context, *found.value());
+  auto map = co_await readMap(context, found.value()->admin);
+  Json nodes = Json::array();
+  std::vector<std::string> names;
+  for (const auto& server : status["servers"]) {
+    names.push_back(server["name"]);
+    if (options.name.empty() || server["name"] == options.name) {
+      nodes.push_back(nodeJson(server, map));
+    }
+  }
+  if (options.name.empty()) {
+    context.json ? printJson({{"nodes", nodes}}) : printList(nodes);
+  } else if (nodes.empty()) {
+    co_return complain(EXIT_REFUSED, "there is no server '" + options.name + "'; there are: " + joined(names, " "));
+  } else {
+    context.json ? printJson(nodes[0]) : printNode(nodes[0]);
+  }
+  co_return EXIT_HEALTHY;
+}
+
+}  // namespace
+
+void addNode(CLI::App& app, Options& options, Run& run) {
+  auto* noun = addVerb(app, "node", "the chunkservers", "dfsadmin node list");
+  noun->require_subcommand(1);
+  auto begin = [&] { run = [&options](Context& context) { return runNode(context, options); }; };
+  addVerb(*noun, "list", "all servers and their share of the shards", "dfsadmin node list")->callback(begin);
+  auto* show = addVerb(*noun, "show", "one server and its volumes", "dfsadmin node show c1");
+  show->add_option("NAME", options.name, "name of the server")->required();
+  show->callback(begin);
+}
+
+}  // namespace cairn::admin

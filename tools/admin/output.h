@@ -1,0 +1,46 @@
+// How dfsadmin writes: tables for people, JSON for programs, one moving line for progress.
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tools/admin/context.h"
+
+namespace cairn::admin {
+
+// Keeps the order in which keys were added.
+using Json = nlohmann::ordered_json;
+
+// "1.5 GiB"; exact below 1 KiB.
+std::string sizeText(uint64_t bytes);
+// "3 m 20 s"
+std::string durationText(uint64_t seconds);
+std::string joined(const std::vector<std::string>& parts, const char* between);
+
+// Left-aligned columns as wide as their widest cell, under a heading.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> heading) { add(std::move(heading)); }
+  void add(std::vector<std::string> row);
+  void print() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+void printJson(const Json& json);
+
+// One line on standard error that is written over by the next; nothing when that is no terminal.
+class Progress {
+ public:
+  explicit Progress(const Context& context) : on_(context.terminal) {}
+  ~Progress() { clear(); }
+  void show(const std::string& line);
+  void clear();
+
+ private:
+  bool on_;
+  size_t shown_ = 0;
+};
+
+}  // namespace cairn::admin

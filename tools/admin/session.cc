@@ -1,0 +1,78 @@
+// dfsadmin session: the mounted clients.
+#include <iostream>
+
+#include "fuse-client/client/wire.h"
+#include "tools/admin/master_link.h"
+#include "tools/admin/output.h"
+#include "tools/admin/verbs.h"
+
+namespace cairn::admin {
+
+namespace {
+
+void print(const Context& context, capnp::List<wire::SessionInfo>::Reader sessions) {
+  Json all = Json::array();
+  Table table({"SESSION", "NAME", "ATTACHED", "OPEN FILES", "LEASE LEFT"});
+  for (auto session : sessions) {
+    double left = static_cast<double>(session.getLeaseNanosLeft()) / SECOND;
+    all.push_back({{"id", session.getId()},
+                   {"name", session.getName().cStr()},
+                   {"attached", session.getAttached()},
+                   {"holds", session.getHolds()},
+                   {"leaseSecondsLeft", left}});
+    char text[32];
+    snprintf(text, sizeof(text), "%.1f s", left);
+    table.add({std::to_string(session.getId()), session.getName().cStr(), session.getAttached() ? "yes" : "no",
+               std::to_string(session.getHolds()), text});
+  }
+  if (context.json) {
+    printJson({{"sessions", all}});
+  } else {
+    table.print();
+  }
+}
+
+Task<int> runList(Context& context) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  kj::Promise<capnp::Response<wire::Admin::SessionsResults>> sent = found.value()->admin.sessionsRequest().send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "sessions");
+  print(context, reply.getSessions());
+  co_return EXIT_HEALTHY;
+}
+
+Task<int> runEvict(Context& context, const Options& options) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  auto request = found.value()->admin.evictRequest();
+  request.setSession(options.id);
+  kj::Promise<capnp::Response<wire::Admin::EvictResults>> sent = request.send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "evict");
+  auto outcome = readOutcome(reply.getOutcome());
+  std::string session = "session " + std::to_string(options.id);
+  if (!outcome.ok()) {
+    co_return complain(EXIT_REFUSED, session + " was not evicted: " + outcome.error().why +
+                                         "; see: dfsadmin session list");
+  }
+  std::cout << session << " is evicted: its open files are released and its late writes are refused\n";
+  co_return EXIT_HEALTHY;
+}
+
+}  // namespace
+
+void addSession(CLI::App& app, Options& options, Run& run) {
+  auto* noun = addVerb(app, "session", "the mounted clients", "dfsadmin session list");
+  noun->require_subcommand(1);
+  addVerb(*noun, "list", "all sessions", "dfsadmin session list")->callback([&run] { run = runList; });
+  auto* evict = addVerb(*noun, "evict",
+                        "end a session now: what it has not yet made durable is lost, and its programs are told",
+                        "dfsadmin session evict 12");
+  evict->add_option("SESSION", options.id, "number of the session")->required();
+  evict->callback([&] { run = [&options](Context& context) { return runEvict(context, options); }; });
+}
+
+}  // namespace cairn::admin

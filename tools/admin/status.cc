@@ -1,0 +1,183 @@
+#include "tools/admin/status.h"
+
+#include <iostream>
+
+#include "tools/admin/verbs.h"
+
+namespace cairn::admin {
+
+namespace {
+
+Json volumesJson(capnp::List<wire::VolumeStatus>::Reader volumes) {
+  Json out = Json::array();
+  for (auto volume : volumes) {
+    out.push_back({{"id", toText(fromWire<VolumeTag>(volume.getId()))},
+                   {"number", volume.getNumber()},
+                   {"state", volume.getState().cStr()},
+                   {"usedBytes", volume.getUsedBytes()},
+                   {"totalBytes", volume.getTotalBytes()},
+                   {"badBlocks", volume.getBadBlocks()},
+                   {"adoptedBlocks", volume.getAdoptedBlocks()}});
+  }
+  return out;
+}
+
+Json reasonsJson(wire::ClusterStatus::Reader status) {
+  Json out = Json::array();
+  for (auto reason : status.getReasons()) {
+    out.push_back({{"code", reason.getCode().cStr()},
+                   {"text", reason.getText().cStr()},
+                   {"action", reason.getAction().cStr()},
+                   {"critical", reason.getCritical()}});
+  }
+  return out;
+}
+
+Json mastersJson(wire::ClusterStatus::Reader status) {
+  Json out = Json::array();
+  for (auto master : status.getMasters()) {
+    out.push_back({{"name", master.getName().cStr()},
+                   {"address", master.getAddress().cStr()},
+                   {"role", master.getRole().cStr()},
+                   {"term", master.getTerm()},
+                   {"commitIndex", master.getCommitIndex()},
+                   {"appliedIndex", master.getAppliedIndex()}});
+  }
+  return out;
+}
+
+Json serversJson(wire::ClusterStatus::Reader status) {
+  Json out = Json::array();
+  for (auto server : status.getServers()) {
+    out.push_back({{"name", server.getName().cStr()},
+                   {"address", server.getAddress().cStr()},
+                   {"state", server.getState().cStr()},
+                   {"online", server.getOnline()},
+                   {"volumes", volumesJson(server.getVolumes())}});
+  }
+  return out;
+}
+
+Json shardsJson(wire::ShardCounts::Reader shards) {
+  return {{"total", shards.getTotal()},
+          {"healthy", shards.getHealthy()},
+          {"degraded", shards.getDegraded()},
+          {"atRisk", shards.getAtRisk()},
+          {"unavailable", shards.getUnavailable()},
+          {"misplaced", shards.getMisplaced()}};
+}
+
+Json repairJson(wire::ClusterStatus::Reader status) {
+  uint64_t left = status.getRepairBytesLeft();
+  uint64_t speed = status.getRepairBytesPerSecond();
+  Json eta = left == 0 ? Json(0) : speed == 0 ? Json(nullptr) : Json((left + speed - 1) / speed);
+  return {{"bytesLeft", left}, {"bytesPerSecond", speed}, {"etaSeconds", eta}};
+}
+
+Json spaceJson(wire::Space::Reader space) {
+  return {{"rawBytes", space.getRawTotalBytes()},        {"usedBytes", space.getRawUsedBytes()},
+          {"availableBytes", space.getAvailableBytes()}, {"totalBytes", space.getTotalBytes()},
+          {"files", space.getFiles()},                   {"filesMax", space.getFilesMax()},
+          {"copies", space.getCopies()}};
+}
+
+std::string number(const Json& value) { return value.dump(); }
+
+void printSummary(const Json& status) {
+  std::cout << "Cluster " << status["cluster"].get<std::string>() << " is " << status["health"].get<std::string>()
+            << "\n";
+  for (const auto& reason : status["reasons"]) {
+    std::cout << "  " << reason["code"].get<std::string>() << ": " << reason["text"].get<std::string>() << "\n    -> "
+              << reason["action"].get<std::string>() << "\n";
+  }
+  const auto& shards = status["shards"];
+  const auto& space = status["space"];
+  std::cout << "Shards   " << number(shards["total"]) << ": " << number(shards["healthy"]) << " healthy, "
+            << number(shards["degraded"]) << " degraded, " << number(shards["atRisk"]) << " at risk, "
+            << number(shards["unavailable"]) << " unavailable, " << number(shards["misplaced"]) << " misplaced\n"
+            << "Space    " << sizeText(space["availableBytes"]) << " available, " << sizeText(space["usedBytes"])
+            << " of " << sizeText(space["rawBytes"]) << " used on the disks (" << number(space["copies"])
+            << " copies)\n"
+            << "Sessions " << number(status["sessions"]) << "\n";
+  const auto& repair = status["repair"];
+  if (repair["bytesLeft"] != 0) {
+    std::cout << "Repair   " << sizeText(repair["bytesLeft"]) << " left at " << sizeText(repair["bytesPerSecond"])
+              << "/s\n";
+  }
+}
+
+void printNodes(const Json& status) {
+  Table masters({"\nMASTER", "ADDRESS", "ROLE", "TERM", "COMMITTED", "APPLIED"});
+  for (const auto& m : status["masters"]) {
+    masters.add({m["name"], m["address"], m["role"], number(m["term"]), number(m["commitIndex"]),
+                 number(m["appliedIndex"])});
+  }
+  masters.print();
+  Table servers({"\nSERVER", "ADDRESS", "STATE", "ONLINE", "VOLUMES", "USED", "TOTAL", "BAD BLOCKS"});
+  for (const auto& s : status["servers"]) {
+    uint64_t used = 0, total = 0, bad = 0;
+    for (const auto& v : s["volumes"]) {
+      used += v["usedBytes"].get<uint64_t>();
+      total += v["totalBytes"].get<uint64_t>();
+      bad += v["badBlocks"].get<uint64_t>();
+    }
+    servers.add({s["name"], s["address"], s["state"], s["online"].get<bool>() ? "yes" : "no",
+                 std::to_string(s["volumes"].size()), sizeText(used), sizeText(total), std::to_string(bad)});
+  }
+  servers.print();
+}
+
+Task<int> runStatus(Context& context) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  auto status = co_await readStatus(context, *found.value());
+  if (context.json) {
+    printJson(status);
+  } else {
+    printSummary(status);
+    printNodes(status);
+  }
+  co_return healthCode(status);
+}
+
+}  // namespace
+
+Task<Json> readStatus(Context& context, MasterLink& master) {
+  kj::Promise<capnp::Response<wire::Admin::StatusResults>> sent = master.admin.statusRequest().send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "status");
+  auto status = reply.getStatus();
+  Json out;
+  out["health"] = status.getHealth().cStr();
+  out["reasons"] = reasonsJson(status);
+  out["cluster"] = toText(master.cluster.cluster);
+  out["version"] = status.getVersion().cStr();
+  out["masters"] = mastersJson(status);
+  out["servers"] = serversJson(status);
+  out["shards"] = shardsJson(status.getShards());
+  out["repair"] = repairJson(status);
+  out["space"] = spaceJson(status.getSpace());
+  out["sessions"] = status.getSessions();
+  out["reclaimBacklog"] = status.getReclaimBacklog();
+  co_return kj::mv(out);
+}
+
+int healthCode(const Json& status) {
+  const auto& health = status["health"];
+  return health == "healthy" ? EXIT_HEALTHY : health == "degraded" ? EXIT_DEGRADED : EXIT_REFUSED;
+}
+
+void addStatus(CLI::App& app, Options&, Run& run) {
+  auto* verb = addVerb(app, "status", "health of the cluster, its servers, its space; exit code 0, 1 or 2 says it too",
+                       "dfsadmin status\n  dfsadmin status -o json");
+  verb->callback([&run] { run = runStatus; });
+}
+
+CLI::App* addVerb(CLI::App& to, const char* name, const char* what, const char* example) {
+  auto* verb = to.add_subcommand(name, what);
+  verb->footer(std::string("Example:\n  ") + example);
+  return verb;
+}
+
+}  // namespace cairn::admin
