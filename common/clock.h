@@ -26,8 +26,8 @@ class Clock {
   // Nanoseconds since 1970 of CLOCK_REALTIME. For timestamps that users see, never for decisions.
   virtual Nanos wall() = 0;
 
-  // A promise that resolves `delay` from now.
-  kj::Promise<void> after(Nanos delay) { return timer().afterDelay(delay * kj::NANOSECONDS); }
+  // A promise that resolves `delay` from now: from the call, even late in a long turn.
+  virtual kj::Promise<void> after(Nanos delay) { return timer().afterDelay(delay * kj::NANOSECONDS); }
 };
 
 }  // namespace cairn

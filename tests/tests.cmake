@@ -13,7 +13,8 @@ function(cairn_test name label folder)
   add_executable(${name} ${sources})
   target_link_libraries(${name} PRIVATE ${ARGN} cairn_simulation GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
-  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 900)
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 900
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
   add_dependencies(tests_${label} ${name})
 endfunction()
 

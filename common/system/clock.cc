@@ -1,6 +1,7 @@
 #include "common/system/clock.h"
 
 #include <kj/debug.h>
+#include <kj/time.h>
 #include <time.h>
 
 namespace cairn {
@@ -19,6 +20,11 @@ class SystemClock final : public Clock {
   kj::Timer& timer() override { return timer_; }
   Nanos monotonic() override { return read(CLOCK_BOOTTIME); }
   Nanos wall() override { return read(CLOCK_REALTIME); }
+  // Not timer().afterDelay(), which counts from the start of the turn: after a long stall every deadline
+  // set in that turn would have passed already.
+  kj::Promise<void> after(Nanos delay) override {
+    return timer_.atTime(kj::systemPreciseMonotonicClock().now() + delay * kj::NANOSECONDS);
+  }
 
  private:
   kj::Timer& timer_;
