@@ -1,0 +1,78 @@
+// The request being decoded: its raw bytes as the kernel sent them, for what libfuse 3.14 doesn't hand on, and
+// a way to keep those bytes after the decoding, so that a large write is not copied.
+#pragma once
+#include <fuse_lowlevel.h>
+#include <kj/array.h>
+#include <kj/memory.h>
+#include <linux/fuse.h>
+
+#include <cstdlib>
+#include <vector>
+
+namespace cairn {
+
+class Arrival {
+ public:
+  Arrival() = default;
+  ~Arrival() {
+    std::free(buffer_.mem);
+    for (void* memory : spare_) {
+      std::free(memory);
+    }
+  }
+  KJ_DISALLOW_COPY(Arrival);
+
+  // For fuse_session_receive_buf, which allocates the memory when there is none.
+  fuse_buf& next() {
+    if (buffer_.mem == nullptr && !spare_.empty()) {
+      buffer_.mem = spare_.back();
+      spare_.pop_back();
+    }
+    return buffer_;
+  }
+
+  uint32_t opcode() const { return buffer_.size < sizeof(fuse_in_header) ? 0 : header().opcode; }
+  uint64_t unique() const { return header().unique; }
+
+  // The arguments of the request, if they are as long as T. REQUIRES: inside process_buf.
+  template <typename T>
+  const T* arguments() const {
+    return buffer_.size < sizeof(fuse_in_header) + sizeof(T) ? nullptr : reinterpret_cast<const T*>(&header() + 1);
+  }
+
+  // `bytes` lie in the current request. Small ones are copied; large ones stay where they are, and the memory
+  // comes back when the result goes. The arrival must outlive the result.
+  kj::Array<const kj::byte> keep(kj::ArrayPtr<const kj::byte> bytes) {
+    if (bytes.size() < COPY_BELOW_BYTES) {
+      return kj::heapArray(bytes);
+    }
+    auto memory = kj::heap<Kept>(*this, buffer_.mem);
+    buffer_.mem = nullptr;
+    return bytes.attach(kj::mv(memory));
+  }
+
+ private:
+  static constexpr size_t COPY_BELOW_BYTES = 32 << 10;
+  static constexpr size_t SPARE_MAX = 4;  // buffers of 1 MiB kept for reuse
+
+  struct Kept {
+    Kept(Arrival& arrival, void* memory) : arrival(arrival), memory(memory) {}
+    ~Kept() noexcept {
+      if (arrival.spare_.size() < SPARE_MAX) {
+        arrival.spare_.push_back(memory);
+      } else {
+        std::free(memory);
+      }
+    }
+    KJ_DISALLOW_COPY(Kept);
+    Arrival& arrival;
+    void* memory;
+  };
+
+  const fuse_in_header& header() const { return *static_cast<const fuse_in_header*>(buffer_.mem); }
+
+  fuse_buf buffer_{};
+  std::vector<void*> spare_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,136 @@
+// Attributes of inodes, and of the file system.
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "fuse-client/fuse/operations.h"
+
+namespace cairn {
+namespace {
+
+FileTime timeOf(const timespec& time) { return FileTime{time.tv_sec, static_cast<uint32_t>(time.tv_nsec)}; }
+
+AttributeChange changeOf(const struct stat& wanted, int which, bool held) {
+  AttributeChange change;
+  auto take = [&](int fuseBit, uint32_t ourBit) {
+    bool given = (which & fuseBit) != 0;
+    change.which |= given ? ourBit : 0;
+    return given;
+  };
+  if (take(FUSE_SET_ATTR_MODE, SET_MODE)) {
+    change.mode = wanted.st_mode;
+  }
+  if (take(FUSE_SET_ATTR_UID, SET_UID)) {
+    change.uid = wanted.st_uid;
+  }
+  if (take(FUSE_SET_ATTR_GID, SET_GID)) {
+    change.gid = wanted.st_gid;
+  }
+  if (take(FUSE_SET_ATTR_SIZE, SET_SIZE)) {
+    change.sizeBytes = static_cast<uint64_t>(wanted.st_size);
+  }
+  // The kernel sends "now" together with a time of its own: "now" wins.
+  if ((which & FUSE_SET_ATTR_ATIME_NOW) != 0) {
+    change.which |= SET_ACCESSED_NOW;
+  } else if (take(FUSE_SET_ATTR_ATIME, SET_ACCESSED)) {
+    change.accessed = timeOf(wanted.st_atim);
+  }
+  if ((which & FUSE_SET_ATTR_MTIME_NOW) != 0) {
+    change.which |= SET_MODIFIED_NOW;
+  } else if (take(FUSE_SET_ATTR_MTIME, SET_MODIFIED)) {
+    change.modified = timeOf(wanted.st_mtim);
+  }
+  take(FUSE_SET_ATTR_CTIME, SET_CHANGED);
+  change.held = held;
+  return change;
+}
+
+}  // namespace
+
+void Operations::addAttributeOps(fuse_lowlevel_ops& table) {
+  table.getattr = [](fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
+    run(request, "getattr", node,
+        [&](Operations& self, Request& r) { return self.getAttributes(r, self.inodeOf(node)); });
+  };
+  table.setattr = [](fuse_req_t request, fuse_ino_t node, struct stat* wanted, int which, fuse_file_info* file) {
+    auto change = changeOf(*wanted, which, file != nullptr);
+    run(request, "setattr", node, [&](Operations& self, Request& r) {
+      auto* raw = self.arrival_.arguments<fuse_setattr_in>();
+      bool dropSetId = raw != nullptr && (raw->valid & FATTR_KILL_SUIDGID) != 0;
+      return self.setAttributes(r, self.inodeOf(node), change, dropSetId);
+    });
+  };
+  table.statfs = [](fuse_req_t request, fuse_ino_t node) {
+    run(request, "statfs", node, [&](Operations& self, Request& r) { return self.space(r, self.inodeOf(node)); });
+  };
+}
+
+Task<void> Operations::getAttributes(Request& request, InodeId inode) {
+  auto found = co_await client_.attributes(inode);
+  co_return found.ok() ? sendAttributes(request, found.value()) : request.fail(found.error());
+}
+
+Task<void> Operations::setAttributes(Request& request, InodeId inode, AttributeChange change, bool dropSetId) {
+  auto changed = co_await client_.setAttributes(inode, change, caller(request));
+  if (!changed.ok()) {
+    co_return request.fail(changed.error());
+  }
+  bool drop = dropSetId && hasSetIdBits(inode);
+  if (!drop) {
+    co_return sendAttributes(request, changed.value());
+  }
+  auto dropped = co_await dropSetIdBits(inode);
+  if (!dropped.ok()) {
+    co_return request.fail(dropped.error());
+  }
+  auto now = co_await client_.attributes(inode);
+  co_return now.ok() ? sendAttributes(request, now.value()) : request.fail(now.error());
+}
+
+Task<void> Operations::space(Request& request, InodeId inode) {
+  auto found = co_await client_.space(inode);
+  if (!found.ok()) {
+    co_return request.fail(found.error());
+  }
+  constexpr unsigned long NAME_BYTES_MAX = 255;
+  const SpaceInfo& info = found.value();
+  struct statvfs out {};
+  out.f_bsize = BLOCK_BYTES;
+  out.f_frsize = BLOCK_BYTES;
+  out.f_blocks = info.totalBytes / BLOCK_BYTES;
+  out.f_bfree = info.availableBytes / BLOCK_BYTES;
+  out.f_bavail = out.f_bfree;
+  out.f_files = info.filesMax;
+  out.f_ffree = info.filesMax > info.files ? info.filesMax - info.files : 0;
+  out.f_favail = out.f_ffree;
+  out.f_namemax = NAME_BYTES_MAX;
+  request.space(out);
+}
+
+bool Operations::hasSetIdBits(InodeId inode) {
+  Node* node = nodes_.find(inode);
+  if (node == nullptr || !S_ISREG(node->mode)) {
+    return false;
+  }
+  bool groupRuns = (node->mode & S_IXGRP) != 0;  // without it S_ISGID means something else, and stays
+  return (node->mode & S_ISUID) != 0 || ((node->mode & S_ISGID) != 0 && groupRuns);
+}
+
+Task<Status> Operations::dropSetIdBits(InodeId inode) {
+  Node* node = nodes_.find(inode);
+  if (node == nullptr) {
+    co_return Status();
+  }
+  AttributeChange change;
+  change.which = SET_MODE;
+  change.mode = node->mode & ~(S_ISUID | ((node->mode & S_IXGRP) != 0 ? S_ISGID : 0u));
+  change.held = true;
+  Caller root;  // the writer may not own the file
+  auto changed = co_await client_.setAttributes(inode, change, root);
+  if (!changed.ok()) {
+    co_return changed.error();
+  }
+  statOf(changed.value());
+  co_return Status();
+}
+
+}  // namespace cairn

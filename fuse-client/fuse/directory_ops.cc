@@ -1,0 +1,185 @@
+// Directories: opendir, readdir, readdirplus, releasedir, fsyncdir.
+//
+// An offset is the master's cookie plus 2: 0 is the start, 1 comes after ".", 2 after "..".
+// Plain readdir is served from a page kept with the open directory. readdirplus asks the master each time:
+// attributes from an earlier request could be older than what the kernel knows by now.
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "fuse-client/fuse/operations.h"
+
+namespace cairn {
+namespace {
+
+constexpr uint64_t COOKIE_OFFSET = 2;
+constexpr uint32_t PAGE_ENTRIES = 1024;
+constexpr Nanos PAGE_TRUST = SECOND;
+// Bytes of an entry with a name of usual length, as readdirplus packs them; how many to ask for is a guess.
+constexpr size_t PLUS_ENTRY_BYTES = 168;
+constexpr size_t REPLY_BYTES_MAX = 1 << 20;
+
+}  // namespace
+
+void Operations::addDirectoryOps(fuse_lowlevel_ops& table) {
+  table.opendir = [](fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
+    run(request, "opendir", node,
+        [&](Operations& self, Request& r) { return self.openDirectory(r, self.inodeOf(node), *file); });
+  };
+  table.readdir = [](fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file) {
+    run(request, "readdir", node, [&](Operations& self, Request& r) {
+      return self.readDirectory(r, file->fh, static_cast<uint64_t>(offset), size, false);
+    });
+  };
+  table.readdirplus = [](fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file) {
+    run(request, "readdirplus", node, [&](Operations& self, Request& r) {
+      return self.readDirectory(r, file->fh, static_cast<uint64_t>(offset), size, true);
+    });
+  };
+  table.releasedir = [](fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
+    Operations& self = of(request);
+    self.directories_.erase(file->fh);
+    self.client_.release(HandleId{file->fh});
+    fuse_reply_err(request, 0);
+  };
+  table.fsyncdir = [](fuse_req_t request, fuse_ino_t node, int, fuse_file_info* file) {
+    run(request, "fsyncdir", node,
+        [&](Operations& self, Request& r) { return self.fsyncDirectory(r, HandleId{file->fh}); });
+  };
+}
+
+Task<void> Operations::openDirectory(Request& request, InodeId inode, fuse_file_info file) {
+  auto found = co_await client_.attributes(inode);
+  if (!found.ok()) {
+    co_return request.fail(found.error());
+  }
+  if (!S_ISDIR(found.value().mode)) {
+    co_return request.fail(ENOTDIR);
+  }
+  if (request.answered()) {
+    co_return;
+  }
+  HandleId handle = client_.open(inode, OPEN_DIRECTORY);
+  file.fh = raw(handle);
+  if (!request.opened(file)) {
+    client_.release(handle);
+    co_return;
+  }
+  Directory& directory = directories_[raw(handle)];
+  directory.inode = inode;
+  directory.parent = inode == root_ ? root_ : found.value().parent;
+}
+
+// Moves to the entry after `cookie` if the kept page has it.
+bool Operations::positionAt(Directory& directory, uint64_t cookie) {
+  if (cookie == 0 || !directory.filled || clock_.monotonic() - directory.fetchedAt > PAGE_TRUST) {
+    return false;
+  }
+  const auto& entries = directory.page.entries;
+  uint64_t before = directory.start;
+  for (size_t i = 0; i <= entries.size(); i++) {
+    if (before == cookie) {
+      directory.at = i;
+      return i < entries.size() || directory.page.end;
+    }
+    before = i < entries.size() ? entries[i].next : before;
+  }
+  return false;
+}
+
+size_t Operations::addDot(Request& request, char* out, size_t room, const char* name, InodeId inode, off_t next,
+                          bool plus) {
+  fuse_entry_param entry{};  // no node id: the kernel takes no attributes for these two
+  entry.attr.st_ino = raw(inode);
+  entry.attr.st_mode = S_IFDIR;
+  return plus ? fuse_add_direntry_plus(request.raw(), out, room, name, &entry, next)
+              : fuse_add_direntry(request.raw(), out, room, name, &entry.attr, next);
+}
+
+size_t Operations::addEntry(Request& request, char* out, size_t room, const DirectoryEntry& entry, bool plus) {
+  off_t next = static_cast<off_t>(entry.next + COOKIE_OFFSET);
+  fuse_entry_param param{};
+  if (plus && entry.hasAttributes) {
+    param = entryOf(entry.attributes);
+  } else {
+    param.attr.st_ino = raw(entry.inode);
+    param.attr.st_mode = entry.mode;
+  }
+  return plus ? fuse_add_direntry_plus(request.raw(), out, room, entry.name.c_str(), &param, next)
+              : fuse_add_direntry(request.raw(), out, room, entry.name.c_str(), &param.attr, next);
+}
+
+Task<void> Operations::readDirectory(Request& request, uint64_t handle, uint64_t offset, size_t size, bool plus) {
+  auto found = directories_.find(handle);
+  if (found == directories_.end()) {
+    co_return request.fail(EBADF);
+  }
+  uint64_t cookie = offset < COOKIE_OFFSET ? 0 : offset - COOKIE_OFFSET;
+  InodeId inode = found->second.inode;
+  bool kept = !plus && positionAt(found->second, cookie);
+  if (kept) {
+    co_return sendPage(request, found->second, offset, size, false);
+  }
+  uint32_t wanted = plus ? static_cast<uint32_t>(size / PLUS_ENTRY_BYTES + 1) : PAGE_ENTRIES;
+  auto page = co_await client_.readDirectory(inode, cookie, wanted, plus, caller(request));
+  if (!page.ok()) {
+    co_return request.fail(page.error());
+  }
+  auto again = directories_.find(handle);
+  if (request.answered() || again == directories_.end()) {
+    co_return request.fail(EBADF);
+  }
+  if (plus) {
+    Directory once;
+    once.inode = inode;
+    once.parent = again->second.parent;
+    once.page = kj::mv(page).value();
+    co_return sendPage(request, once, offset, size, true);
+  }
+  Directory& directory = again->second;
+  directory.page = kj::mv(page).value();
+  directory.start = cookie;
+  directory.at = 0;
+  directory.filled = true;
+  directory.fetchedAt = clock_.monotonic();
+  sendPage(request, directory, offset, size, false);
+}
+
+size_t Operations::addDots(Request& request, const Directory& directory, kj::ArrayPtr<char> out, uint64_t offset,
+                           bool plus) {
+  size_t used = 0;
+  if (offset == 0) {
+    used += addDot(request, out.begin(), out.size(), ".", directory.inode, 1, plus);
+  }
+  if (offset <= 1) {
+    used += addDot(request, out.begin() + used, out.size() - used, "..", directory.parent, COOKIE_OFFSET, plus);
+  }
+  return used;
+}
+
+void Operations::sendPage(Request& request, Directory& directory, uint64_t offset, size_t size, bool plus) {
+  auto out = kj::heapArray<char>(std::min(size, REPLY_BYTES_MAX));
+  size_t used = addDots(request, directory, out, offset, plus);
+  const auto& entries = directory.page.entries;
+  size_t first = directory.at;
+  for (; directory.at < entries.size(); directory.at++) {
+    size_t length = addEntry(request, out.begin() + used, out.size() - used, entries[directory.at], plus);
+    if (length > out.size() - used) {
+      break;
+    }
+    used += length;
+  }
+  bool delivered = request.bytes(out.begin(), used);
+  for (size_t i = first; plus && delivered && i < directory.at; i++) {
+    if (entries[i].hasAttributes) {
+      nodes_.told(entries[i].inode).mode = entries[i].attributes.mode;
+    }
+  }
+}
+
+Task<void> Operations::fsyncDirectory(Request& request, HandleId handle) {
+  auto status = co_await client_.fsyncDirectory(handle);
+  request.finish(status);
+}
+
+}  // namespace cairn

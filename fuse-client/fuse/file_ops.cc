@@ -1,0 +1,185 @@
+// Open files: open, create, read, write, flush, fsync, release.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "fuse-client/fuse/operations.h"
+
+namespace cairn {
+
+void Operations::addFileOps(fuse_lowlevel_ops& table) {
+  table.open = [](fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
+    run(request, "open", node,
+        [&](Operations& self, Request& r) { return self.open(r, self.inodeOf(node), *file); });
+  };
+  table.create = [](fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
+    run(request, "create", parent,
+        [&](Operations& self, Request& r) { return self.create(r, self.inodeOf(parent), name, mode, *file); });
+  };
+  table.read = [](fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file) {
+    run(request, "read", node, [&](Operations& self, Request& r) {
+      return self.read(r, HandleId{file->fh}, static_cast<uint64_t>(offset), static_cast<uint32_t>(size));
+    });
+  };
+  table.write = [](fuse_req_t request, fuse_ino_t node, const char* data, size_t size, off_t offset,
+                   fuse_file_info* file) {
+    run(request, "write", node, [&](Operations& self, Request& r) {
+      auto* raw = self.arrival_.arguments<fuse_write_in>();
+      bool dropSetId = raw != nullptr && (raw->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
+      auto bytes = self.arrival_.keep(kj::arrayPtr(reinterpret_cast<const kj::byte*>(data), size));
+      return self.write(r, self.inodeOf(node), HandleId{file->fh}, static_cast<uint64_t>(offset), kj::mv(bytes),
+                        dropSetId);
+    });
+  };
+  table.flush = [](fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
+    run(request, "flush", node, [&](Operations& self, Request& r) { return self.flush(r, HandleId{file->fh}); });
+  };
+  table.fsync = [](fuse_req_t request, fuse_ino_t node, int dataOnly, fuse_file_info* file) {
+    run(request, "fsync", node,
+        [&](Operations& self, Request& r) { return self.fsync(r, HandleId{file->fh}, dataOnly != 0); });
+  };
+  table.release = [](fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
+    Operations& self = of(request);
+    self.client_.release(HandleId{file->fh});
+    fuse_reply_err(request, 0);
+  };
+}
+
+uint32_t Operations::openBits(int flags) {
+  uint32_t bits = 0;
+  bits |= (flags & O_APPEND) != 0 ? OPEN_APPEND : 0;
+  bits |= (flags & (O_SYNC | O_DSYNC)) != 0 ? OPEN_SYNC : 0;
+  bits |= (flags & O_ACCMODE) != O_RDONLY ? OPEN_WRITE : 0;
+  return bits;
+}
+
+void Operations::rememberContents(const Attributes& attributes) {
+  Node* node = nodes_.find(attributes.inode);
+  if (node != nullptr) {
+    node->opened = true;
+    node->sizeBytes = attributes.sizeBytes;
+    node->modified = attributes.modified;
+  }
+}
+
+bool Operations::sameContents(const Attributes& attributes) {
+  Node* node = nodes_.find(attributes.inode);
+  return node != nullptr && node->opened && node->sizeBytes == attributes.sizeBytes &&
+         node->modified == attributes.modified;
+}
+
+void Operations::setOpenMode(fuse_file_info& file, const Attributes& attributes) {
+  // An appending write goes where the file ends now, which the kernel can't know: it must not put the bytes
+  // into its own pages at the offset that it thinks.
+  file.direct_io = (file.flags & O_APPEND) != 0;
+  file.keep_cache = sameContents(attributes);
+  // Closing a descriptor that can't write has nothing to report.
+  file.noflush = (file.flags & O_ACCMODE) == O_RDONLY;
+}
+
+Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file) {
+  auto found = co_await client_.attributes(inode);
+  if (!found.ok()) {
+    co_return request.fail(found.error());
+  }
+  Attributes attributes = found.value();
+  bool truncates = (file.flags & O_TRUNC) != 0 && S_ISREG(attributes.mode);
+  if (truncates) {
+    AttributeChange change;
+    change.which = SET_SIZE | SET_MODIFIED_NOW;
+    auto cut = co_await client_.setAttributes(inode, change, caller(request));
+    if (!cut.ok()) {
+      co_return request.fail(cut.error());
+    }
+    attributes = cut.value();
+    bool drop = request.context().uid != 0 && hasSetIdBits(inode);
+    if (drop) {
+      auto dropped = co_await dropSetIdBits(inode);
+      if (!dropped.ok()) {
+        co_return request.fail(dropped.error());
+      }
+    }
+  }
+  if (request.answered()) {
+    co_return;
+  }
+  HandleId handle = client_.open(inode, openBits(file.flags));
+  file.fh = raw(handle);
+  setOpenMode(file, attributes);
+  rememberContents(attributes);
+  if (!request.opened(file)) {
+    client_.release(handle);
+  }
+}
+
+Task<void> Operations::create(Request& request, InodeId parent, std::string name, uint32_t mode,
+                              fuse_file_info file) {
+  constexpr size_t NAME_BYTES_MAX = 255;
+  if (name.size() > NAME_BYTES_MAX) {
+    co_return request.fail(ENAMETOOLONG);
+  }
+  auto made = co_await client_.create(parent, name, mode, openBits(file.flags), caller(request));
+  if (!made.ok()) {
+    // The kernel thought that the name was free. Without O_EXCL it must look again and open what is there,
+    // with the checks that belong to that: ESTALE makes it do so.
+    bool lookAgain = made.code() == EEXIST && (file.flags & O_EXCL) == 0;
+    co_return lookAgain ? request.fail(ESTALE) : request.fail(made.error());
+  }
+  const Attributes& attributes = made.value().attributes;
+  file.fh = raw(made.value().handle);
+  file.direct_io = (file.flags & O_APPEND) != 0;
+  file.noflush = (file.flags & O_ACCMODE) == O_RDONLY;
+  auto entry = entryOf(attributes);
+  if (!request.created(entry, file)) {
+    client_.release(made.value().handle);
+    co_return;
+  }
+  Node& node = nodes_.told(attributes.inode);
+  node.mode = attributes.mode;
+  node.plainUntil = clock_.monotonic() + options_.attributeTimeout;
+  rememberContents(attributes);
+}
+
+Task<void> Operations::read(Request& request, HandleId handle, uint64_t offset, uint32_t length) {
+  auto got = co_await client_.read(handle, offset, length);
+  if (!got.ok()) {
+    co_return request.fail(got.error());
+  }
+  constexpr size_t PARTS_MAX = 1000;  // the kernel takes 1024 in one reply, one of them is the header
+  const auto& parts = got.value().parts();
+  if (parts.size() > PARTS_MAX) {
+    auto joined = got.value().joined();
+    request.bytes(joined.begin(), joined.size());
+    co_return;
+  }
+  std::vector<iovec> pieces;
+  pieces.reserve(parts.size());
+  for (auto part : parts) {
+    pieces.push_back(iovec{const_cast<kj::byte*>(part.begin()), part.size()});
+  }
+  request.parts(pieces.data(), static_cast<int>(pieces.size()));
+}
+
+Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, uint64_t offset,
+                             kj::Array<const kj::byte> data, bool dropSetId) {
+  bool drop = dropSetId && hasSetIdBits(inode);
+  if (drop) {
+    auto dropped = co_await dropSetIdBits(inode);
+    if (!dropped.ok()) {
+      co_return request.fail(dropped.error());
+    }
+  }
+  auto accepted = co_await client_.write(handle, offset, data.asPtr());
+  co_return accepted.ok() ? request.written(accepted.value()) : request.fail(accepted.error());
+}
+
+Task<void> Operations::flush(Request& request, HandleId handle) {
+  auto status = co_await client_.flush(handle);
+  request.finish(status);
+}
+
+Task<void> Operations::fsync(Request& request, HandleId handle, bool dataOnly) {
+  auto status = co_await client_.fsync(handle, dataOnly);
+  request.finish(status);
+}
+
+}  // namespace cairn

@@ -1,0 +1,54 @@
+// What this mount remembers of the inodes that the kernel knows: how often it was told of each, and what its
+// page cache may hold. An entry lives from the first lookup to the last forget, so the kernel's own cache
+// bounds the table.
+#pragma once
+#include <cstdint>
+#include <unordered_map>
+
+#include "common/clock.h"
+#include "common/ids.h"
+#include "fuse-client/client/types.h"
+
+namespace cairn {
+
+struct Node {
+  uint64_t lookups = 0;
+  uint32_t mode = 0;  // as last told to the kernel
+  // Contents at the last open by this mount: unchanged means that the kernel may keep its pages.
+  bool opened = false;
+  uint64_t sizeBytes = 0;
+  FileTime modified;
+  // Until then the file is known to have no security.capability, which the kernel asks for before writes.
+  Nanos plainUntil = 0;
+};
+
+class Nodes {
+ public:
+  // Null when the kernel doesn't know the inode (or it is the root of the mount, which it never forgets).
+  Node* find(InodeId inode) {
+    auto found = nodes_.find(raw(inode));
+    return found == nodes_.end() ? nullptr : &found->second;
+  }
+  // The kernel is being told of it once more.
+  Node& told(InodeId inode) {
+    Node& node = nodes_[raw(inode)];
+    node.lookups++;
+    return node;
+  }
+  void forget(InodeId inode, uint64_t count) {
+    auto found = nodes_.find(raw(inode));
+    if (found == nodes_.end()) {
+      return;
+    }
+    found->second.lookups -= count < found->second.lookups ? count : found->second.lookups;
+    if (found->second.lookups == 0) {
+      nodes_.erase(found);
+    }
+  }
+  size_t size() const { return nodes_.size(); }
+
+ private:
+  std::unordered_map<uint64_t, Node> nodes_;
+};
+
+}  // namespace cairn

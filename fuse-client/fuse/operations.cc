@@ -1,0 +1,177 @@
+#include "fuse-client/fuse/operations.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+namespace cairn {
+
+Operations::Operations(Client& client, Clock& clock, Processes& processes, Arrival& arrival,
+                       const MountOptions& options, InodeId root)
+    : client_(client),
+      clock_(clock),
+      processes_(processes),
+      arrival_(arrival),
+      options_(options),
+      root_(root),
+      groups_(processes, clock),
+      tasks_(*this) {}
+
+Operations::~Operations() noexcept(false) {
+  for (auto& call : calls_) {
+    call.second->request.fail(EIO);  // the mount is ending
+  }
+}
+
+fuse_lowlevel_ops Operations::table() {
+  fuse_lowlevel_ops table{};
+  addEntryOps(table);
+  addAttributeOps(table);
+  addFileOps(table);
+  addRangeOps(table);
+  addDirectoryOps(table);
+  addXattrOps(table);
+  return table;
+}
+
+Operations::Call& Operations::admit(fuse_req_t request, const char* name) {
+  uint64_t id = ++lastCall_;
+  auto call = kj::heap<Call>(*this, id, request, name);
+  Call& admitted = *call;
+  calls_.emplace(id, kj::mv(call));
+  fuse_req_interrupt_func(request, &Operations::interrupted, &admitted);
+  return admitted;
+}
+
+void Operations::watch(Call& call, kj::Promise<void> work) {
+  call.work = work.then([&call] { call.owner.ended(call); },
+                        [&call](kj::Exception&& exception) {
+                          call.request.fail(exception);
+                          call.owner.ended(call);
+                        })
+                  .eagerlyEvaluate(nullptr);
+}
+
+void Operations::ended(Call& call) {
+  interrupted_.erase(call.id);
+  auto found = calls_.find(call.id);
+  if (found == calls_.end()) {
+    return;  // its program was killed, and the task came to its end before it was dropped
+  }
+  finished_.push_back(kj::mv(found->second));
+  calls_.erase(found);
+  if (!reaping_) {
+    reaping_ = true;
+    tasks_.add(kj::evalLater([this] {
+      reaping_ = false;
+      finished_.clear();
+      if (calls_.empty()) {
+        for (auto& waiter : idleWaiters_) {
+          waiter->fulfill();
+        }
+        idleWaiters_.clear();
+      }
+    }));
+  }
+}
+
+kj::Promise<void> Operations::onIdle() {
+  if (calls_.empty()) {
+    return kj::READY_NOW;
+  }
+  auto wait = kj::newPromiseAndFulfiller<void>();
+  idleWaiters_.push_back(kj::mv(wait.fulfiller));
+  return kj::mv(wait.promise);
+}
+
+// libfuse calls this under a lock of its own: so nothing is answered here.
+void Operations::interrupted(fuse_req_t, void* data) {
+  Call& call = *static_cast<Call*>(data);
+  Operations& self = call.owner;
+  self.interrupted_[call.id] = call.request.context().pid;
+  if (!self.watchingInterrupted_) {
+    self.watchingInterrupted_ = true;
+    self.tasks_.add(self.watchInterrupted());
+  }
+}
+
+// The kernel tells of the first signal only. Most signals must not disturb a file operation (a program's
+// interval timer would make its writes fail), but one that is about to die must not wait for the cluster. So the
+// interrupted ones are looked at again until they are done or their program is being killed.
+Task<void> Operations::watchInterrupted() {
+  constexpr Nanos PAUSE_MAX = 200 * MILLISECOND;
+  Nanos pause = MILLISECOND;
+  while (!interrupted_.empty()) {
+    co_await clock_.after(pause);
+    pause = std::min(2 * pause, PAUSE_MAX);
+    for (auto next = interrupted_.begin(); next != interrupted_.end();) {
+      auto [id, pid] = *next++;
+      auto call = calls_.find(id);
+      if (call != calls_.end() && processes_.beingKilled(pid)) {
+        call->second->request.fail(EINTR);
+        ended(*call->second);  // and with it the task: the wait ends, buffered data stays
+      }
+    }
+  }
+  watchingInterrupted_ = false;
+}
+
+void Operations::taskFailed(kj::Exception&& exception) {
+  spdlog::error("mount: a background task failed: {}", exception.getDescription().cStr());
+}
+
+Caller Operations::caller(const Request& request) {
+  const fuse_ctx& context = request.context();
+  Caller caller{context.uid, context.gid, {}};
+  if (context.uid != 0 && context.pid != 0) {
+    caller.groups = groups_.groups(context.pid, context.uid, context.gid);
+  }
+  return caller;
+}
+
+struct stat Operations::statOf(const Attributes& attributes) {
+  constexpr uint64_t SECTOR_BYTES = 512;  // st_blocks counts these
+  constexpr blksize_t GOOD_IO_BYTES = 1 << 20;
+  struct stat out {};
+  out.st_ino = raw(attributes.inode);
+  out.st_mode = attributes.mode;
+  out.st_nlink = attributes.links;
+  out.st_uid = attributes.uid;
+  out.st_gid = attributes.gid;
+  out.st_rdev = attributes.device;
+  out.st_size = static_cast<off_t>(attributes.sizeBytes);
+  out.st_blksize = S_ISREG(attributes.mode) ? GOOD_IO_BYTES : BLOCK_BYTES;
+  out.st_blocks = static_cast<blkcnt_t>((attributes.allocatedBytes + SECTOR_BYTES - 1) / SECTOR_BYTES);
+  out.st_atim = {attributes.accessed.seconds, attributes.accessed.nanos};
+  out.st_mtim = {attributes.modified.seconds, attributes.modified.nanos};
+  out.st_ctim = {attributes.changed.seconds, attributes.changed.nanos};
+  Node* node = nodes_.find(attributes.inode);
+  if (node != nullptr) {
+    node->mode = attributes.mode;
+  }
+  return out;
+}
+
+fuse_entry_param Operations::entryOf(const Attributes& attributes) {
+  fuse_entry_param entry{};
+  entry.ino = nodeOf(attributes.inode);
+  entry.generation = 0;  // inode ids are never reused
+  entry.attr = statOf(attributes);
+  entry.entry_timeout = seconds(options_.entryTimeout);
+  entry.attr_timeout = seconds(options_.attributeTimeout);
+  return entry;
+}
+
+void Operations::sendEntry(Request& request, const Attributes& attributes) {
+  auto entry = entryOf(attributes);
+  if (!request.entry(entry)) {
+    return;
+  }
+  nodes_.told(attributes.inode).mode = attributes.mode;
+}
+
+void Operations::sendAttributes(Request& request, const Attributes& attributes) {
+  auto stat = statOf(attributes);
+  request.attributes(stat, seconds(options_.attributeTimeout));
+}
+
+}  // namespace cairn

@@ -1,0 +1,174 @@
+// Operations: every question of the kernel, decoded, given to the client library, answered when its task is
+// done. One function per FUSE operation, in *_ops.cc by subject. All on the event loop; no operation waits for
+// another one.
+#pragma once
+#include <fuse_lowlevel.h>
+#include <kj/async.h>
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/task.h"
+#include "fuse-client/client/client.h"
+#include "fuse-client/fuse/arrival.h"
+#include "fuse-client/fuse/nodes.h"
+#include "fuse-client/fuse/options.h"
+#include "fuse-client/fuse/processes.h"
+#include "fuse-client/fuse/request.h"
+
+namespace cairn {
+
+class Operations final : private kj::TaskSet::ErrorHandler {
+ public:
+  // `root` is the inode that the mount shows as its root.
+  Operations(Client& client, Clock& clock, Processes& processes, Arrival& arrival, const MountOptions& options,
+             InodeId root);
+  ~Operations() noexcept(false);
+  KJ_DISALLOW_COPY(Operations);
+
+  // What libfuse calls; its user data is this object.
+  static fuse_lowlevel_ops table();
+
+  // The kernel offered FUSE_HANDLE_KILLPRIV_V2 and gets it: writes say whether set-id bits must go.
+  void clearsSetIdBits() { clearsSetIdBits_ = true; }
+
+  size_t inFlight() const { return calls_.size(); }
+  // Resolves when nothing is in flight.
+  kj::Promise<void> onIdle();
+
+ private:
+  // One request on its way.
+  struct Call {
+    Call(Operations& owner, uint64_t id, fuse_req_t request, const char* name)
+        : owner(owner), id(id), request(request, name) {}
+    Operations& owner;
+    uint64_t id;
+    Request request;
+    kj::Promise<void> work = nullptr;
+  };
+
+  // An open directory: the page of entries that the reader is in.
+  struct Directory {
+    InodeId inode{};
+    InodeId parent{};
+    DirectoryPage page;
+    uint64_t start = 0;  // the cookie that the page begins after
+    size_t at = 0;       // the entry that comes next
+    bool filled = false;
+    Nanos fetchedAt = 0;
+  };
+
+  // ---- running (operations.cc) ----
+  // Starts body(request), which gives a task; replies for it when it throws.
+  template <typename Body>
+  static void run(fuse_req_t request, const char* name, fuse_ino_t node, Body&& body) {
+    Operations& self = of(request);
+    Call& call = self.admit(request, name);
+    call.request.about(raw(self.inodeOf(node)));
+    self.watch(call, kj::evalNow([&]() -> kj::Promise<void> { return body(self, call.request); }));
+  }
+  static Operations& of(fuse_req_t request) { return *static_cast<Operations*>(fuse_req_userdata(request)); }
+  Call& admit(fuse_req_t request, const char* name);
+  void watch(Call& call, kj::Promise<void> work);
+  void ended(Call& call);
+  static void interrupted(fuse_req_t request, void* call);
+  Task<void> watchInterrupted();
+  void taskFailed(kj::Exception&& exception) override;
+
+  // ---- shared by the operations (operations.cc) ----
+  InodeId inodeOf(fuse_ino_t node) const { return node == FUSE_ROOT_ID ? root_ : InodeId{node}; }
+  fuse_ino_t nodeOf(InodeId inode) const { return inode == root_ ? FUSE_ROOT_ID : raw(inode); }
+  Caller caller(const Request& request);
+  struct stat statOf(const Attributes& attributes);
+  fuse_entry_param entryOf(const Attributes& attributes);
+  void sendEntry(Request& request, const Attributes& attributes);
+  void sendAttributes(Request& request, const Attributes& attributes);
+  static double seconds(Nanos nanos) { return static_cast<double>(nanos) / SECOND; }
+
+  // ---- names (entry_ops.cc) ----
+  static void addEntryOps(fuse_lowlevel_ops& table);
+  Task<void> lookup(Request& request, InodeId parent, std::string name);
+  Task<void> makeNode(Request& request, InodeId parent, std::string name, uint32_t mode, uint32_t device);
+  Task<void> makeDirectory(Request& request, InodeId parent, std::string name, uint32_t mode);
+  Task<void> symlink(Request& request, InodeId parent, std::string name, std::string target);
+  Task<void> link(Request& request, InodeId inode, InodeId parent, std::string name);
+  Task<void> unlink(Request& request, InodeId parent, std::string name);
+  Task<void> removeDirectory(Request& request, InodeId parent, std::string name);
+  Task<void> rename(Request& request, InodeId parent, std::string name, InodeId newParent, std::string newName,
+                    uint32_t flags);
+  Task<void> readLink(Request& request, InodeId inode);
+
+  // ---- attributes (attribute_ops.cc) ----
+  static void addAttributeOps(fuse_lowlevel_ops& table);
+  Task<void> getAttributes(Request& request, InodeId inode);
+  Task<void> setAttributes(Request& request, InodeId inode, AttributeChange change, bool dropSetId);
+  Task<void> space(Request& request, InodeId inode);
+  // Clears set-user-id and set-group-id, as a write or a truncate by an ordinary user does.
+  Task<Status> dropSetIdBits(InodeId inode);
+  bool hasSetIdBits(InodeId inode);
+
+  // ---- open files (file_ops.cc, range_ops.cc) ----
+  static void addFileOps(fuse_lowlevel_ops& table);
+  static void addRangeOps(fuse_lowlevel_ops& table);
+  Task<void> open(Request& request, InodeId inode, fuse_file_info file);
+  Task<void> create(Request& request, InodeId parent, std::string name, uint32_t mode, fuse_file_info file);
+  Task<void> read(Request& request, HandleId handle, uint64_t offset, uint32_t length);
+  Task<void> write(Request& request, InodeId inode, HandleId handle, uint64_t offset,
+                   kj::Array<const kj::byte> data, bool dropSetId);
+  Task<void> flush(Request& request, HandleId handle);
+  Task<void> fsync(Request& request, HandleId handle, bool dataOnly);
+  Task<void> allocate(Request& request, HandleId handle, AllocateMode mode, uint64_t offset, uint64_t length);
+  Task<void> seek(Request& request, HandleId handle, uint64_t offset, Whence whence);
+  Task<void> copyRange(Request& request, HandleId from, uint64_t fromOffset, HandleId to, uint64_t toOffset,
+                       uint64_t length);
+  static uint32_t openBits(int flags);
+  // How the kernel shall treat the file opened with `file.flags`.
+  void setOpenMode(fuse_file_info& file, const Attributes& attributes);
+  void rememberContents(const Attributes& attributes);
+  bool sameContents(const Attributes& attributes);
+
+  // ---- directories (directory_ops.cc) ----
+  static void addDirectoryOps(fuse_lowlevel_ops& table);
+  Task<void> openDirectory(Request& request, InodeId inode, fuse_file_info file);
+  Task<void> readDirectory(Request& request, uint64_t handle, uint64_t offset, size_t size, bool plus);
+  Task<void> fsyncDirectory(Request& request, HandleId handle);
+  bool positionAt(Directory& directory, uint64_t cookie);
+  void sendPage(Request& request, Directory& directory, uint64_t offset, size_t size, bool plus);
+  size_t addDots(Request& request, const Directory& directory, kj::ArrayPtr<char> out, uint64_t offset, bool plus);
+  size_t addEntry(Request& request, char* out, size_t room, const DirectoryEntry& entry, bool plus);
+  size_t addDot(Request& request, char* out, size_t room, const char* name, InodeId inode, off_t next, bool plus);
+
+  // ---- extended attributes (xattr_ops.cc) ----
+  static void addXattrOps(fuse_lowlevel_ops& table);
+  Task<void> getXattr(Request& request, InodeId inode, std::string name, size_t size);
+  Task<void> setXattr(Request& request, InodeId inode, std::string name, std::string value, uint32_t flags);
+  Task<void> removeXattr(Request& request, InodeId inode, std::string name);
+  Task<void> listXattr(Request& request, InodeId inode, size_t size);
+  static void sendXattr(Request& request, const std::string& bytes, size_t size);
+
+  Client& client_;
+  Clock& clock_;
+  Processes& processes_;
+  Arrival& arrival_;
+  const MountOptions& options_;
+  const InodeId root_;
+  bool clearsSetIdBits_ = false;
+
+  GroupCache groups_;
+  Nodes nodes_;
+  std::unordered_map<uint64_t, Directory> directories_;  // by handle
+  uint64_t lastCall_ = 0;
+  // The kernel bounds what it has in flight (one per waiting program, max_background for the rest).
+  std::unordered_map<uint64_t, kj::Own<Call>> calls_;
+  std::vector<kj::Own<Call>> finished_;  // can't be destroyed by their own last step
+  std::map<uint64_t, pid_t> interrupted_;  // calls whose program got a signal; a subset of calls_
+  bool watchingInterrupted_ = false;
+  bool reaping_ = false;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> idleWaiters_;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,59 @@
+// What the command line of dfs-mount says. Understands the program's own form, that of mount(8)'s helpers
+// (`mount.dfs DEVICE MNT -o opts`) and fstab's options. Pure: touches no file.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/clock.h"
+
+namespace cairn {
+
+// Exit codes of dfs-mount, as in all tools.
+enum ExitCode : int {
+  EXIT_DONE = 0,
+  EXIT_FAILED = 1,
+  EXIT_REFUSED = 2,
+  EXIT_UNREACHABLE = 3,
+  EXIT_USAGE = 64,
+};
+
+struct MountOptions {
+  std::string clusterFile;
+  std::string mountPoint;
+  bool foreground = false;
+  bool checkOnly = false;  // mount -f: says whether it would go, mounts nothing
+  Nanos connectTimeout = 10 * SECOND;
+  std::string logFile;
+  std::string logLevel = "info";
+
+  std::string fsname;  // what df and mount show; the cluster file when empty
+  std::string subdir;  // the directory of the cluster to show; empty: its root
+  bool readOnly = false;
+  bool synchronous = false;
+  bool allowOther = false;
+  bool allowRoot = false;
+  bool defaultPermissions = false;
+  bool nonEmpty = false;
+  Nanos softTimeout = 0;  // 0: hard
+  uint64_t cacheBytes = 0;  // 0: the library's defaults
+  Nanos entryTimeout = SECOND;
+  Nanos attributeTimeout = SECOND;
+  Nanos negativeTimeout = 0;
+  std::vector<std::string> kernelFlags;  // nosuid, nodev, noexec, noatime and their opposites, in order
+};
+
+// Text for standard output (help, version) or for standard error (a mistake), and the exit code.
+struct EarlyExit {
+  int code = EXIT_DONE;
+  std::string text;
+};
+
+// `asRoot` decides the defaults of allow_other and default_permissions.
+std::variant<MountOptions, EarlyExit> parseCommandLine(const std::vector<std::string>& arguments, bool asRoot);
+
+// The -o argument for libfuse that goes with `options`.
+std::string libfuseOptions(const MountOptions& options);
+
+}  // namespace cairn

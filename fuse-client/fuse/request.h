@@ -1,0 +1,115 @@
+// Request: one question of the kernel. It is answered exactly once: by the first reply, or with EIO by the
+// destructor. Replies after the first are ignored, so that an interrupted operation may still finish.
+// The only place where errors become errno values for the kernel.
+#pragma once
+#include <fuse_lowlevel.h>
+#include <kj/exception.h>
+#include <sys/uio.h>
+
+#include <cerrno>
+
+#include "common/log.h"
+#include "common/result.h"
+
+namespace cairn {
+
+class Request {
+ public:
+  Request(fuse_req_t request, const char* operation)
+      : request_(request), operation_(operation), context_(*fuse_req_ctx(request)) {}
+  ~Request() noexcept {
+    if (request_ != nullptr) {
+      spdlog::error("{}: ended without an answer; the program gets EIO. This is a bug", operation_);
+      fail(EIO);
+    }
+  }
+  KJ_DISALLOW_COPY(Request);
+
+  bool answered() const { return request_ == nullptr; }
+  const char* operation() const { return operation_; }
+  const fuse_ctx& context() const { return context_; }
+  // The kernel's request, for libfuse's helpers. REQUIRES: !answered().
+  fuse_req_t raw() const { return request_; }
+
+  // Replies. Those that hand out something return false when it didn't reach the kernel (the caller was
+  // interrupted), so that it can be taken back.
+  void done() { fail(0); }
+  void fail(int code) {
+    reply([code](fuse_req_t r) { return fuse_reply_err(r, code); });
+  }
+  void fail(const Error& error) {
+    bool usable = error.code > 0 && error.code < LARGEST_ERRNO;
+    if (!usable || error.code == EIO) {
+      spdlog::warn("{} of inode {}: {}", operation_, inode_, error.why);
+    }
+    fail(usable ? error.code : EIO);
+  }
+  void fail(const kj::Exception& exception) {
+    spdlog::error("{} of inode {}: {}; the program gets EIO", operation_, inode_, exception.getDescription().cStr());
+    fail(EIO);
+  }
+  void finish(const Status& status) {
+    if (status.ok()) {
+      done();
+    } else {
+      fail(status.error());
+    }
+  }
+  bool entry(const fuse_entry_param& entry) {
+    return reply([&entry](fuse_req_t r) { return fuse_reply_entry(r, &entry); });
+  }
+  bool created(const fuse_entry_param& entry, const fuse_file_info& file) {
+    return reply([&entry, &file](fuse_req_t r) { return fuse_reply_create(r, &entry, &file); });
+  }
+  bool opened(const fuse_file_info& file) {
+    return reply([&file](fuse_req_t r) { return fuse_reply_open(r, &file); });
+  }
+  void attributes(const struct stat& stat, double timeoutSeconds) {
+    reply([&stat, timeoutSeconds](fuse_req_t r) { return fuse_reply_attr(r, &stat, timeoutSeconds); });
+  }
+  void link(const char* target) {
+    reply([target](fuse_req_t r) { return fuse_reply_readlink(r, target); });
+  }
+  void written(size_t count) {
+    reply([count](fuse_req_t r) { return fuse_reply_write(r, count); });
+  }
+  bool bytes(const void* data, size_t size) {
+    return reply([data, size](fuse_req_t r) { return fuse_reply_buf(r, static_cast<const char*>(data), size); });
+  }
+  void parts(const iovec* parts, int count) {
+    reply([parts, count](fuse_req_t r) { return fuse_reply_iov(r, parts, count); });
+  }
+  void space(const struct statvfs& space) {
+    reply([&space](fuse_req_t r) { return fuse_reply_statfs(r, &space); });
+  }
+  void xattrSize(size_t size) {
+    reply([size](fuse_req_t r) { return fuse_reply_xattr(r, size); });
+  }
+  void position(off_t offset) {
+    reply([offset](fuse_req_t r) { return fuse_reply_lseek(r, offset); });
+  }
+
+  // For log lines: which inode this is about.
+  void about(uint64_t inode) { inode_ = inode; }
+  uint64_t inode() const { return inode_; }
+
+ private:
+  static constexpr int LARGEST_ERRNO = 512;  // beyond are codes private to the kernel
+
+  template <typename Send>
+  bool reply(Send&& send) {
+    if (request_ == nullptr) {
+      return false;
+    }
+    fuse_req_t request = request_;
+    request_ = nullptr;
+    return send(request) == 0;
+  }
+
+  fuse_req_t request_;
+  const char* operation_;
+  fuse_ctx context_;
+  uint64_t inode_ = 0;
+};
+
+}  // namespace cairn

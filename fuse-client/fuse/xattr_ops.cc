@@ -1,0 +1,114 @@
+// Extended attributes. POSIX ACLs are not served as attributes: the kernel would store them and nobody obey them.
+#include <sys/xattr.h>
+
+#include "fuse-client/fuse/operations.h"
+
+namespace cairn {
+namespace {
+
+constexpr const char* CAPABILITY = "security.capability";
+
+bool served(const std::string& name) {
+  return name.starts_with("user.") || name.starts_with("trusted.") || name.starts_with("security.");
+}
+
+}  // namespace
+
+void Operations::addXattrOps(fuse_lowlevel_ops& table) {
+  table.getxattr = [](fuse_req_t request, fuse_ino_t node, const char* name, size_t size) {
+    if (!served(name)) {
+      fuse_reply_err(request, EOPNOTSUPP);
+      return;
+    }
+    run(request, "getxattr", node,
+        [&](Operations& self, Request& r) { return self.getXattr(r, self.inodeOf(node), name, size); });
+  };
+  table.setxattr = [](fuse_req_t request, fuse_ino_t node, const char* name, const char* value, size_t size,
+                      int flags) {
+    if (!served(name)) {
+      fuse_reply_err(request, EOPNOTSUPP);
+      return;
+    }
+    run(request, "setxattr", node, [&](Operations& self, Request& r) {
+      return self.setXattr(r, self.inodeOf(node), name, std::string(value, size), static_cast<uint32_t>(flags));
+    });
+  };
+  table.removexattr = [](fuse_req_t request, fuse_ino_t node, const char* name) {
+    if (!served(name)) {
+      fuse_reply_err(request, EOPNOTSUPP);
+      return;
+    }
+    run(request, "removexattr", node,
+        [&](Operations& self, Request& r) { return self.removeXattr(r, self.inodeOf(node), name); });
+  };
+  table.listxattr = [](fuse_req_t request, fuse_ino_t node, size_t size) {
+    run(request, "listxattr", node,
+        [&](Operations& self, Request& r) { return self.listXattr(r, self.inodeOf(node), size); });
+  };
+}
+
+void Operations::sendXattr(Request& request, const std::string& bytes, size_t size) {
+  if (size == 0) {
+    request.xattrSize(bytes.size());
+  } else if (bytes.size() > size) {
+    request.fail(ERANGE);
+  } else {
+    request.bytes(bytes.data(), bytes.size());
+  }
+}
+
+Task<void> Operations::getXattr(Request& request, InodeId inode, std::string name, size_t size) {
+  bool capability = name == CAPABILITY;
+  Node* node = capability ? nodes_.find(inode) : nullptr;
+  if (node != nullptr && clock_.monotonic() < node->plainUntil) {
+    co_return request.fail(ENODATA);
+  }
+  Nanos asked = clock_.monotonic();
+  auto value = co_await client_.getXattr(inode, name, caller(request));
+  if (value.ok()) {
+    co_return sendXattr(request, value.value(), size);
+  }
+  node = capability && value.code() == ENODATA ? nodes_.find(inode) : nullptr;
+  if (node != nullptr) {
+    node->plainUntil = asked + options_.attributeTimeout;
+  }
+  request.fail(value.error());
+}
+
+Task<void> Operations::setXattr(Request& request, InodeId inode, std::string name, std::string value,
+                                uint32_t flags) {
+  Node* node = name == CAPABILITY ? nodes_.find(inode) : nullptr;
+  if (node != nullptr) {
+    node->plainUntil = 0;
+  }
+  auto status = co_await client_.setXattr(inode, name, value, flags, caller(request));
+  request.finish(status);
+}
+
+Task<void> Operations::removeXattr(Request& request, InodeId inode, std::string name) {
+  auto status = co_await client_.removeXattr(inode, name, caller(request));
+  request.finish(status);
+}
+
+Task<void> Operations::listXattr(Request& request, InodeId inode, size_t size) {
+  auto names = co_await client_.listXattr(inode, caller(request));
+  if (!names.ok()) {
+    co_return request.fail(names.error());
+  }
+  std::string visible = kj::mv(names).value();
+  if (request.context().uid != 0) {  // trusted.* are the administrator's
+    std::string filtered;
+    for (size_t at = 0; at < visible.size();) {
+      std::string name = visible.c_str() + at;
+      at += name.size() + 1;
+      if (!name.starts_with("trusted.")) {
+        filtered += name;
+        filtered += '\0';
+      }
+    }
+    visible = filtered;
+  }
+  sendXattr(request, visible, size);
+}
+
+}  // namespace cairn
