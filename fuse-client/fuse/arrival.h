@@ -40,35 +40,53 @@ class Arrival {
     return buffer_.size < sizeof(fuse_in_header) + sizeof(T) ? nullptr : reinterpret_cast<const T*>(&header() + 1);
   }
 
+  // Bytes of a request that outlive its decoding. The arrival must outlive them.
+  class Kept {
+   public:
+    Kept(Kept&&) = default;
+    kj::ArrayPtr<const kj::byte> bytes() const { return bytes_; }
+
+   private:
+    friend class Arrival;
+    struct Memory {
+      Memory(Arrival& arrival, void* start) : arrival(arrival), start(start) {}
+      ~Memory() noexcept { arrival.takeBack(start); }
+      KJ_DISALLOW_COPY(Memory);
+      Arrival& arrival;
+      void* start;
+    };
+    Kept() = default;
+    kj::ArrayPtr<const kj::byte> bytes_;
+    kj::Array<kj::byte> copy_;
+    kj::Own<Memory> memory_;
+  };
+
   // `bytes` lie in the current request. Small ones are copied; large ones stay where they are, and the memory
-  // comes back when the result goes. The arrival must outlive the result.
-  kj::Array<const kj::byte> keep(kj::ArrayPtr<const kj::byte> bytes) {
+  // comes back when the result goes.
+  Kept keep(kj::ArrayPtr<const kj::byte> bytes) {
+    Kept kept;
     if (bytes.size() < COPY_BELOW_BYTES) {
-      return kj::heapArray(bytes);
+      kept.copy_ = kj::heapArray<kj::byte>(bytes);
+      kept.bytes_ = kept.copy_;
+    } else {
+      kept.memory_ = kj::heap<Kept::Memory>(*this, buffer_.mem);
+      kept.bytes_ = bytes;
+      buffer_.mem = nullptr;
     }
-    auto memory = kj::heap<Kept>(*this, buffer_.mem);
-    buffer_.mem = nullptr;
-    return bytes.attach(kj::mv(memory));
+    return kept;
   }
 
  private:
   static constexpr size_t COPY_BELOW_BYTES = 32 << 10;
   static constexpr size_t SPARE_MAX = 4;  // buffers of 1 MiB kept for reuse
 
-  struct Kept {
-    Kept(Arrival& arrival, void* memory) : arrival(arrival), memory(memory) {}
-    ~Kept() noexcept {
-      if (arrival.spare_.size() < SPARE_MAX) {
-        arrival.spare_.push_back(memory);
-      } else {
-        std::free(memory);
-      }
+  void takeBack(void* memory) {
+    if (spare_.size() < SPARE_MAX) {
+      spare_.push_back(memory);
+    } else {
+      std::free(memory);
     }
-    KJ_DISALLOW_COPY(Kept);
-    Arrival& arrival;
-    void* memory;
-  };
-
+  }
   const fuse_in_header& header() const { return *static_cast<const fuse_in_header*>(buffer_.mem); }
 
   fuse_buf buffer_{};

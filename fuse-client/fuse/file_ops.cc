@@ -8,8 +8,11 @@ namespace cairn {
 
 void Operations::addFileOps(fuse_lowlevel_ops& table) {
   table.open = [](fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
-    run(request, "open", node,
-        [&](Operations& self, Request& r) { return self.open(r, self.inodeOf(node), *file); });
+    run(request, "open", node, [&](Operations& self, Request& r) {
+      auto* raw = self.arrival_.arguments<fuse_open_in>();
+      bool dropSetId = raw != nullptr && (raw->open_flags & FUSE_OPEN_KILL_SUIDGID) != 0;
+      return self.open(r, self.inodeOf(node), *file, dropSetId);
+    });
   };
   table.create = [](fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
     run(request, "create", parent,
@@ -46,9 +49,15 @@ void Operations::addFileOps(fuse_lowlevel_ops& table) {
 
 uint32_t Operations::openBits(int flags) {
   uint32_t bits = 0;
-  bits |= (flags & O_APPEND) != 0 ? OPEN_APPEND : 0;
-  bits |= (flags & (O_SYNC | O_DSYNC)) != 0 ? OPEN_SYNC : 0;
-  bits |= (flags & O_ACCMODE) != O_RDONLY ? OPEN_WRITE : 0;
+  if ((flags & O_APPEND) != 0) {
+    bits |= OPEN_APPEND;
+  }
+  if ((flags & (O_SYNC | O_DSYNC)) != 0) {
+    bits |= OPEN_SYNC;
+  }
+  if ((flags & O_ACCMODE) != O_RDONLY) {
+    bits |= OPEN_WRITE;
+  }
   return bits;
 }
 
@@ -76,7 +85,7 @@ void Operations::setOpenMode(fuse_file_info& file, const Attributes& attributes)
   file.noflush = (file.flags & O_ACCMODE) == O_RDONLY;
 }
 
-Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file) {
+Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file, bool dropSetId) {
   auto found = co_await client_.attributes(inode);
   if (!found.ok()) {
     co_return request.fail(found.error());
@@ -91,7 +100,7 @@ Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file
       co_return request.fail(cut.error());
     }
     attributes = cut.value();
-    bool drop = request.context().uid != 0 && hasSetIdBits(inode);
+    bool drop = dropSetId && hasSetIdBits(inode);
     if (drop) {
       auto dropped = co_await dropSetIdBits(inode);
       if (!dropped.ok()) {
@@ -160,7 +169,7 @@ Task<void> Operations::read(Request& request, HandleId handle, uint64_t offset, 
 }
 
 Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, uint64_t offset,
-                             kj::Array<const kj::byte> data, bool dropSetId) {
+                             Arrival::Kept data, bool dropSetId) {
   bool drop = dropSetId && hasSetIdBits(inode);
   if (drop) {
     auto dropped = co_await dropSetIdBits(inode);
@@ -168,7 +177,7 @@ Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, u
       co_return request.fail(dropped.error());
     }
   }
-  auto accepted = co_await client_.write(handle, offset, data.asPtr());
+  auto accepted = co_await client_.write(handle, offset, data.bytes());
   co_return accepted.ok() ? request.written(accepted.value()) : request.fail(accepted.error());
 }
 

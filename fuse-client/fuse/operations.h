@@ -21,6 +21,8 @@
 
 namespace cairn {
 
+class FuseSession;
+
 class Operations final : private kj::TaskSet::ErrorHandler {
  public:
   // `root` is the inode that the mount shows as its root.
@@ -32,8 +34,9 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // What libfuse calls; its user data is this object.
   static fuse_lowlevel_ops table();
 
-  // The kernel offered FUSE_HANDLE_KILLPRIV_V2 and gets it: writes say whether set-id bits must go.
-  void clearsSetIdBits() { clearsSetIdBits_ = true; }
+  // libfuse has room for one pointer: the session finds itself through this one.
+  void attach(FuseSession* session) { session_ = session; }
+  FuseSession* attached() { return session_; }
 
   size_t inFlight() const { return calls_.size(); }
   // Resolves when nothing is in flight.
@@ -113,11 +116,11 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // ---- open files (file_ops.cc, range_ops.cc) ----
   static void addFileOps(fuse_lowlevel_ops& table);
   static void addRangeOps(fuse_lowlevel_ops& table);
-  Task<void> open(Request& request, InodeId inode, fuse_file_info file);
+  Task<void> open(Request& request, InodeId inode, fuse_file_info file, bool dropSetId);
   Task<void> create(Request& request, InodeId parent, std::string name, uint32_t mode, fuse_file_info file);
   Task<void> read(Request& request, HandleId handle, uint64_t offset, uint32_t length);
   Task<void> write(Request& request, InodeId inode, HandleId handle, uint64_t offset,
-                   kj::Array<const kj::byte> data, bool dropSetId);
+                   Arrival::Kept data, bool dropSetId);
   Task<void> flush(Request& request, HandleId handle);
   Task<void> fsync(Request& request, HandleId handle, bool dataOnly);
   Task<void> allocate(Request& request, HandleId handle, AllocateMode mode, uint64_t offset, uint64_t length);
@@ -155,7 +158,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   Arrival& arrival_;
   const MountOptions& options_;
   const InodeId root_;
-  bool clearsSetIdBits_ = false;
+  FuseSession* session_ = nullptr;
 
   GroupCache groups_;
   Nodes nodes_;

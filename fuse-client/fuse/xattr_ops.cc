@@ -77,11 +77,11 @@ Task<void> Operations::getXattr(Request& request, InodeId inode, std::string nam
 
 Task<void> Operations::setXattr(Request& request, InodeId inode, std::string name, std::string value,
                                 uint32_t flags) {
+  auto status = co_await client_.setXattr(inode, name, value, flags, caller(request));
   Node* node = name == CAPABILITY ? nodes_.find(inode) : nullptr;
   if (node != nullptr) {
     node->plainUntil = 0;
   }
-  auto status = co_await client_.setXattr(inode, name, value, flags, caller(request));
   request.finish(status);
 }
 
