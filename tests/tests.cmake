@@ -58,3 +58,7 @@ foreach(script tidy tidy_test)
   add_test(NAME ${script} COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/${script}.py)
   set_tests_properties(${script} PROPERTIES LABELS unit TIMEOUT 60 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 endforeach()
+
+# A mount over an in-memory stand-in for the client library: tests of the FUSE adapter alone.
+add_executable(dfs-mount-memory fuse-client/main.cc tests/mount/memory/memory_client.cc tests/mount/memory/memory_files.cc)
+target_link_libraries(dfs-mount-memory PRIVATE cairn_fuse)
