@@ -26,7 +26,7 @@ namespace {
 
 // At the end of a mount: how long it may take to write everything out, and to get out of the tree.
 constexpr Nanos FLUSH_MAX = 60 * SECOND;
-constexpr Nanos UNMOUNT_MAX = 10 * SECOND;
+constexpr Nanos UNMOUNT_MAX = 5 * SECOND;
 constexpr uint64_t KERNEL_READ_AHEAD_BYTES = 4 << 20;
 
 std::string hostId() {
@@ -102,9 +102,9 @@ class MountProgram {
 
   // Whether `promise` came to its end in time; false with a log line when it did not.
   bool waitAtMost(Nanos limit, kj::Promise<void> promise, const char* what) {
-    auto failure = kj::runCatchingExceptions(
-        [&] { wait(withDeadline(*runtime_.clock, limit, kj::mv(promise), what)); });
-    KJ_IF_MAYBE(exception, failure) {
+    auto failure =
+        kj::runCatchingExceptions([&] { wait(withDeadline(*runtime_.clock, limit, kj::mv(promise), what)); });
+    KJ_IF_MAYBE (exception, failure) {
       spdlog::error("{}: {}", what, exception->getDescription().cStr());
       return false;
     }
@@ -250,4 +250,6 @@ int program(const std::vector<std::string>& arguments) {
 }  // namespace
 }  // namespace cairn
 
-int main(int argc, char* argv[]) { return cairn::program(std::vector<std::string>(argv + 1, argv + argc)); }
+int main(int argc, char* argv[]) {
+  return cairn::program(std::vector<std::string>(argv + 1, argv + argc));
+}

@@ -7,7 +7,9 @@
 namespace cairn {
 namespace {
 
-FileTime timeOf(const timespec& time) { return FileTime{time.tv_sec, static_cast<uint32_t>(time.tv_nsec)}; }
+FileTime timeOf(const timespec& time) {
+  return FileTime{time.tv_sec, static_cast<uint32_t>(time.tv_nsec)};
+}
 
 AttributeChange changeOf(const struct stat& wanted, int which, bool held) {
   AttributeChange change;

@@ -15,7 +15,9 @@ namespace {
 // How long the parent waits for the first answer through the kernel.
 constexpr unsigned ANSWER_SECONDS = 15;
 
-void print(const std::string& text) { ::fprintf(stderr, "dfs-mount: %s\n", text.c_str()); }
+void print(const std::string& text) {
+  ::fprintf(stderr, "dfs-mount: %s\n", text.c_str());
+}
 
 void onSilence(int) {
   static constexpr char TEXT[] =

@@ -8,8 +8,12 @@ namespace {
 
 constexpr size_t NAME_BYTES_MAX = 255;
 
-bool tooLong(const std::string& name) { return name.size() > NAME_BYTES_MAX; }
-Error nameTooLong() { return Error{ENAMETOOLONG, "a name has at most 255 bytes"}; }
+bool tooLong(const std::string& name) {
+  return name.size() > NAME_BYTES_MAX;
+}
+Error nameTooLong() {
+  return Error{ENAMETOOLONG, "a name has at most 255 bytes"};
+}
 
 }  // namespace
 
@@ -44,9 +48,8 @@ void Operations::addEntryOps(fuse_lowlevel_ops& table) {
         [&](Operations& self, Request& r) { return self.symlink(r, self.inodeOf(parent), name, target); });
   };
   table.link = [](fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char* name) {
-    run(request, "link", node, [&](Operations& self, Request& r) {
-      return self.link(r, self.inodeOf(node), self.inodeOf(parent), name);
-    });
+    run(request, "link", node,
+        [&](Operations& self, Request& r) { return self.link(r, self.inodeOf(node), self.inodeOf(parent), name); });
   };
   table.unlink = [](fuse_req_t request, fuse_ino_t parent, const char* name) {
     run(request, "unlink", parent,
@@ -56,15 +59,14 @@ void Operations::addEntryOps(fuse_lowlevel_ops& table) {
     run(request, "rmdir", parent,
         [&](Operations& self, Request& r) { return self.removeDirectory(r, self.inodeOf(parent), name); });
   };
-  table.rename = [](fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t newParent,
-                    const char* newName, unsigned flags) {
+  table.rename = [](fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t newParent, const char* newName,
+                    unsigned flags) {
     run(request, "rename", parent, [&](Operations& self, Request& r) {
       return self.rename(r, self.inodeOf(parent), name, self.inodeOf(newParent), newName, flags);
     });
   };
   table.readlink = [](fuse_req_t request, fuse_ino_t node) {
-    run(request, "readlink", node,
-        [&](Operations& self, Request& r) { return self.readLink(r, self.inodeOf(node)); });
+    run(request, "readlink", node, [&](Operations& self, Request& r) { return self.readLink(r, self.inodeOf(node)); });
   };
 }
 

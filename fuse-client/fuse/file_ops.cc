@@ -120,8 +120,7 @@ Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file
   }
 }
 
-Task<void> Operations::create(Request& request, InodeId parent, std::string name, uint32_t mode,
-                              fuse_file_info file) {
+Task<void> Operations::create(Request& request, InodeId parent, std::string name, uint32_t mode, fuse_file_info file) {
   constexpr size_t NAME_BYTES_MAX = 255;
   if (name.size() > NAME_BYTES_MAX) {
     co_return request.fail(ENAMETOOLONG);
@@ -168,8 +167,8 @@ Task<void> Operations::read(Request& request, HandleId handle, uint64_t offset, 
   request.parts(pieces.data(), static_cast<int>(pieces.size()));
 }
 
-Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, uint64_t offset,
-                             Arrival::Kept data, bool dropSetId) {
+Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, uint64_t offset, Arrival::Kept data,
+                             bool dropSetId) {
   bool drop = dropSetId && hasSetIdBits(inode);
   if (drop) {
     auto dropped = co_await dropSetIdBits(inode);

@@ -80,8 +80,7 @@ Status FuseSession::mount(const MountOptions& options) {
   operations_.attach(this);
   KJ_ASSERT(fuse_session_custom_io(session_, &io, descriptor()) == 0);
   KJ_SYSCALL(::fcntl(descriptor(), F_SETFL, ::fcntl(descriptor(), F_GETFL) | O_NONBLOCK));
-  observer_ = kj::heap<kj::UnixEventPort::FdObserver>(port_, descriptor(),
-                                                      kj::UnixEventPort::FdObserver::OBSERVE_READ);
+  observer_ = kj::heap<kj::UnixEventPort::FdObserver>(port_, descriptor(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
   return {};
 }
 
@@ -97,10 +96,9 @@ void FuseSession::startConnection(void* self, fuse_conn_info* connection) {
       connection->want |= capability;
     }
   };
-  for (unsigned capability :
-       {FUSE_CAP_ASYNC_READ, FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_ASYNC_DIO, FUSE_CAP_AUTO_INVAL_DATA,
-        FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_CACHE_SYMLINKS,
-        FUSE_CAP_EXPORT_SUPPORT}) {
+  for (unsigned capability : {FUSE_CAP_ASYNC_READ, FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_ASYNC_DIO,
+                              FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO,
+                              FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_CACHE_SYMLINKS, FUSE_CAP_EXPORT_SUPPORT}) {
     take(capability, true);
   }
   // Write-back by the kernel would make it ignore the cluster's sizes and times; splice costs more system calls
@@ -140,7 +138,9 @@ void FuseSession::editInitReply(iovec* parts, int count) {
   readyFulfiller_->fulfill();
 }
 
-ssize_t FuseSession::readRequest(int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); }
+ssize_t FuseSession::readRequest(int fd, void* buffer, size_t size, void*) {
+  return ::read(fd, buffer, size);
+}
 
 ssize_t FuseSession::writeReply(int fd, iovec* parts, int count, void* self) {
   auto& session = of(self);

@@ -23,9 +23,15 @@ namespace {
 constexpr const char* DEVICE = "/dev/fuse";
 constexpr long FUSE_MAGIC = 0x65735546;
 
-Error refuse(const std::string& why) { return Error{EXIT_REFUSED, why}; }
-Error fail(const std::string& why) { return Error{EXIT_FAILED, why}; }
-std::string cause(int code) { return ::strerror(code); }
+Error refuse(const std::string& why) {
+  return Error{EXIT_REFUSED, why};
+}
+Error fail(const std::string& why) {
+  return Error{EXIT_FAILED, why};
+}
+std::string cause(int code) {
+  return ::strerror(code);
+}
 
 Status checkDevice() {
   int fd = ::open(DEVICE, O_RDWR | O_CLOEXEC);
@@ -36,10 +42,13 @@ Status checkDevice() {
   int code = errno;
   std::string what = std::string(DEVICE) + ": " + cause(code) + ". ";
   if (code == ENOENT || code == ENODEV || code == ENXIO) {
-    return fail(what + "The kernel's FUSE is not there: load it with 'modprobe fuse', or give the container --device /dev/fuse");
+    return fail(
+        what +
+        "The kernel's FUSE is not there: load it with 'modprobe fuse', or give the container --device /dev/fuse");
   }
   if (code == EACCES || code == EPERM) {
-    return fail(what + "Give this user access (chmod 666 /dev/fuse), run as root, or give the container --device /dev/fuse");
+    return fail(what +
+                "Give this user access (chmod 666 /dev/fuse), run as root, or give the container --device /dev/fuse");
   }
   return fail(what + "Nothing can be mounted before this device opens");
 }
@@ -57,7 +66,8 @@ bool findProgram(const std::string& name) {
 
 Status checkHelper(const MountOptions& options) {
   if (!findProgram("fusermount3")) {
-    return fail("fusermount3: not found. An ordinary user mounts through it: install the package fuse3, or run as root");
+    return fail(
+        "fusermount3: not found. An ordinary user mounts through it: install the package fuse3, or run as root");
   }
   if (!options.allowOther) {
     return {};
@@ -129,14 +139,16 @@ Status checkMountPoint(const MountOptions& options) {
     if (code == ENOTCONN) {
       return refuse(path + ": a mount whose process is gone is still here. Remove it first: fusermount3 -uz " + path);
     }
-    return refuse(path + ": the mount point can't be used: " + cause(code) + ". Mount on a directory that you may read");
+    return refuse(path + ": the mount point can't be used: " + cause(code) +
+                  ". Mount on a directory that you may read");
   }
   if (!S_ISDIR(info.st_mode)) {
     return refuse(path + ": the mount point is not a directory. Give an empty directory");
   }
   auto there = mountedOn(absolutePath(path));
   if (!there.empty()) {
-    return refuse(path + ": something is mounted here already (" + there + "). Unmount it first: umount " + path);
+    return refuse(path + ": something is mounted here already (" + there + "). Unmount it first: umount " + path +
+                  " (if its process is gone: fusermount3 -uz " + path + ")");
   }
   return options.nonEmpty ? Status() : checkEmpty(path);
 }

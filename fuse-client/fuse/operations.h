@@ -119,8 +119,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   Task<void> open(Request& request, InodeId inode, fuse_file_info file, bool dropSetId);
   Task<void> create(Request& request, InodeId parent, std::string name, uint32_t mode, fuse_file_info file);
   Task<void> read(Request& request, HandleId handle, uint64_t offset, uint32_t length);
-  Task<void> write(Request& request, InodeId inode, HandleId handle, uint64_t offset,
-                   Arrival::Kept data, bool dropSetId);
+  Task<void> write(Request& request, InodeId inode, HandleId handle, uint64_t offset, Arrival::Kept data,
+                   bool dropSetId);
   Task<void> flush(Request& request, HandleId handle);
   Task<void> fsync(Request& request, HandleId handle, bool dataOnly);
   Task<void> allocate(Request& request, HandleId handle, AllocateMode mode, uint64_t offset, uint64_t length);
@@ -166,7 +166,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   uint64_t lastCall_ = 0;
   // The kernel bounds what it has in flight (one per waiting program, max_background for the rest).
   std::unordered_map<uint64_t, kj::Own<Call>> calls_;
-  std::vector<kj::Own<Call>> finished_;  // can't be destroyed by their own last step
+  std::vector<kj::Own<Call>> finished_;    // can't be destroyed by their own last step
   std::map<uint64_t, pid_t> interrupted_;  // calls whose program got a signal; a subset of calls_
   bool watchingInterrupted_ = false;
   bool reaping_ = false;

@@ -83,9 +83,10 @@ std::vector<std::string> splitOptions(const std::string& text) {
 }
 
 bool ignoredOption(const std::string& option) {
-  static const std::set<std::string> NAMES = {"",      "defaults", "_netdev", "auto",        "noauto",        "user",
-                                              "users", "nouser",   "owner",   "group",       "nofail",        "mand",
-                                              "nomand", "relatime", "norelatime", "strictatime", "diratime", "atime", "lazytime"};
+  static const std::set<std::string> NAMES = {"",        "defaults", "_netdev",    "auto",        "noauto",   "user",
+                                              "users",   "nouser",   "owner",      "group",       "nofail",   "mand",
+                                              "nomand",  "relatime", "norelatime", "strictatime", "diratime", "atime",
+                                              "lazytime"};
   return NAMES.contains(option) || option.starts_with("x-") || option.starts_with("X-") ||
          option.starts_with("comment=") || option.starts_with("uhelper=") || option.starts_with("helper=");
 }
@@ -115,7 +116,8 @@ class OptionParser {
         {"subdir", [this](const string& v) { return out_.subdir = v, !v.empty(); }},
         {"fsname", [this](const string& v) { return out_.fsname = v, !v.empty(); }},
         {"timeout", [this](const string& v) { return parseSeconds(v, timeout_) && timeout_ > 0; }},
-        {"cache-size", [this](const string& v) { return parseBytes(v, out_.cacheBytes) && out_.cacheBytes >= 1u << 20; }},
+        {"cache-size",
+         [this](const string& v) { return parseBytes(v, out_.cacheBytes) && out_.cacheBytes >= 1u << 20; }},
         {"entry-timeout", [this](const string& v) { return parseSeconds(v, out_.entryTimeout); }},
         {"attr-timeout", [this](const string& v) { return parseSeconds(v, out_.attributeTimeout); }},
         {"negative-timeout", [this](const string& v) { return parseSeconds(v, out_.negativeTimeout); }},

@@ -36,7 +36,7 @@ struct MountOptions {
   bool allowRoot = false;
   bool defaultPermissions = false;
   bool nonEmpty = false;
-  Nanos softTimeout = 0;  // 0: hard
+  Nanos softTimeout = 0;    // 0: hard
   uint64_t cacheBytes = 0;  // 0: the library's defaults
   Nanos entryTimeout = SECOND;
   Nanos attributeTimeout = SECOND;

@@ -45,7 +45,9 @@ class SystemProcesses final : public Processes {
 
 }  // namespace
 
-std::unique_ptr<Processes> newSystemProcesses() { return std::make_unique<SystemProcesses>(); }
+std::unique_ptr<Processes> newSystemProcesses() {
+  return std::make_unique<SystemProcesses>();
+}
 
 const std::vector<uint32_t>& GroupCache::groups(pid_t pid, uint32_t uid, uint32_t gid) {
   if (known_.size() >= ENTRIES_MAX) {

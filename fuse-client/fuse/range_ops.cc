@@ -41,8 +41,7 @@ void Operations::addRangeOps(fuse_lowlevel_ops& table) {
       return;
     }
     run(request, "fallocate", node, [&](Operations& self, Request& r) {
-      return self.allocate(r, HandleId{file->fh}, *mode, static_cast<uint64_t>(offset),
-                           static_cast<uint64_t>(length));
+      return self.allocate(r, HandleId{file->fh}, *mode, static_cast<uint64_t>(offset), static_cast<uint64_t>(length));
     });
   };
   table.lseek = [](fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fuse_file_info* file) {

@@ -75,8 +75,7 @@ Task<void> Operations::getXattr(Request& request, InodeId inode, std::string nam
   request.fail(value.error());
 }
 
-Task<void> Operations::setXattr(Request& request, InodeId inode, std::string name, std::string value,
-                                uint32_t flags) {
+Task<void> Operations::setXattr(Request& request, InodeId inode, std::string name, std::string value, uint32_t flags) {
   auto status = co_await client_.setXattr(inode, name, value, flags, caller(request));
   Node* node = name == CAPABILITY ? nodes_.find(inode) : nullptr;
   if (node != nullptr) {

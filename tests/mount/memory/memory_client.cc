@@ -12,7 +12,9 @@
 namespace cairn {
 namespace {
 
-Error error(int code) { return Error{code, "refused"}; }
+Error error(int code) {
+  return Error{code, "refused"};
+}
 
 }  // namespace
 
@@ -52,11 +54,21 @@ class Client::Impl {
 Client::Client(Clock& clock, Network&, Random&, ClusterFile, ClientOptions) : impl_(kj::heap<Impl>(clock)) {}
 Client::~Client() noexcept(false) = default;
 
-Task<Status> Client::start() { co_return Status(); }
-Task<Status> Client::stop() { co_return Status(); }
-Task<Status> Client::syncAll() { co_return Status(); }
-ClientStats Client::stats() const { return {}; }
-std::vector<std::string> Client::waits() const { return {}; }
+Task<Status> Client::start() {
+  co_return Status();
+}
+Task<Status> Client::stop() {
+  co_return Status();
+}
+Task<Status> Client::syncAll() {
+  co_return Status();
+}
+ClientStats Client::stats() const {
+  return {};
+}
+std::vector<std::string> Client::waits() const {
+  return {};
+}
 
 Task<Result<Attributes>> Client::lookup(InodeId parent, std::string name, Caller) {
   co_await impl_->turn();
@@ -194,6 +206,7 @@ Task<Status> Client::setXattr(InodeId inode, std::string name, std::string value
     co_return error(there ? EEXIST : ENODATA);
   }
   xattrs[name] = value;
+  impl_->files.find(inode)->attributes.changed = impl_->files.now();
   co_return Status();
 }
 
@@ -217,7 +230,9 @@ Task<Result<SpaceInfo>> Client::space(InodeId) {
   co_return SpaceInfo{BYTES, BYTES / 2, 100, 1000000};
 }
 
-HandleId Client::open(InodeId inode, uint32_t openBits) { return impl_->open(inode, openBits); }
+HandleId Client::open(InodeId inode, uint32_t openBits) {
+  return impl_->open(inode, openBits);
+}
 
 Task<Result<Client::Created>> Client::create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits,
                                              Caller caller) {
@@ -257,9 +272,15 @@ Task<Result<uint64_t>> Client::write(HandleId handle, uint64_t offset, kj::Array
   co_return data.size();
 }
 
-Task<Status> Client::flush(HandleId) { co_return Status(); }
-Task<Status> Client::fsync(HandleId, bool) { co_return Status(); }
-Task<Status> Client::fsyncDirectory(HandleId) { co_return Status(); }
+Task<Status> Client::flush(HandleId) {
+  co_return Status();
+}
+Task<Status> Client::fsync(HandleId, bool) {
+  co_return Status();
+}
+Task<Status> Client::fsyncDirectory(HandleId) {
+  co_return Status();
+}
 
 Task<Status> Client::allocate(HandleId handle, AllocateMode mode, uint64_t offset, uint64_t length) {
   co_await impl_->turn();

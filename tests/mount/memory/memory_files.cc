@@ -9,8 +9,12 @@
 namespace cairn {
 namespace {
 
-Error error(int code) { return Error{code, "refused"}; }
-bool isDirectory(const MemoryInode& inode) { return S_ISDIR(inode.attributes.mode); }
+Error error(int code) {
+  return Error{code, "refused"};
+}
+bool isDirectory(const MemoryInode& inode) {
+  return S_ISDIR(inode.attributes.mode);
+}
 
 }  // namespace
 

@@ -40,8 +40,7 @@ class MemoryFiles {
   Result<InodeId> make(InodeId parent, const std::string& name, uint32_t mode, const Caller& caller);
   Status link(InodeId inode, InodeId parent, const std::string& name);
   Status remove(InodeId parent, const std::string& name, bool directory);
-  Status rename(InodeId parent, const std::string& name, InodeId newParent, const std::string& newName,
-                uint32_t flags);
+  Status rename(InodeId parent, const std::string& name, InodeId newParent, const std::string& newName, uint32_t flags);
   void dropIfUnused(InodeId inode);
   void setNow(Nanos now) { now_ = fileTime(now); }
   FileTime now() const { return now_; }

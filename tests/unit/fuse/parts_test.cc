@@ -1,0 +1,127 @@
+// The small parts of the adapter: kept bytes, lookup counts, groups remembered.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+
+#include "fuse-client/fuse/arrival.h"
+#include "fuse-client/fuse/nodes.h"
+#include "fuse-client/fuse/processes.h"
+
+namespace cairn {
+namespace {
+
+constexpr size_t BUFFER_BYTES = 1 << 20;
+
+void arrive(Arrival& arrival) {
+  fuse_buf& buffer = arrival.next();
+  if (buffer.mem == nullptr) {
+    buffer.mem = std::malloc(BUFFER_BYTES);
+  }
+  buffer.size = BUFFER_BYTES;
+}
+
+kj::ArrayPtr<kj::byte> bytesAt(Arrival& arrival, size_t offset, size_t length) {
+  return kj::arrayPtr(static_cast<kj::byte*>(arrival.next().mem) + offset, length);
+}
+
+TEST(Arrival, SmallBytesAreCopiedAndTheBufferStays) {
+  Arrival arrival;
+  arrive(arrival);
+  void* memory = arrival.next().mem;
+  auto bytes = bytesAt(arrival, 100, 4096);
+  std::memset(bytes.begin(), 7, bytes.size());
+  auto kept = arrival.keep(bytes);
+  EXPECT_EQ(arrival.next().mem, memory);
+  std::memset(bytes.begin(), 8, bytes.size());
+  EXPECT_EQ(kept.bytes().size(), 4096u);
+  EXPECT_EQ(kept.bytes()[4095], 7);
+}
+
+TEST(Arrival, LargeBytesTakeTheBufferAndGiveItBack) {
+  Arrival arrival;
+  arrive(arrival);
+  void* memory = arrival.next().mem;
+  auto bytes = bytesAt(arrival, 80, 500000);
+  bytes[0] = 9;
+  {
+    auto kept = arrival.keep(bytes);
+    EXPECT_EQ(arrival.next().mem, nullptr);
+    EXPECT_EQ(kept.bytes().begin(), bytes.begin());
+    auto moved = kj::mv(kept);
+    EXPECT_EQ(moved.bytes()[0], 9);
+  }
+  EXPECT_EQ(arrival.next().mem, memory);
+}
+
+TEST(Arrival, ArgumentsOfAShortRequestAreAbsent) {
+  Arrival arrival;
+  arrive(arrival);
+  arrival.next().size = sizeof(fuse_in_header) + sizeof(fuse_write_in) - 1;
+  EXPECT_EQ(arrival.arguments<fuse_write_in>(), nullptr);
+  arrival.next().size++;
+  EXPECT_NE(arrival.arguments<fuse_write_in>(), nullptr);
+}
+
+TEST(Nodes, CountLookupsUntilAllAreForgotten) {
+  Nodes nodes;
+  InodeId inode{77};
+  EXPECT_EQ(nodes.find(inode), nullptr);
+  nodes.told(inode).mode = 1;
+  nodes.told(inode);
+  nodes.told(inode);
+  nodes.forget(inode, 2);
+  ASSERT_NE(nodes.find(inode), nullptr);
+  EXPECT_EQ(nodes.find(inode)->lookups, 1u);
+  nodes.forget(inode, 100);
+  EXPECT_EQ(nodes.find(inode), nullptr);
+  nodes.forget(inode, 1);
+  EXPECT_EQ(nodes.size(), 0u);
+}
+
+class FakeClock final : public Clock {
+ public:
+  kj::Timer& timer() override { KJ_UNIMPLEMENTED("no timers here"); }
+  Nanos monotonic() override { return now; }
+  Nanos wall() override { return now; }
+  Nanos now = SECOND;
+};
+
+class FakeProcesses final : public Processes {
+ public:
+  std::vector<uint32_t> groups(pid_t pid) override {
+    asked++;
+    return {static_cast<uint32_t>(pid), generation};
+  }
+  bool beingKilled(pid_t) override { return false; }
+  unsigned asked = 0;
+  uint32_t generation = 0;
+};
+
+TEST(GroupCache, AsksAgainForAnotherIdentityAndAfterAMoment) {
+  FakeClock clock;
+  FakeProcesses processes;
+  GroupCache cache(processes, clock);
+  EXPECT_EQ(cache.groups(5, 1, 1), (std::vector<uint32_t>{5, 0}));
+  processes.generation = 1;
+  EXPECT_EQ(cache.groups(5, 1, 1), (std::vector<uint32_t>{5, 0}));
+  EXPECT_EQ(processes.asked, 1u);
+  EXPECT_EQ(cache.groups(5, 2, 1), (std::vector<uint32_t>{5, 1}));
+  EXPECT_EQ(cache.groups(6, 2, 1), (std::vector<uint32_t>{6, 1}));
+  processes.generation = 2;
+  clock.now += SECOND;
+  EXPECT_EQ(cache.groups(5, 2, 1), (std::vector<uint32_t>{5, 2}));
+}
+
+TEST(GroupCache, StaysSmall) {
+  FakeClock clock;
+  FakeProcesses processes;
+  GroupCache cache(processes, clock);
+  for (pid_t pid = 1; pid < 20000; pid++) {
+    ASSERT_EQ(cache.groups(pid, 1, 1)[0], static_cast<uint32_t>(pid));
+  }
+  EXPECT_EQ(processes.asked, 19999u);
+}
+
+}  // namespace
+}  // namespace cairn
