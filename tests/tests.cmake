@@ -28,6 +28,7 @@ cairn_test(unit_rpc unit tests/unit/rpc cairn_rpc)
 cairn_test(unit_master unit tests/unit/master cairn_master)
 cairn_test(unit_chunkserver unit tests/unit/chunkserver cairn_chunkserver)
 cairn_test(unit_client unit tests/unit/client cairn_client)
+cairn_test(unit_fuse unit tests/unit/fuse cairn_fuse)
 
 # Tests over the real daemons, in Python; the full-length forms run under the label nightly.
 function(cairn_script name label script)
@@ -59,6 +60,15 @@ foreach(script tidy tidy_test)
   set_tests_properties(${script} PROPERTIES LABELS unit TIMEOUT 60 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 endforeach()
 
-# A mount over an in-memory stand-in for the client library: tests of the FUSE adapter alone.
+# A mount over an in-memory stand-in for the client library: tests of the FUSE adapter alone. The same scripts then
+# run over a cluster.
 add_executable(dfs-mount-memory fuse-client/main.cc tests/mount/memory/memory_client.cc tests/mount/memory/memory_files.cc)
 target_link_libraries(dfs-mount-memory PRIVATE cairn_fuse)
+cairn_script(mount_program mount tests/mount/program_test.py)
+foreach(part posix random data)
+  cairn_script(mount_adapter_${part} mount tests/mount/${part}_test.py)
+  set_property(TEST mount_adapter_${part} APPEND PROPERTY ENVIRONMENT CAIRN_MOUNT=memory)
+  cairn_script(mount_${part} mount tests/mount/${part}_test.py)
+endforeach()
+cairn_full_script(nightly_mount_random tests/mount/random_test.py)
+cairn_full_script(nightly_mount_data tests/mount/data_test.py)

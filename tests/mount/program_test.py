@@ -44,7 +44,8 @@ class Program(unittest.TestCase):
         self.assertEqual(done.returncode, code, done.stderr)
         for text in said:
             self.assertIn(text, done.stderr)
-        self.assertEqual(len([line for line in done.stderr.splitlines() if not line.startswith("Try:")]), 1, done.stderr)
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("Try:")]
+        self.assertEqual(len(lines), 1, done.stderr)
         self.assertTrue(done.stderr.startswith("dfs-mount: "), done.stderr)
         self.assertFalse(os.path.ismount(self.mnt))
 
@@ -102,8 +103,8 @@ class Program(unittest.TestCase):
             with open(self.file, "w") as f:
                 f.write(CLUSTER_TEXT.replace("127.0.0.1:1", address))
             began = time.monotonic()
-            self.refused(3, [address, "no master"], "--connect-timeout", "1", "--log-level", "error", self.file, self.mnt,
-                         program=REAL_PROGRAM)
+            self.refused(3, [address, "no master"], "--connect-timeout", "1", "--log-level", "error", self.file,
+                         self.mnt, program=REAL_PROGRAM)
             self.assertLess(time.monotonic() - began, 10)
         silent.close()
 

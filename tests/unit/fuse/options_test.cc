@@ -49,8 +49,9 @@ TEST(MountOptions, FormOfMount8) {
 }
 
 TEST(MountOptions, EveryOption) {
-  auto options = parsed({"-o", "ro,sync,soft,timeout=2.5,cache-size=64M", "--connect-timeout=3", "-oentry-timeout=0",
-                         "-o", "attr_timeout=60,negative-timeout=1,fsname=a,allow_root,nonempty", "--", "c.toml", "-m"});
+  auto options =
+      parsed({"-o", "ro,sync,soft,timeout=2.5,cache-size=64M", "--connect-timeout=3", "-oentry-timeout=0", "-o",
+              "attr_timeout=60,negative-timeout=1,fsname=a,allow_root,nonempty", "--", "c.toml", "-m"});
   EXPECT_TRUE(options.readOnly);
   EXPECT_TRUE(options.synchronous);
   EXPECT_EQ(options.softTimeout, 5 * SECOND / 2);
