@@ -16,6 +16,17 @@ TEST(Runtime, TimeGoesForward) {
   EXPECT_GT(runtime.clock->wall(), 1'600'000'000 * SECOND);
 }
 
+TEST(Runtime, DelaysCountFromTheCallEvenLateInATurn) {
+  Runtime runtime;
+  Nanos begin = runtime.clock->monotonic();
+  while (runtime.clock->monotonic() - begin < 30 * MILLISECOND) {
+    // A turn that takes long: the loop's own idea of now stands still.
+  }
+  Nanos called = runtime.clock->monotonic();
+  runtime.clock->after(20 * MILLISECOND).wait(runtime.io.waitScope);
+  EXPECT_GE(runtime.clock->monotonic() - called, 20 * MILLISECOND);
+}
+
 TEST(Runtime, ChanceDiffers) {
   ClusterId id;
   {
