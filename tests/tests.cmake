@@ -44,6 +44,8 @@ endfunction()
 
 cairn_script(mount_programs mount tests/programs/real_programs_test.py)
 cairn_full_script(nightly_programs tests/programs/real_programs_test.py)
+cairn_script(cli_messages mount tests/cli/messages_test.py)
+cairn_script(cli_hostile mount tests/cli/hostile_test.py)
 cairn_script(chaos_failures chaos tests/chaos/failures_test.py)
 cairn_full_script(nightly_failures tests/chaos/failures_test.py)
 

@@ -96,18 +96,24 @@ TOML
   mv "$CLUSTER_FILE.new" "$CLUSTER_FILE" || fail "cannot write $CLUSTER_FILE" "look at the permissions of $DIR"
 }
 
+# Fills in what was not asked for, and refuses what cannot be.
+planCluster() {
+  UP_SERVERS=${UP_SERVERS:-3}
+  UP_REPLICAS=${UP_REPLICAS:-$((UP_SERVERS < 3 ? UP_SERVERS : 3))}
+  [ "$UP_REPLICAS" -le "$UP_SERVERS" ] ||
+    fail "$UP_REPLICAS copies can't be kept on $UP_SERVERS chunkservers: each needs its own" \
+      "raise --chunkservers or lower --replicas"
+}
+
 makeCluster() {
   rm -f "$DIR"/log/*.log # of an attempt that failed
-  local servers=${UP_SERVERS:-3} copies=$UP_REPLICAS volumes=${UP_VOLUMES:-1} server volume
-  [ -n "$copies" ] || copies=$((servers < 3 ? servers : 3))
-  [ "$copies" -le "$servers" ] || fail "$copies copies can't be kept on $servers chunkservers: each needs its own" \
-    "raise --chunkservers or lower --replicas"
+  local servers=$UP_SERVERS volumes=${UP_VOLUMES:-1} server volume
   for ((server = 1; server <= servers; server++)); do
     mkdir -p "$DIR/c$server" ||
       fail "cannot make $DIR/c$server" "look at the permissions of $DIR and the room on its disk"
     for ((volume = 1; volumes > 1 && volume <= volumes; volume++)); do mkdir -p "$DIR/c$server/v$volume"; done
   done
-  writeClusterFile "$copies" "$servers"
+  writeClusterFile "$UP_REPLICAS" "$servers"
 }
 
 # What can be changed for a cluster that exists: the mount point, and more chunkservers.
@@ -160,12 +166,13 @@ commandUp() {
   upOptions "$@"
   useCluster "$UP_DIR"
   checkUpDirectory
+  [ -z "$FRESH" ] || planCluster
   chooseMountPoint
+  checkFuse
   if [ -z "${CAIRN_BIN:-}" ]; then
     installPackages "${BUILD_PACKAGES[@]}"
     buildType release "${PROGRAMS[@]}"
   fi
-  checkFuse
   STARTED=() MADE_MOUNT=
   lockCluster
   trap upFailed EXIT

@@ -1,0 +1,93 @@
+"""What the tests of messages share: run a program, look at what it said, at what it left behind."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
+from cluster import BIN, DFS, require_environment  # noqa: E402
+
+REFUSED, UNREACHABLE, USAGE = 2, 3, 64
+CLUSTER_TOML = """cluster = "{id}"
+[[master]]
+name = "m1"
+address = "127.0.0.1:{port}"
+socket = "run/m1.sock"
+[defaults]
+copies = 1
+min_copies = 1
+servers = 1
+"""
+
+
+def program(name):
+    return DFS if name == "dfs" else os.path.join(BIN, name)
+
+
+def processes_naming(text):
+    """Processes (pid, command line) with this text among their arguments; our own excepted."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                line = f.read().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it has ended
+        if text in line and int(pid) != os.getpid():
+            found.append((int(pid), line))
+    return found
+
+
+def free_port():
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class CommandTest(unittest.TestCase):
+    """A temporary directory for each test; at its end no process may be left that was started in it."""
+
+    def setUp(self):
+        require_environment()
+        self.base = tempfile.mkdtemp(prefix="cairn-cli-")
+        self.addCleanup(self.remove_base)
+
+    def remove_base(self):
+        left = processes_naming(self.base)
+        for pid, _ in left:
+            os.kill(pid, 9)
+        for name in os.listdir(self.base):
+            subprocess.run(["fusermount3", "-uz", os.path.join(self.base, name)], stderr=subprocess.DEVNULL)
+        subprocess.run(["rm", "-rf", self.base], check=True)
+        self.assertEqual(left, [], "processes were left running")
+
+    def path(self, *names):
+        return os.path.join(self.base, *names)
+
+    def write(self, name, text):
+        with open(self.path(name), "w") as f:
+            f.write(text)
+        return self.path(name)
+
+    def cluster_file(self, name="cluster.toml", port=None, cluster="0123456789abcdef0123456789abcdef"):
+        return self.write(name, CLUSTER_TOML.format(id=cluster, port=port or free_port()))
+
+    def run_program(self, name, *words, timeout=30, env=None):
+        return subprocess.run([program(name), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, errors="replace", timeout=timeout, cwd=self.base,
+                              env=dict(os.environ, **(env or {})))
+
+    def refused(self, code, says, name, *words, **options):
+        """The program must end with `code` and, on standard error, say each of `says`: thing, cause, next step."""
+        done = self.run_program(name, *words, **options)
+        where = f"{name} {' '.join(words)}\nstdout: {done.stdout}\nstderr: {done.stderr}"
+        self.assertEqual(done.returncode, code, where)
+        for part in says:
+            self.assertIn(part.lower(), done.stderr.lower(), where)
+        for bad in ("terminate called", "traceback", "kj/", "stack:", "core dumped"):
+            self.assertNotIn(bad, done.stderr.lower(), where)
+        self.assertLess(len(done.stderr.splitlines()), 12, where)
+        return done
