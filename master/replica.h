@@ -14,29 +14,10 @@
 #include "common/random.h"
 #include "common/task.h"
 #include "common/workers.h"
-#include "master/namespace/reader.h"
+#include "master/namespace/state_machine.h"
 #include "schema/log.capnp.h"
 
 namespace cairn {
-
-// What one entry changed that the layers above act upon.
-struct Changes {
-  bool map = false;               // map version rose, or the fenced list changed
-  bool queued = false;            // the reclaim or the cut queue grew
-  SessionId opened{};             // openSession: the session, new or found by its nonce
-  std::vector<SessionId> ended;   // endSession
-  InodeId made{};                 // make: the new inode
-  std::vector<InodeId> orphaned;  // lost their last name and have holders: ask whether they still hold
-};
-
-// An applied command.
-struct Applied {
-  Term term{};
-  LogIndex index{};
-  kj::Array<capnp::word> reply;  // a flat wire::Reply message; for a retry the first execution's
-  bool repeated = false;         // the reply is that of an earlier entry
-  Changes changes;
-};
 
 // Told of every applied entry, in order, before its proposer's promise resolves. Must not throw.
 class ReplicaObserver {

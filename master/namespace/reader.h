@@ -8,37 +8,16 @@
 #include <vector>
 
 #include "common/result.h"
-#include "rpc/shard_map.h"
+#include "master/namespace/records.h"
 #include "schema/master.capnp.h"
 
 namespace cairn {
 
 class Store;
-struct Head;
 
 struct Counters {
   uint64_t inodes = 0;          // existing, orphans included
   uint64_t allocatedBytes = 0;  // of all files, one copy
-};
-
-// An object whose chunks [0, chunks) are to be deleted.
-struct ReclaimItem {
-  uint64_t id = 0;
-  ObjectId object{};
-  ClassId cls{};
-  uint32_t chunks = 0;
-};
-
-// Bytes at or past `firstDead` written under a generation below `generation` are dead on every copy.
-struct CutItem {
-  uint64_t id = 0;
-  InodeId inode{};
-  ObjectId object{};
-  ClassId cls{};
-  uint8_t chunkBits = 0;
-  uint32_t generation = 0;
-  uint64_t firstDead = 0;
-  uint32_t chunks = 0;
 };
 
 // A nameless inode that sessions still hold.

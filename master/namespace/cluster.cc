@@ -1,0 +1,113 @@
+// The cluster's own records: the first entry, and changes of the shard map.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "master/namespace/keys.h"
+#include "master/namespace/operations.h"
+
+namespace cairn {
+
+namespace {
+
+void makeRoot(Execution& execution, wire::Format::Reader command, ClassId cls) {
+  Inode root;
+  root.id = ROOT_INODE;
+  root.mode = S_IFDIR | ROOT_MODE;
+  root.uid = command.getUid();
+  root.gid = command.getGid();
+  root.links = 2;
+  root.accessed = root.modified = root.changed = root.created = execution.now();
+  root.parent = ROOT_INODE;
+  root.nextCookie = NamespaceReader::FIRST_COOKIE;
+  root.cls = cls;
+  root.chunkBits = DEFAULT_CHUNK_BITS;
+  save(execution, root);
+}
+
+void putClass(Execution& execution, const ReplicationClass& record) {
+  execution.store.put(keys::classRecord(record.id), encode(record));
+  execution.map.classes[record.id] = record;
+}
+
+}  // namespace
+
+Status format(Execution& execution, wire::Format::Reader command) {
+  if (!execution.head.cluster.isNull()) {
+    return Error{EEXIST, "the cluster exists already"};
+  }
+  if (command.getClasses().size() == 0) {
+    return Error{EINVAL, "a cluster needs a replication class"};
+  }
+  execution.head.cluster = fromWire<ClusterTag>(command.getCluster());
+  execution.head.nextInode = raw(ROOT_INODE) + 1;
+  execution.head.nextObject = 1;
+  execution.head.nextSession = 1;
+  execution.head.nextQueueId = 1;
+  execution.head.inodes = 1;
+  for (auto item : command.getClasses()) {
+    putClass(execution, readClass(item));
+  }
+  makeRoot(execution, command, ClassId{command.getClasses()[0].getId()});
+  raiseMap(execution);
+  return {};
+}
+
+void raiseMap(Execution& execution) {
+  execution.head.map = next(execution.head.map);
+  execution.map.version = execution.head.map;
+  execution.changes.map = true;
+}
+
+void fence(Execution& execution, SessionId session, bool fenced) {
+  if (fenced) {
+    execution.store.put(keys::fence(session), {});
+    execution.map.fenced.insert(session);
+  } else {
+    execution.store.erase(keys::fence(session));
+    execution.map.fenced.erase(session);
+  }
+}
+
+Status unfence(Execution& execution, capnp::List<uint64_t>::Reader sessions) {
+  bool any = false;
+  for (uint64_t id : sessions) {
+    if (execution.map.fenced.count(SessionId{id}) > 0) {
+      fence(execution, SessionId{id}, false);
+      any = true;
+    }
+  }
+  if (any) {
+    raiseMap(execution);
+  }
+  return {};
+}
+
+Status changeCluster(Execution& execution, wire::ClusterChange::Reader command) {
+  if (MapVersion{command.getExpected()} != execution.head.map) {
+    return Error{EAGAIN, "the shard map has changed meanwhile"};
+  }
+  raiseMap(execution);
+  for (auto item : command.getClasses()) {
+    putClass(execution, readClass(item));
+  }
+  for (auto item : command.getServers()) {
+    auto record = readServer(item);
+    execution.store.put(keys::server(record.id), encode(record));
+    execution.map.servers[record.id] = record;
+  }
+  for (auto item : command.getVolumes()) {
+    auto record = readVolume(item);
+    execution.store.put(keys::volume(record.number), encode(record));
+    execution.map.volumes[record.number] = record;
+  }
+  for (auto item : command.getShards()) {
+    auto record = readShard(item);
+    record.changed = execution.head.map;
+    execution.store.put(keys::shard(record.id), encode(record));
+    execution.map.shards[record.id] = record;
+  }
+  return {};
+}
+
+}  // namespace cairn

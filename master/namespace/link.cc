@@ -1,0 +1,62 @@
+// link: another name for a file.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "master/namespace/operations.h"
+
+namespace cairn {
+
+namespace {
+
+Status mayLink(Execution& execution, const Client& client, wire::Op::Link::Reader op, Inode& inode, Inode& parent) {
+  auto reached = reach(execution.store, InodeId{op.getInode()}, inode);
+  if (!reached.ok()) {
+    return reached;
+  }
+  auto entered = enter(execution.store, client.caller, InodeId{op.getParent()}, parent);
+  if (!entered.ok()) {
+    return entered;
+  }
+  auto name = viewOf(op.getName());
+  auto named = checkName(name);
+  if (!named.ok()) {
+    return named;
+  }
+  Entry present;
+  if (isDots(name) || find(execution.store, parent.id, name, present)) {
+    return Error{EEXIST, {}};
+  }
+  auto allowed = mayAdd(client.caller, parent);
+  if (!allowed.ok()) {
+    return allowed;
+  }
+  if (S_ISDIR(inode.mode)) {
+    return Error{EPERM, {}};
+  }
+  if (inode.links == 0) {
+    return Error{ENOENT, "the file has lost its last name"};
+  }
+  return inode.links >= LINKS_MAX ? Status(Error{EMLINK, {}}) : Status();
+}
+
+}  // namespace
+
+Status link(Execution& execution, const Client& client, wire::Op::Link::Reader op, wire::Reply::Builder reply) {
+  Inode inode;
+  Inode parent;
+  auto allowed = mayLink(execution, client, op, inode, parent);
+  if (!allowed.ok()) {
+    return allowed;
+  }
+  ++inode.links;
+  inode.changed = execution.now();
+  addEntry(execution, parent, viewOf(op.getName()), inode);
+  save(execution, inode);
+  save(execution, parent);
+  writeAttributes(inode, reply.initAttributes());
+  writeAttributes(parent, reply.initParent());
+  return {};
+}
+
+}  // namespace cairn

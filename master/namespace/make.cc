@@ -1,0 +1,134 @@
+// make: mknod, create, mkdir and symlink are one operation.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "master/namespace/operations.h"
+
+namespace cairn {
+
+namespace {
+
+Status checkType(const Caller& caller, uint32_t mode, wire::Op::Make::Reader op) {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+    case S_IFDIR:
+    case S_IFIFO:
+    case S_IFSOCK:
+      return {};
+    case S_IFCHR:
+      // Device 0, 0 is a whiteout, which everybody may make.
+      return caller.isRoot() || op.getDevice() == 0 ? Status() : Status(Error{EPERM, {}});
+    case S_IFBLK:
+      return caller.isRoot() ? Status() : Status(Error{EPERM, {}});
+    case S_IFLNK: {
+      auto target = op.getTarget();
+      if (target.size() == 0) {
+        return Error{ENOENT, "empty target"};
+      }
+      return target.size() > SYMLINK_BYTES_MAX ? Status(Error{ENAMETOOLONG, {}}) : Status();
+    }
+    default:
+      return Error{EINVAL, "unknown file type"};
+  }
+}
+
+Inode newInode(Execution& execution, const Client& client, const Inode& parent, uint32_t mode) {
+  Inode inode;
+  inode.id = InodeId{execution.head.nextInode++};
+  bool setGid = (parent.mode & S_ISGID) != 0;
+  inode.uid = client.caller.uid();
+  inode.gid = setGid ? parent.gid : client.caller.gid();
+  inode.mode = inheritedMode(client.caller, mode, parent.mode, parent.gid);
+  inode.links = S_ISDIR(mode) ? 2 : 1;
+  inode.accessed = inode.modified = inode.changed = inode.created = execution.now();
+  inode.madeAt = execution.head.index;
+  inode.cls = parent.cls;
+  inode.chunkBits = parent.chunkBits;
+  ++execution.head.inodes;
+  return inode;
+}
+
+uint32_t modeOf(wire::Op::Make::Reader op) {
+  uint32_t type = op.getMode() & S_IFMT;
+  switch (type) {
+    case 0:
+      return S_IFREG | (op.getMode() & 07777);
+    case S_IFDIR:
+      return S_IFDIR | (op.getMode() & 01777);
+    case S_IFLNK:
+      return S_IFLNK | 0777;
+    default:
+      return type | (op.getMode() & 07777);
+  }
+}
+
+Status mayMake(Execution& execution, const Client& client, wire::Op::Make::Reader op, Inode& parent,
+               wire::Reply::Builder reply) {
+  auto name = viewOf(op.getName());
+  auto entered = enter(execution.store, client.caller, InodeId{op.getParent()}, parent);
+  if (!entered.ok()) {
+    return entered;
+  }
+  auto named = checkName(name);
+  if (!named.ok()) {
+    return named;
+  }
+  Entry present;
+  Inode inode;
+  if (isDots(name)) {
+    return Error{EEXIST, {}};
+  }
+  if (find(execution.store, parent.id, name, present)) {
+    // The attributes spare an open(O_CREAT) of an existing file its lookup.
+    if (find(execution.store, present.inode, inode)) {
+      writeAttributes(inode, reply.initAttributes());
+    }
+    return Error{EEXIST, {}};
+  }
+  auto allowed = mayAdd(client.caller, parent);
+  return allowed.ok() ? checkType(client.caller, modeOf(op), op) : kj::mv(allowed);
+}
+
+}  // namespace
+
+Status make(Execution& execution, const Client& client, wire::Op::Make::Reader op, wire::Reply::Builder reply) {
+  Inode parent;
+  auto allowed = mayMake(execution, client, op, parent, reply);
+  if (!allowed.ok()) {
+    return allowed;
+  }
+  Inode inode = newInode(execution, client, parent, modeOf(op));
+  switch (inode.mode & S_IFMT) {
+    case S_IFDIR:
+      inode.parent = parent.id;
+      inode.nextCookie = NamespaceReader::FIRST_COOKIE;
+      ++parent.links;
+      break;
+    case S_IFREG:
+      inode.object = ObjectId{execution.head.nextObject++};
+      break;
+    case S_IFLNK:
+      inode.target = viewOf(op.getTarget());
+      inode.size = inode.target.size();
+      break;
+    case S_IFCHR:
+    case S_IFBLK:
+      inode.device = op.getDevice();
+      break;
+    default:
+      break;
+  }
+  if (op.getHold()) {
+    inode.madeBy = client.session;
+  }
+  addEntry(execution, parent, viewOf(op.getName()), inode);
+  save(execution, inode);
+  save(execution, parent);
+  execution.changes.made = inode.id;
+  writeAttributes(inode, reply.initAttributes());
+  writeAttributes(parent, reply.initParent());
+  return {};
+}
+
+}  // namespace cairn

@@ -1,0 +1,75 @@
+// The commands of the log, one function each, one file for each kind. A function makes all its checks, in the order in
+// which ext4 and Linux's VFS make them, before it changes anything; what it returns is the reply's outcome.
+#pragma once
+#include "master/namespace/tables.h"
+
+namespace cairn {
+
+constexpr uint32_t LINKS_MAX = 65000;
+constexpr size_t SYMLINK_BYTES_MAX = 4095;
+constexpr size_t CUTS_MAX = 8;             // in one layout
+constexpr uint8_t SLOTS = 64;              // reply slots of a session
+constexpr size_t WRITTEN_MAX = 4096;       // items of one `written`
+constexpr size_t XATTR_NAME_BYTES_MAX = 255;
+constexpr size_t XATTR_VALUE_BYTES_MAX = 65536;
+constexpr size_t XATTR_LIST_BYTES_MAX = 65536;
+constexpr std::string_view CAPABILITY_XATTR = "security.capability";
+
+// ---- a client's operations ----
+Status make(Execution& execution, const Client& client, wire::Op::Make::Reader op, wire::Reply::Builder reply);
+Status link(Execution& execution, const Client& client, wire::Op::Link::Reader op, wire::Reply::Builder reply);
+Status unlink(Execution& execution, const Client& client, wire::Op::Unlink::Reader op, wire::Reply::Builder reply);
+Status rename(Execution& execution, const Client& client, wire::Op::Rename::Reader op, wire::Reply::Builder reply);
+Status setAttributes(Execution& execution, const Client& client, wire::SetAttributes::Reader op,
+                     wire::Reply::Builder reply);
+Status setXattr(Execution& execution, const Client& client, wire::Op::SetXattr::Reader op, wire::Reply::Builder reply);
+Status removeXattr(Execution& execution, const Client& client, wire::Op::RemoveXattr::Reader op,
+                   wire::Reply::Builder reply);
+Status written(Execution& execution, capnp::List<wire::Written>::Reader items, wire::Reply::Builder reply);
+
+enum class Execute { RAN, REPEATED, REFUSED };
+// Runs an operation once. RAN: `reply` is filled and must be kept. REPEATED: its (slot, sequence) is that of the slot's
+// last request, whose reply is put in `stored`. REFUSED: `reply` says why.
+Execute runOnce(Execution& execution, wire::ClientCommand::Reader command, wire::Reply::Builder reply,
+                std::string& stored);
+// Keeps the finished reply for a repetition.
+void keepReply(Execution& execution, wire::ClientCommand::Reader command, std::string_view reply);
+
+// ---- the master's own commands ----
+Status format(Execution& execution, wire::Format::Reader command);
+Status openSession(Execution& execution, wire::OpenSession::Reader command);
+Status endSession(Execution& execution, SessionId session);
+Status dropHolds(Execution& execution, wire::DropHolds::Reader command);
+Status changeCluster(Execution& execution, wire::ClusterChange::Reader command);
+Status unfence(Execution& execution, capnp::List<uint64_t>::Reader sessions);
+Status reclaimed(Execution& execution, capnp::List<uint64_t>::Reader ids);
+Status cutsApplied(Execution& execution, capnp::List<uint64_t>::Reader ids);
+
+// ---- steps that several of them share ----
+// After the last name went (links is 0): keeps the inode as an orphan of those who hold it, or frees it.
+void loseLastName(Execution& execution, const Client& client, Inode& inode);
+// Removes the inode with its xattrs; its object goes to the reclaim queue.
+void freeInode(Execution& execution, const Inode& inode, bool inUse);
+// Queues the inode's object for deletion, if it may have chunks, and forgets its cuts. `inUse`: somebody may have
+// written bytes that no size tells of yet.
+void reclaimObject(Execution& execution, const Inode& inode, bool inUse);
+// Makes bytes from `size` on dead. False, and nothing changed, when the layout has no room for a cut.
+bool addCut(Execution& execution, Inode& inode, uint64_t size);
+// Drops set-id bits and file capabilities after a change by somebody who may not keep them.
+void dropPrivileges(Execution& execution, Inode& inode);
+// Drops `session`'s hold on an orphan, and the orphan with its last.
+void dropHold(Execution& execution, SessionId session, InodeId inode);
+// Puts a session on the fenced list, or takes it off.
+void fence(Execution& execution, SessionId session, bool fenced);
+void raiseMap(Execution& execution);
+// Removes one xattr, if it is there.
+void eraseXattr(Execution& execution, Inode& inode, std::string_view name);
+// Reading one: ENODATA and who may. `name` was checked.
+Status mayReadXattr(const Caller& caller, const Inode& inode, std::string_view name);
+Status checkXattrName(std::string_view name);
+// Number of chunks of an object of `size` bytes.
+uint32_t chunkCount(uint64_t size, uint8_t chunkBits);
+// The largest file that chunks of this size can hold.
+uint64_t sizeMax(uint8_t chunkBits);
+
+}  // namespace cairn

@@ -1,0 +1,79 @@
+// Orphans: inodes without a name that sessions still hold open, and the end of inodes.
+#include <set>
+
+#include "master/namespace/keys.h"
+#include "master/namespace/operations.h"
+
+namespace cairn {
+
+namespace {
+
+std::set<SessionId> holdersOf(const Execution& execution, const Client& client, const Inode& inode) {
+  std::set<SessionId> holders;
+  for (auto holder : client.command.getHolders()) {
+    if (InodeId{holder.getInode()} == inode.id) {
+      for (uint64_t session : holder.getSessions()) {
+        holders.insert(SessionId{session});
+      }
+    }
+  }
+  // Made, and opened by the same operation, after the holders were gathered: nobody could tell the leader then.
+  if (inode.madeAt > LogIndex{client.command.getHoldersAt()}) {
+    holders.insert(inode.madeBy);
+  }
+  std::erase_if(holders, [&](SessionId session) { return !sessionExists(execution.store, session); });
+  return holders;
+}
+
+}  // namespace
+
+void loseLastName(Execution& execution, const Client& client, Inode& inode) {
+  auto holders = holdersOf(execution, client, inode);
+  if (holders.empty()) {
+    freeInode(execution, inode, false);
+    return;
+  }
+  for (SessionId session : holders) {
+    execution.store.put(keys::orphan(inode.id, session), {});
+    execution.store.put(keys::held(session, inode.id), {});
+  }
+  save(execution, inode);
+  execution.changes.orphaned.push_back(inode.id);
+}
+
+void freeInode(Execution& execution, const Inode& inode, bool inUse) {
+  reclaimObject(execution, inode, inUse);
+  if (inode.xattrs > 0) {
+    std::vector<std::string> names;
+    for (auto at = execution.store.scan(keys::xattrs(inode.id)); at.valid(); at.next()) {
+      names.emplace_back(at.key());
+    }
+    for (auto& name : names) {
+      execution.store.erase(kj::mv(name));
+    }
+  }
+  execution.store.erase(keys::inode(inode.id));
+  --execution.head.inodes;
+  execution.head.allocated -= inode.allocated;
+}
+
+void dropHold(Execution& execution, SessionId session, InodeId id) {
+  if (!execution.store.has(keys::orphan(id, session))) {
+    return;
+  }
+  execution.store.erase(keys::orphan(id, session));
+  execution.store.erase(keys::held(session, id));
+  Inode inode;
+  if (!isOrphan(execution.store, id) && find(execution.store, id, inode)) {
+    freeInode(execution, inode, true);
+  }
+}
+
+Status dropHolds(Execution& execution, wire::DropHolds::Reader command) {
+  for (uint64_t inode : command.getInodes()) {
+    dropHold(execution, SessionId{command.getSession()}, InodeId{inode});
+  }
+  return {};
+}
+
+}  // namespace cairn

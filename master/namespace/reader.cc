@@ -1,0 +1,111 @@
+#include "master/namespace/reader.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "master/namespace/keys.h"
+#include "master/namespace/tables.h"
+
+namespace cairn {
+
+ClusterId NamespaceReader::cluster() const { return head_.cluster; }
+LogIndex NamespaceReader::appliedIndex() const { return head_.index; }
+Term NamespaceReader::appliedTerm() const { return head_.term; }
+uint64_t NamespaceReader::digest() const { return head_.digest; }
+Counters NamespaceReader::counters() const { return {head_.inodes, head_.allocated}; }
+
+Status NamespaceReader::attributes(InodeId id, wire::Attributes::Builder out) const {
+  Inode inode;
+  auto reached = reach(store_, id, inode);
+  if (reached.ok()) {
+    writeAttributes(inode, out);
+  }
+  return reached;
+}
+
+Status NamespaceReader::resolve(std::string_view path, wire::Attributes::Builder out) const {
+  InodeId at = ROOT_INODE;
+  while (!path.empty()) {
+    size_t slash = std::min(path.find('/'), path.size());
+    auto name = path.substr(0, slash);
+    path.remove_prefix(std::min(slash + 1, path.size()));
+    if (name.empty() || name == ".") {
+      continue;
+    }
+    Inode directory;
+    auto reached = reach(store_, at, directory);
+    if (!reached.ok()) {
+      return reached;
+    }
+    if (!S_ISDIR(directory.mode)) {
+      return Error{ENOTDIR, std::string(name) + ": what stands before it is not a directory"};
+    }
+    auto found = name == ".." ? Result<InodeId>(directory.parent) : lookup(at, name);
+    if (!found.ok()) {
+      return found.error();
+    }
+    at = found.value();
+  }
+  return attributes(at, out);
+}
+
+bool NamespaceReader::exists(InodeId inode) const { return store_.has(keys::inode(inode)); }
+
+Result<InodeId> NamespaceReader::lookup(InodeId parent, std::string_view name) const {
+  Entry entry;
+  if (!find(store_, parent, name, entry)) {
+    return Error{ENOENT, std::string(name) + ": no such name"};
+  }
+  return entry.inode;
+}
+
+std::vector<ReclaimItem> NamespaceReader::reclaims(uint64_t after, size_t max) const {
+  std::vector<ReclaimItem> items;
+  auto at = store_.scan(keys::RECLAIMS);
+  for (at.seek(keys::reclaim(after + 1)); at.valid() && items.size() < max; at.next()) {
+    auto& item = items.emplace_back();
+    decode(at.value(), item);
+    item.id = keys::numberAt(at.key(), keys::FIRST_ID);
+  }
+  return items;
+}
+
+std::vector<CutItem> NamespaceReader::cuts(uint64_t after, size_t max) const {
+  std::vector<CutItem> items;
+  auto at = store_.scan(keys::CUTS);
+  for (at.seek(keys::cut(after + 1)); at.valid() && items.size() < max; at.next()) {
+    auto& item = items.emplace_back();
+    decode(at.value(), item);
+    item.id = keys::numberAt(at.key(), keys::FIRST_ID);
+  }
+  return items;
+}
+
+std::vector<SessionRecord> NamespaceReader::sessions() const {
+  std::vector<SessionRecord> found;
+  for (auto at = store_.scan(keys::SESSIONS); at.valid(); at.next()) {
+    Session session;
+    decode(at.value(), session);
+    found.push_back({SessionId{keys::numberAt(at.key(), keys::FIRST_ID)}, session.name, session.opened.seconds});
+  }
+  return found;
+}
+
+bool NamespaceReader::sessionExists(SessionId session) const { return cairn::sessionExists(store_, session); }
+
+std::vector<Orphan> NamespaceReader::orphans() const {
+  std::vector<Orphan> found;
+  for (auto at = store_.scan(keys::ORPHANS); at.valid(); at.next()) {
+    InodeId inode{keys::numberAt(at.key(), keys::FIRST_ID)};
+    if (found.empty() || found.back().inode != inode) {
+      found.push_back({inode, {}});
+    }
+    found.back().holders.push_back(SessionId{keys::numberAt(at.key(), keys::SECOND_ID)});
+  }
+  return found;
+}
+
+bool NamespaceReader::isOrphan(InodeId inode) const { return cairn::isOrphan(store_, inode); }
+
+}  // namespace cairn

@@ -1,0 +1,321 @@
+#include "master/namespace/records.h"
+
+#include <kj/debug.h>
+#include <sys/stat.h>
+
+#include <bit>
+#include <cstring>
+#include <type_traits>
+
+namespace cairn {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "records are written as they lie in memory");
+
+constexpr uint8_t LAYOUT_VERSION = 1;
+
+// One list of fields serves both ways: `fields(record, coder)` calls coder(field) for each.
+class Encoder {
+ public:
+  explicit Encoder(size_t room) {
+    out_.reserve(room);
+    out_.push_back(static_cast<char>(LAYOUT_VERSION));
+  }
+  template <typename T>
+  void operator()(const T& field) {
+    if constexpr (std::is_enum_v<T>) {
+      (*this)(static_cast<std::underlying_type_t<T>>(field));
+    } else {
+      static_assert(std::is_arithmetic_v<T>);
+      out_.append(reinterpret_cast<const char*>(&field), sizeof(field));
+    }
+  }
+  void operator()(const std::string& field) {
+    (*this)(static_cast<uint32_t>(field.size()));
+    out_.append(field);
+  }
+  void operator()(const Timestamp& field) {
+    (*this)(field.seconds);
+    (*this)(field.nanos);
+  }
+  template <typename Tag>
+  void operator()(const Uuid<Tag>& field) {
+    (*this)(field.high);
+    (*this)(field.low);
+  }
+  void operator()(const LayoutCut& field) {
+    (*this)(field.generation);
+    (*this)(field.firstDead);
+    (*this)(field.queueId);
+  }
+  template <typename T>
+  void operator()(const std::vector<T>& field) {
+    (*this)(static_cast<uint32_t>(field.size()));
+    for (const T& item : field) {
+      (*this)(item);
+    }
+  }
+  std::string finish() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+class Decoder {
+ public:
+  explicit Decoder(std::string_view in) : in_(in) {
+    uint8_t version = 0;
+    (*this)(version);
+    KJ_REQUIRE(version == LAYOUT_VERSION, "a record of the state has an unknown layout", version);
+  }
+  template <typename T>
+  void operator()(T& field) {
+    if constexpr (std::is_enum_v<T>) {
+      std::underlying_type_t<T> number;
+      (*this)(number);
+      field = static_cast<T>(number);
+    } else if constexpr (std::is_same_v<T, bool>) {
+      uint8_t number = 0;
+      (*this)(number);
+      field = number != 0;
+    } else {
+      static_assert(std::is_arithmetic_v<T>);
+      memcpy(&field, take(sizeof(field)).data(), sizeof(field));
+    }
+  }
+  void operator()(std::string& field) {
+    uint32_t size = 0;
+    (*this)(size);
+    field.assign(take(size));
+  }
+  void operator()(Timestamp& field) {
+    (*this)(field.seconds);
+    (*this)(field.nanos);
+  }
+  template <typename Tag>
+  void operator()(Uuid<Tag>& field) {
+    (*this)(field.high);
+    (*this)(field.low);
+  }
+  void operator()(LayoutCut& field) {
+    (*this)(field.generation);
+    (*this)(field.firstDead);
+    (*this)(field.queueId);
+  }
+  template <typename T>
+  void operator()(std::vector<T>& field) {
+    uint32_t size = 0;
+    (*this)(size);
+    KJ_REQUIRE(size <= in_.size(), "a record of the state is cut short");
+    field.resize(size);
+    for (T& item : field) {
+      (*this)(item);
+    }
+  }
+  void finish() { KJ_REQUIRE(in_.empty(), "a record of the state is too long", in_.size()); }
+
+ private:
+  std::string_view take(size_t size) {
+    KJ_REQUIRE(size <= in_.size(), "a record of the state is cut short", size, in_.size());
+    auto taken = in_.substr(0, size);
+    in_.remove_prefix(size);
+    return taken;
+  }
+  std::string_view in_;
+};
+
+template <typename Record, typename Coder>
+void inodeFields(Record& r, Coder& code) {
+  code(r.mode);
+  code(r.uid);
+  code(r.gid);
+  code(r.links);
+  code(r.device);
+  code(r.size);
+  code(r.allocated);
+  code(r.accessed);
+  code(r.modified);
+  code(r.changed);
+  code(r.created);
+  code(r.xattrs);
+  code(r.xattrNameBytes);
+  code(r.madeAt);
+  code(r.madeBy);
+  code(r.cls);
+  code(r.chunkBits);
+  if (S_ISDIR(r.mode)) {
+    code(r.parent);
+    code(r.entries);
+    code(r.nextCookie);
+  } else if (S_ISREG(r.mode)) {
+    code(r.object);
+    code(r.generation);
+    code(r.largestSize);
+    code(r.cuts);
+  } else if (S_ISLNK(r.mode)) {
+    code(r.target);
+  }
+}
+
+template <typename Record, typename Coder>
+void entryFields(Record& r, Coder& code) {
+  code(r.inode);
+  code(r.mode);
+  code(r.cookie);
+}
+
+template <typename Record, typename Coder>
+void positionFields(Record& r, Coder& code) {
+  code(r.inode);
+  code(r.mode);
+  code(r.name);
+}
+
+template <typename Record, typename Coder>
+void headFields(Record& r, Coder& code) {
+  code(r.cluster);
+  code(r.index);
+  code(r.term);
+  code(r.time);
+  code(r.digest);
+  code(r.map);
+  code(r.nextInode);
+  code(r.nextObject);
+  code(r.nextSession);
+  code(r.nextQueueId);
+  code(r.inodes);
+  code(r.allocated);
+}
+
+template <typename Record, typename Coder>
+void sessionFields(Record& r, Coder& code) {
+  code(r.name);
+  code(r.opened);
+  code(r.nonceHigh);
+  code(r.nonceLow);
+}
+
+template <typename Record, typename Coder>
+void slotFields(Record& r, Coder& code) {
+  code(r.sequence);
+  code(r.reply);
+}
+
+template <typename Record, typename Coder>
+void reclaimFields(Record& r, Coder& code) {
+  code(r.object);
+  code(r.cls);
+  code(r.chunks);
+}
+
+template <typename Record, typename Coder>
+void cutFields(Record& r, Coder& code) {
+  code(r.inode);
+  code(r.object);
+  code(r.cls);
+  code(r.chunkBits);
+  code(r.generation);
+  code(r.firstDead);
+  code(r.chunks);
+}
+
+template <typename Record, typename Coder>
+void classFields(Record& r, Coder& code) {
+  code(r.id);
+  code(r.copies);
+  code(r.minCopies);
+  code(r.shardBits);
+}
+
+template <typename Record, typename Coder>
+void serverFields(Record& r, Coder& code) {
+  code(r.id);
+  code(r.name);
+  code(r.incarnation);
+  code(r.address);
+  code(r.socket);
+  code(r.hostId);
+  code(r.state);
+  code(r.online);
+}
+
+template <typename Record, typename Coder>
+void volumeFields(Record& r, Coder& code) {
+  code(r.number);
+  code(r.id);
+  code(r.server);
+  code(r.weight);
+  code(r.usable);
+}
+
+template <typename Record, typename Coder>
+void shardFields(Record& r, Coder& code) {
+  code(r.id);
+  code(r.epoch);
+  code(r.primary);
+  code(r.inSync);
+  code(r.joining);
+  code(r.target);
+  code(r.changed);
+}
+
+template <typename Record>
+std::string encodeAll(const Record& in, void (*fields)(const Record&, Encoder&), size_t room) {
+  Encoder encoder(room);
+  fields(in, encoder);
+  return encoder.finish();
+}
+
+template <typename Record>
+void decodeAll(std::string_view in, Record& out, void (*fields)(Record&, Decoder&)) {
+  Decoder decoder(in);
+  fields(out, decoder);
+  decoder.finish();
+}
+
+}  // namespace
+
+std::string encode(const Inode& in) {
+  return encodeAll<Inode>(in, inodeFields, 192 + in.target.size() + in.cuts.size() * sizeof(LayoutCut));
+}
+std::string encode(const Entry& in) { return encodeAll<Entry>(in, entryFields, 32); }
+std::string encode(const Position& in) { return encodeAll<Position>(in, positionFields, 24 + in.name.size()); }
+std::string encode(const Head& in) { return encodeAll<Head>(in, headFields, 160); }
+std::string encode(const Session& in) { return encodeAll<Session>(in, sessionFields, 64 + in.name.size()); }
+std::string encode(const ReplySlot& in) { return encodeAll<ReplySlot>(in, slotFields, 16 + in.reply.size()); }
+std::string encode(const ReclaimItem& in) { return encodeAll<ReclaimItem>(in, reclaimFields, 24); }
+std::string encode(const CutItem& in) { return encodeAll<CutItem>(in, cutFields, 48); }
+std::string encode(const ReplicationClass& in) { return encodeAll<ReplicationClass>(in, classFields, 8); }
+std::string encode(const ServerRecord& in) { return encodeAll<ServerRecord>(in, serverFields, 256); }
+std::string encode(const VolumeRecord& in) { return encodeAll<VolumeRecord>(in, volumeFields, 64); }
+std::string encode(const ShardRecord& in) { return encodeAll<ShardRecord>(in, shardFields, 96); }
+
+void decode(std::string_view in, Inode& out) { decodeAll<Inode>(in, out, inodeFields); }
+void decode(std::string_view in, Entry& out) { decodeAll<Entry>(in, out, entryFields); }
+void decode(std::string_view in, Position& out) { decodeAll<Position>(in, out, positionFields); }
+void decode(std::string_view in, Head& out) { decodeAll<Head>(in, out, headFields); }
+void decode(std::string_view in, Session& out) { decodeAll<Session>(in, out, sessionFields); }
+void decode(std::string_view in, ReplySlot& out) { decodeAll<ReplySlot>(in, out, slotFields); }
+void decode(std::string_view in, ReclaimItem& out) { decodeAll<ReclaimItem>(in, out, reclaimFields); }
+void decode(std::string_view in, CutItem& out) { decodeAll<CutItem>(in, out, cutFields); }
+void decode(std::string_view in, ReplicationClass& out) { decodeAll<ReplicationClass>(in, out, classFields); }
+void decode(std::string_view in, ServerRecord& out) { decodeAll<ServerRecord>(in, out, serverFields); }
+void decode(std::string_view in, VolumeRecord& out) { decodeAll<VolumeRecord>(in, out, volumeFields); }
+void decode(std::string_view in, ShardRecord& out) { decodeAll<ShardRecord>(in, out, shardFields); }
+
+std::string encodeNumber(uint64_t in) {
+  Encoder encoder(9);
+  encoder(in);
+  return encoder.finish();
+}
+
+uint64_t decodeNumber(std::string_view in) {
+  uint64_t number = 0;
+  Decoder decoder(in);
+  decoder(number);
+  decoder.finish();
+  return number;
+}
+
+}  // namespace cairn

@@ -1,0 +1,155 @@
+// What stands behind the keys of keys.h. Each record has encode() and decode(); the layout is the order of the fields
+// in records.cc, little-endian, behind one byte that names the layout's version. A record that doesn't decode means a
+// damaged store: kj::Exception.
+#pragma once
+#include <compare>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/ids.h"
+#include "rpc/shard_map.h"
+
+namespace cairn {
+
+// Since 1970; may lie before it. nanos in [0, 1e9).
+struct Timestamp {
+  int64_t seconds = 0;
+  uint32_t nanos = 0;
+  auto operator<=>(const Timestamp&) const = default;
+};
+
+// A cut of an inode's layout and its place in the cut queue.
+struct LayoutCut {
+  uint32_t generation = 0;
+  uint64_t firstDead = 0;
+  uint64_t queueId = 0;
+};
+
+struct Inode {
+  InodeId id{};  // from the key
+  uint32_t mode = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t links = 0;
+  uint32_t device = 0;
+  uint64_t size = 0;
+  uint64_t allocated = 0;
+  Timestamp accessed;
+  Timestamp modified;
+  Timestamp changed;
+  Timestamp created;
+  uint32_t xattrs = 0;          // how many
+  uint32_t xattrNameBytes = 0;  // of all their names, each with its zero byte
+  LogIndex madeAt{};            // entry that made it
+  SessionId madeBy{};           // the session that made and opened it, else 0
+  ClassId cls{};                // files; directories: of new files in it
+  uint8_t chunkBits = 0;        // likewise
+
+  // directories
+  InodeId parent{};
+  uint64_t entries = 0;
+  uint64_t nextCookie = 0;
+
+  // regular files
+  ObjectId object{};
+  uint32_t generation = 0;
+  uint64_t largestSize = 0;  // this object ever had: bounds the chunks that may exist
+  std::vector<LayoutCut> cuts;
+
+  // symlinks
+  std::string target;
+};
+
+// What a name in a directory stands for.
+struct Entry {
+  InodeId inode{};
+  uint32_t mode = 0;  // only the type bits
+  uint64_t cookie = 0;
+};
+
+// An entry as reading its directory finds it.
+struct Position {
+  InodeId inode{};
+  uint32_t mode = 0;
+  std::string name;
+};
+
+// The one record that every write of the state replaces.
+struct Head {
+  ClusterId cluster;
+  LogIndex index{};
+  Term term{};
+  Timestamp time;
+  uint64_t digest = 0;
+  MapVersion map{};
+  uint64_t nextInode = 0;
+  uint64_t nextObject = 0;
+  uint64_t nextSession = 0;
+  uint64_t nextQueueId = 0;
+  uint64_t inodes = 0;
+  uint64_t allocated = 0;
+};
+
+struct Session {
+  std::string name;
+  Timestamp opened;
+  uint64_t nonceHigh = 0;
+  uint64_t nonceLow = 0;
+};
+
+// The last request of a slot and its reply, a flat wire::Reply message.
+struct ReplySlot {
+  uint64_t sequence = 0;
+  std::string reply;
+};
+
+// An object whose chunks [0, chunks) are to be deleted.
+struct ReclaimItem {
+  uint64_t id = 0;  // from the key
+  ObjectId object{};
+  ClassId cls{};
+  uint32_t chunks = 0;
+};
+
+// Bytes at or past `firstDead` written under a generation below `generation` are dead on every copy.
+struct CutItem {
+  uint64_t id = 0;  // from the key
+  InodeId inode{};
+  ObjectId object{};
+  ClassId cls{};
+  uint8_t chunkBits = 0;
+  uint32_t generation = 0;
+  uint64_t firstDead = 0;
+  uint32_t chunks = 0;
+};
+
+std::string encode(const Inode& in);
+std::string encode(const Entry& in);
+std::string encode(const Position& in);
+std::string encode(const Head& in);
+std::string encode(const Session& in);
+std::string encode(const ReplySlot& in);
+std::string encode(const ReclaimItem& in);
+std::string encode(const CutItem& in);
+std::string encode(const ReplicationClass& in);
+std::string encode(const ServerRecord& in);
+std::string encode(const VolumeRecord& in);
+std::string encode(const ShardRecord& in);
+std::string encodeNumber(uint64_t in);
+
+void decode(std::string_view in, Inode& out);
+void decode(std::string_view in, Entry& out);
+void decode(std::string_view in, Position& out);
+void decode(std::string_view in, Head& out);
+void decode(std::string_view in, Session& out);
+void decode(std::string_view in, ReplySlot& out);
+void decode(std::string_view in, ReclaimItem& out);
+void decode(std::string_view in, CutItem& out);
+void decode(std::string_view in, ReplicationClass& out);
+void decode(std::string_view in, ServerRecord& out);
+void decode(std::string_view in, VolumeRecord& out);
+void decode(std::string_view in, ShardRecord& out);
+uint64_t decodeNumber(std::string_view in);
+
+}  // namespace cairn

@@ -1,0 +1,58 @@
+// written: sizes and times that came with data which the chunkservers have already.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "master/namespace/operations.h"
+
+namespace cairn {
+
+namespace {
+
+Status writtenOne(Execution& execution, wire::Written::Reader item) {
+  Inode inode;
+  auto reached = reach(execution.store, InodeId{item.getInode()}, inode);
+  if (!reached.ok()) {
+    return reached;
+  }
+  if (!S_ISREG(inode.mode)) {
+    return Error{EINVAL, "only regular files are written"};
+  }
+  if (inode.object != ObjectId{item.getObject()}) {
+    return Error{ESTALE, "the file was truncated to nothing since"};
+  }
+  if (item.getSize() > sizeMax(inode.chunkBits)) {
+    return Error{EFBIG, {}};
+  }
+  inode.size = std::max(inode.size, item.getSize());
+  inode.largestSize = std::max(inode.largestSize, inode.size);
+  int64_t change = std::max(item.getAllocatedDelta(), -static_cast<int64_t>(inode.allocated));
+  change = std::min(change, static_cast<int64_t>(sizeMax(inode.chunkBits)) - static_cast<int64_t>(inode.allocated));
+  inode.allocated += static_cast<uint64_t>(change);
+  execution.head.allocated += static_cast<uint64_t>(change);
+  if (item.hasModified()) {
+    inode.modified = readTime(item.getModified());
+    inode.changed = execution.now();
+  }
+  if (item.getClearSuid()) {
+    dropPrivileges(execution, inode);
+  }
+  save(execution, inode);
+  return {};
+}
+
+}  // namespace
+
+Status written(Execution& execution, capnp::List<wire::Written>::Reader items, wire::Reply::Builder reply) {
+  if (items.size() > WRITTEN_MAX) {
+    return Error{E2BIG, "too many files in one message"};
+  }
+  auto outcomes = reply.initWritten(items.size());
+  for (unsigned i = 0; i < items.size(); ++i) {
+    writeOutcome(writtenOne(execution, items[i]), outcomes[i]);
+  }
+  return {};
+}
+
+}  // namespace cairn

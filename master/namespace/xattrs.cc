@@ -1,0 +1,134 @@
+// Extended attributes: names, values and who may see and change them, after Linux's xattr.c and capability rules.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "master/namespace/keys.h"
+#include "master/namespace/operations.h"
+
+namespace cairn {
+
+namespace {
+
+constexpr uint32_t CREATE = 1;
+constexpr uint32_t REPLACE = 2;
+
+bool inSpace(std::string_view name, std::string_view space) { return name.starts_with(space); }
+
+Status mayWriteXattr(const Caller& caller, const Inode& inode, std::string_view name) {
+  if (inSpace(name, "trusted.") || inSpace(name, "security.")) {
+    return caller.isRoot() ? Status() : Status(Error{EPERM, {}});
+  }
+  if (!S_ISREG(inode.mode) && !S_ISDIR(inode.mode)) {
+    return Error{EPERM, {}};
+  }
+  if (S_ISDIR(inode.mode) && (inode.mode & S_ISVTX) != 0 && !caller.owns(inode)) {
+    return Error{EPERM, {}};
+  }
+  return may(caller, inode, MAY_WRITE) ? Status() : Status(Error{EACCES, {}});
+}
+
+// The checks that setting and removing have in common.
+Status reachXattr(Execution& execution, const Client& client, uint64_t id, std::string_view name, Inode& inode) {
+  auto reached = reach(execution.store, InodeId{id}, inode);
+  if (!reached.ok()) {
+    return reached;
+  }
+  auto named = checkXattrName(name);
+  return named.ok() ? mayWriteXattr(client.caller, inode, name) : kj::mv(named);
+}
+
+void finish(Execution& execution, Inode& inode, wire::Reply::Builder reply) {
+  inode.changed = execution.now();
+  save(execution, inode);
+  writeAttributes(inode, reply.initAttributes());
+}
+
+}  // namespace
+
+Status checkXattrName(std::string_view name) {
+  if (name.empty() || name.size() > XATTR_NAME_BYTES_MAX) {
+    return Error{ERANGE, "length of the attribute's name"};
+  }
+  if (name.find('\0') != name.npos) {
+    return Error{EINVAL, "zero byte in an attribute's name"};
+  }
+  for (std::string_view space : {"user.", "trusted.", "security."}) {
+    if (inSpace(name, space)) {
+      return name.size() > space.size() ? Status() : Status(Error{EINVAL, "nothing after the attribute's prefix"});
+    }
+  }
+  return Error{EOPNOTSUPP, "unknown attribute prefix"};
+}
+
+Status mayReadXattr(const Caller& caller, const Inode& inode, std::string_view name) {
+  if (inSpace(name, "security.")) {
+    return {};
+  }
+  if (inSpace(name, "trusted.")) {
+    return caller.isRoot() ? Status() : Status(Error{ENODATA, {}});
+  }
+  if (!S_ISREG(inode.mode) && !S_ISDIR(inode.mode)) {
+    return Error{ENODATA, {}};
+  }
+  return may(caller, inode, MAY_READ) ? Status() : Status(Error{EACCES, {}});
+}
+
+Status setXattr(Execution& execution, const Client& client, wire::Op::SetXattr::Reader op, wire::Reply::Builder reply) {
+  auto name = viewOf(op.getName());
+  auto value = viewOf(op.getValue());
+  if ((op.getFlags() & ~(CREATE | REPLACE)) != 0) {
+    return Error{EINVAL, "unknown flags"};
+  }
+  Inode inode;
+  auto reached = reachXattr(execution, client, op.getInode(), name, inode);
+  if (!reached.ok()) {
+    return reached;
+  }
+  if (value.size() > XATTR_VALUE_BYTES_MAX) {
+    return Error{E2BIG, {}};
+  }
+  bool present = execution.store.has(keys::xattr(inode.id, name));
+  if (present && (op.getFlags() & CREATE) != 0) {
+    return Error{EEXIST, {}};
+  }
+  if (!present && (op.getFlags() & REPLACE) != 0) {
+    return Error{ENODATA, {}};
+  }
+  if (!present) {
+    if (inode.xattrNameBytes + name.size() + 1 > XATTR_LIST_BYTES_MAX) {
+      return Error{ENOSPC, "the attributes' names are too many to be listed"};
+    }
+    ++inode.xattrs;
+    inode.xattrNameBytes += static_cast<uint32_t>(name.size() + 1);
+  }
+  execution.store.put(keys::xattr(inode.id, name), std::string(value));
+  finish(execution, inode, reply);
+  return {};
+}
+
+Status removeXattr(Execution& execution, const Client& client, wire::Op::RemoveXattr::Reader op,
+                   wire::Reply::Builder reply) {
+  auto name = viewOf(op.getName());
+  Inode inode;
+  auto reached = reachXattr(execution, client, op.getInode(), name, inode);
+  if (!reached.ok()) {
+    return reached;
+  }
+  if (!execution.store.has(keys::xattr(inode.id, name))) {
+    return Error{ENODATA, {}};
+  }
+  eraseXattr(execution, inode, name);
+  finish(execution, inode, reply);
+  return {};
+}
+
+void eraseXattr(Execution& execution, Inode& inode, std::string_view name) {
+  if (execution.store.has(keys::xattr(inode.id, name))) {
+    execution.store.erase(keys::xattr(inode.id, name));
+    --inode.xattrs;
+    inode.xattrNameBytes -= static_cast<uint32_t>(name.size() + 1);
+  }
+}
+
+}  // namespace cairn
