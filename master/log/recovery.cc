@@ -1,0 +1,232 @@
+#include "master/log/recovery.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+namespace cairn {
+
+namespace {
+
+constexpr char NEXT_STEP[] =
+    ". Nothing was changed. Restore the data directory from a copy, or, where other members have the entries, set this "
+    "one up anew";
+
+// Scans the segments in order. Each step returns an error or goes on with `found_`.
+class Finder {
+ public:
+  Finder(Disk& disk, const LogOptions& options, LogIndex synced) : disk_(disk), options_(options), synced_(synced) {}
+
+  Result<FoundLog> run() {
+    auto listed = list();
+    if (!listed.ok()) {
+      return listed.error();
+    }
+    for (size_t i = 0; i < files_.size(); ++i) {
+      auto status = look(files_[i]);
+      if (!status.ok()) {
+        return status.error();
+      }
+    }
+    auto complete = checkEnd();
+    if (!complete.ok()) {
+      return complete.error();
+    }
+    return kj::mv(found_);
+  }
+
+ private:
+  std::string pathOf(uint64_t number) const { return options_.directory + "/" + segmentName(number); }
+  Error damage(uint64_t number, uint64_t offset, const std::string& what) const {
+    return Error{EIO, disk_.hostPath(pathOf(number)) + ": offset " + std::to_string(offset) + ": " + what + NEXT_STEP};
+  }
+
+  Status list() {
+    auto names = disk_.list(options_.directory);
+    if (!names.ok()) {
+      return names.error();
+    }
+    for (const auto& name : names.value()) {
+      auto number = segmentNumber(name);
+      if (number) {
+        files_.push_back(*number);
+      }
+    }
+    return {};
+  }
+
+  Status look(uint64_t number) {
+    auto read = readSegment(disk_, options_, number, UINT64_MAX);
+    if (!read.ok()) {
+      return read.error();
+    }
+    file_ = kj::mv(read.value());
+    auto header = parseSegmentHeader(file_, number);
+    if (!header) {
+      return lookUnused(number);
+    }
+    auto begun = begin(*header);
+    if (!begun.ok()) {
+      return begun;
+    }
+    scan();
+    return {};
+  }
+
+  // A segment without a header is one that no entry was written to, or that lost its header.
+  Status lookUnused(uint64_t number) {
+    auto records = beyond(number, SEGMENT_HEADER_BYTES, found_.last);
+    if (records.rotten) {
+      return damage(number, 0, "the segment's header is damaged, though its entries were synced");
+    }
+    unused_.push_back(number);
+    uint64_t follows = found_.segments.empty() ? 0 : found_.segments.back().number + found_.ready.size() + 1;
+    if (number == follows && file_.size() == options_.segmentBytes && !records.any) {
+      found_.ready.push_back(number);
+    } else {
+      found_.useless.push_back(number);
+    }
+    return {};
+  }
+
+  Status begin(const SegmentHeader& header) {
+    if (header.version > SegmentHeader::VERSION) {
+      return Error{EPROTO, disk_.hostPath(pathOf(header.number)) + ": written by a newer version of this program (format " +
+                               std::to_string(header.version) + "); start that version"};
+    }
+    if (ClusterId{header.clusterHigh, header.clusterLow} != options_.cluster) {
+      return damage(header.number, 0, "the segment belongs to another cluster");
+    }
+    LogIndex first{header.firstIndex};
+    if (found_.segments.empty()) {
+      found_.last = LogIndex{header.firstIndex - 1};
+      found_.lastTerm = Term{header.previousTerm};
+      found_.chain = header.previousChain;
+    } else {
+      const auto& previous = found_.segments.back();
+      if (!unused_.empty() && unused_.back() > previous.number) {
+        return damage(unused_.back(), 0, "the segment's header is damaged, though a later segment follows");
+      }
+      if (header.number != previous.number + 1) {
+        return damage(previous.number + 1, 0, "the segment is missing, though a later one is there");
+      }
+      auto joined = join(first, header);
+      if (!joined.ok()) {
+        return joined;
+      }
+    }
+    found_.ready.clear();
+    found_.segments.push_back({header.number, first, Term{header.previousTerm}, header.previousChain});
+    return {};
+  }
+
+  // The segment before must lead up to this one's header, for it was synced before this one was begun.
+  Status join(LogIndex first, const SegmentHeader& header) {
+    const auto& previous = found_.segments.back();
+    if (next(found_.last) < first) {
+      return damage(previous.number, previous.end,
+                    "entry " + std::to_string(raw(found_.last) + 1) + " is damaged, though it was synced");
+    }
+    if (next(found_.last) != first || found_.chain != header.previousChain) {
+      return damage(header.number, 0, "the segment doesn't follow on the one before");
+    }
+    return {};
+  }
+
+  void scan() {
+    auto& segment = found_.segments.back();
+    for (;;) {
+      auto record = parseRecord(file_, segment.end, segment.number);
+      if (!record || !record->follows(found_.last, found_.chain)) {
+        break;
+      }
+      found_.last = record->entry.index;
+      found_.chain = record->header.chain;
+      if (found_.terms.empty() || found_.terms.back().term != record->entry.term) {
+        found_.terms.push_back({record->entry.term, record->entry.index});
+      }
+      found_.lastTerm = record->entry.term;
+      segment.end = record->end;
+    }
+    after_ = beyond(segment.number, segment.end, found_.last);
+    found_.torn = after_.any;
+  }
+
+  // Whole records of the segment from `offset` on: whether there are any, and whether one says that more than `last`
+  // was durable when it was written.
+  struct Beyond {
+    bool any = false;
+    bool rotten = false;
+  };
+  Beyond beyond(uint64_t number, uint64_t offset, LogIndex last) const {
+    Beyond result;
+    for (; offset + sizeof(RecordHeader) <= file_.size(); offset += RECORD_ALIGNMENT) {
+      uint32_t mark;
+      memcpy(&mark, file_.begin() + offset + offsetof(RecordHeader, segment), sizeof(mark));
+      if (mark != static_cast<uint32_t>(number)) {
+        continue;
+      }
+      auto record = parseRecord(file_, offset, number);
+      if (record && record->entry.index > last) {
+        result.any = true;
+        result.rotten = result.rotten || LogIndex{record->header.synced} > last;
+      }
+    }
+    return result;
+  }
+
+  Status checkEnd() const {
+    if (found_.segments.empty()) {
+      if (raw(synced_) > 0) {
+        return Error{EIO, disk_.hostPath(options_.directory) + ": the log is gone: entry " +
+                              std::to_string(raw(synced_)) + " was synced and there is no segment" + NEXT_STEP};
+      }
+      return {};
+    }
+    const auto& segment = found_.segments.back();
+    if (after_.rotten || found_.last < synced_) {
+      return damage(segment.number, segment.end,
+                    "entry " + std::to_string(raw(found_.last) + 1) + " is damaged or gone, though it was synced");
+    }
+    return {};
+  }
+
+  Disk& disk_;
+  const LogOptions& options_;
+  LogIndex synced_;
+  std::vector<uint64_t> files_;
+  std::vector<uint64_t> unused_;
+  kj::Array<kj::byte> file_;  // the one being looked at
+  Beyond after_;              // of the last segment scanned
+  FoundLog found_;
+};
+
+}  // namespace
+
+Result<FoundLog> findLog(Disk& disk, const LogOptions& options, LogIndex synced) {
+  return Finder(disk, options, synced).run();
+}
+
+Result<kj::Array<kj::byte>> readSegment(Disk& disk, const LogOptions& options, uint64_t number, uint64_t bytes) {
+  std::string path = options.directory + "/" + segmentName(number);
+  auto opened = disk.open(path, Disk::Mode::READ);
+  if (!opened.ok()) {
+    return opened.error();
+  }
+  auto info = opened.value()->info();
+  if (!info.ok()) {
+    return info.error();
+  }
+  auto contents = kj::heapArray<kj::byte>(std::min(bytes, info.value().sizeBytes));
+  auto got = opened.value()->readNow(0, contents);
+  if (!got.ok()) {
+    return got.error();
+  }
+  if (got.value() != contents.size()) {
+    return Error{EIO, disk.hostPath(path) + ": ends early"};
+  }
+  return kj::mv(contents);
+}
+
+}  // namespace cairn

@@ -1,0 +1,48 @@
+// What is found in a log's directory: reads and verifies every segment, tells a torn end from rot. Changes nothing.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "common/disk.h"
+#include "common/ids.h"
+#include "master/log/record.h"
+
+namespace cairn {
+
+struct LogOptions {
+  ClusterId cluster;
+  std::string directory = "log";
+  uint64_t segmentBytes = 32 << 20;
+};
+
+struct LogSegment {
+  uint64_t number = 0;
+  LogIndex first{};
+  Term previousTerm{};
+  uint64_t previousChain = 0;
+  uint64_t end = SEGMENT_HEADER_BYTES;  // of its records
+};
+
+struct TermStart {
+  Term term;
+  LogIndex first;
+};
+
+struct FoundLog {
+  std::vector<LogSegment> segments;  // in order
+  std::vector<TermStart> terms;      // of the entries in them
+  LogIndex last{};
+  Term lastTerm{};
+  uint64_t chain = 0;
+  bool torn = false;              // bytes of entries that were never acknowledged follow the last one
+  std::vector<uint64_t> ready;    // unused segments that follow the last one
+  std::vector<uint64_t> useless;  // files that serve nothing
+};
+
+// `synced`: what the marker says. An error names file, offset and next step.
+Result<FoundLog> findLog(Disk& disk, const LogOptions& options, LogIndex synced);
+
+// The used part of a segment file.
+Result<kj::Array<kj::byte>> readSegment(Disk& disk, const LogOptions& options, uint64_t number, uint64_t bytes);
+
+}  // namespace cairn
