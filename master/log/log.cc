@@ -136,10 +136,11 @@ Term Log::term(LogIndex index) const {
   return termIn(terms_, index, segments_.empty() ? Term{} : segments_.front().previousTerm);
 }
 
-uint64_t Log::bytes() const {
+uint64_t Log::bytesAfter(LogIndex index) const {
   uint64_t sum = 0;
-  for (const auto& segment : segments_) {
-    sum += segment.end - SEGMENT_HEADER_BYTES;
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    bool over = i + 1 < segments_.size() && segments_[i + 1].first <= next(index);
+    sum += over ? 0 : segments_[i].end - SEGMENT_HEADER_BYTES;
   }
   return sum;
 }

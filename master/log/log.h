@@ -38,8 +38,8 @@ class Log final : private kj::TaskSet::ErrorHandler {
   Term lastTerm() const { return term(last_); }
   // REQUIRES: firstIndex() - 1 <= index <= lastIndex().
   Term term(LogIndex index) const;
-  // Of the records of all segments.
-  uint64_t bytes() const;
+  // Of the records of the segments that hold entries after `index`.
+  uint64_t bytesAfter(LogIndex index) const;
   uint64_t entryBytesMax() const { return options_.segmentBytes - SEGMENT_HEADER_BYTES - sizeof(RecordHeader); }
 
   // Copies the entries before it returns. Errors: ENOSPC when there is no room for another segment: then nothing of

@@ -200,8 +200,15 @@ bool Store::get(std::string_view key, std::string& value) const {
   if (status.IsNotFound()) {
     return false;
   }
-  require(status, "read");
+  check(status, "read");
   return true;
+}
+
+void Store::check(const leveldb::Status& status, const char* doing) const {
+  if (!status.ok()) {
+    damaged_(files_->path + ": " + status.ToString());
+  }
+  require(status, doing);
 }
 
 bool Store::has(std::string_view key) const {
@@ -361,7 +368,7 @@ void Store::Cursor::settle() {
     if (files_->Valid()) {
       consider(Source::FILES, view(files_->key()));
     } else {
-      require(files_->status(), "scan");
+      store_.check(files_->status(), "scan");
     }
     bool erased = (source_ == Source::FRESH && !fresh_->second.present) ||
                   (source_ == Source::LEAVING && !leaving_->second.present);

@@ -40,6 +40,9 @@ class Store {
   explicit Store(kj::Own<StoreFiles> files);
   ~Store() noexcept(false);
 
+  // Called, before the exception is thrown, when a read finds damage.
+  void setDamageHandler(kj::Function<void(const std::string&)> handler) { damaged_ = kj::mv(handler); }
+
   // What open() found written; index 0 for a new store.
   const Head& writtenHead() const { return written_; }
 
@@ -101,7 +104,10 @@ class Store {
   kj::Own<Image> image();
 
  private:
+  void check(const leveldb::Status& status, const char* doing) const;
+
   kj::Own<StoreFiles> files_;
+  mutable kj::Function<void(const std::string&)> damaged_ = [](const std::string&) {};
   Head written_;
   UnwrittenMap fresh_;
   size_t freshBytes_ = 0;

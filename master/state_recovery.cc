@@ -1,0 +1,164 @@
+#include "master/state_recovery.h"
+
+#include <capnp/serialize.h>
+
+#include <cerrno>
+
+#include "common/log.h"
+#include "master/entry.h"
+#include "master/namespace/snapshot.h"
+
+namespace cairn {
+
+namespace {
+
+constexpr char STATE_DIRECTORY[] = "state";
+constexpr char DISTRUST_FILE[] = "state.distrust";
+// Applied during replay before it is written to LevelDB.
+constexpr size_t REPLAY_BYTES_MAX = 8 << 20;
+
+class Recovery {
+ public:
+  Recovery(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes)
+      : disk_(disk), env_(env), log_(log), cacheBytes_(cacheBytes), path_(disk.hostPath(STATE_DIRECTORY)) {}
+
+  Result<RecoveredState> run() {
+    auto snapshots = findSnapshots(disk_);
+    if (!snapshots.ok()) {
+      return snapshots.error();
+    }
+    snapshots_ = kj::mv(snapshots.value());
+    auto store = openTrusted();
+    if (!store.ok()) {
+      if (store.code() == EBADE) {
+        return store.error();
+      }
+      spdlog::warn("{}; the state is made again from snapshot and log", store.error().why);
+      store = rebuild();
+    }
+    if (!store.ok()) {
+      return store.error();
+    }
+    auto machine = kj::heap<StateMachine>(kj::mv(store.value()));
+    auto replayed = replay(*machine);
+    if (!replayed.ok()) {
+      return replayed.error();
+    }
+    return RecoveredState{kj::mv(machine), kj::mv(snapshots_)};
+  }
+
+ private:
+  Result<kj::Own<Store>> openTrusted() {
+    if (disk_.exists(DISTRUST_FILE)) {
+      return Error{EIO, path_ + ": found damaged by the last run"};
+    }
+    auto store = Store::open(env_, path_, cacheBytes_);
+    if (!store.ok()) {
+      return store;
+    }
+    const auto& head = store.value()->writtenHead();
+    if (head.index > log_.lastIndex()) {
+      return Error{EBADE, path_ + ": holds entry " + std::to_string(raw(head.index)) + ", but the log ends with entry " +
+                              std::to_string(raw(log_.lastIndex())) +
+                              ": acknowledged entries are gone from the log. Restore the data directory from a copy"};
+    }
+    if (next(head.index) < log_.firstIndex()) {
+      return Error{EIO, path_ + ": ends with entry " + std::to_string(raw(head.index)) + ", before the log begins"};
+    }
+    if (log_.term(head.index) != head.term) {
+      return Error{EIO, path_ + ": entry " + std::to_string(raw(head.index)) + " is another one than in the log"};
+    }
+    return store;
+  }
+
+  Result<kj::Own<Store>> fresh() {
+    auto removed = Store::remove(env_, path_);
+    if (!removed.ok()) {
+      return removed.error();
+    }
+    return Store::open(env_, path_, cacheBytes_);
+  }
+
+  Result<kj::Own<Store>> rebuild() {
+    for (auto index = snapshots_.rbegin(); index != snapshots_.rend(); ++index) {
+      if (next(*index) < log_.firstIndex() || *index > log_.lastIndex()) {
+        continue;
+      }
+      auto store = fresh();
+      if (!store.ok()) {
+        return store;
+      }
+      auto loaded = loadSnapshot(disk_, *index, *store.value());
+      if (loaded.ok()) {
+        spdlog::info("{}: made again from the snapshot at entry {}", path_, raw(*index));
+        return trusted(kj::mv(store));
+      }
+      spdlog::warn("{}; an older snapshot is tried", loaded.error().why);
+    }
+    if (raw(log_.firstIndex()) != 1) {
+      return Error{EIO, disk_.hostPath(SNAPSHOT_DIRECTORY) + ": no whole snapshot from entry " +
+                            std::to_string(raw(log_.firstIndex()) - 1) +
+                            " on, and the log begins there. Restore the data directory from a copy"};
+    }
+    return trusted(fresh());
+  }
+
+  Result<kj::Own<Store>> trusted(Result<kj::Own<Store>> store) {
+    if (store.ok() && disk_.exists(DISTRUST_FILE)) {
+      auto removed = disk_.remove(DISTRUST_FILE);
+      if (!removed.ok()) {
+        return removed.error();
+      }
+    }
+    return store;
+  }
+
+  Status replay(StateMachine& machine) {
+    LogIndex from = next(machine.appliedIndex());
+    if (from > log_.lastIndex()) {
+      return {};
+    }
+    auto read = log_.read(from, [&](const LogEntry& entry) {
+      CommandEntry command(entry.payload);
+      machine.apply(entry.index, entry.term, command.reader());
+      if (machine.store().unwrittenBytes() > REPLAY_BYTES_MAX) {
+        writeOut(machine);
+      }
+      return true;
+    });
+    if (read.ok() && machine.store().hasUnwritten()) {
+      writeOut(machine);
+    }
+    return read;
+  }
+
+  static void writeOut(StateMachine& machine) {
+    auto job = machine.beginWrite();
+    job();
+    machine.store().endWrite();
+  }
+
+  Disk& disk_;
+  leveldb::Env& env_;
+  Log& log_;
+  uint64_t cacheBytes_;
+  std::string path_;
+  std::vector<LogIndex> snapshots_;
+};
+
+}  // namespace
+
+Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes) {
+  Result<RecoveredState> result = Error{EIO, "unknown"};
+  KJ_IF_MAYBE(e, kj::runCatchingExceptions([&] { result = Recovery(disk, env, log, cacheBytes).run(); })) {
+    return Error{EIO, disk.hostPath(STATE_DIRECTORY) + ": " + e->getDescription().cStr()};
+  }
+  return result;
+}
+
+Status distrustState(Disk& disk) {
+  const char* reason = "LevelDB was found damaged: it is made again at the next start\n";
+  return replaceFile(disk, DISTRUST_FILE, kj::StringPtr(reason).asBytes());
+}
+
+}  // namespace cairn
