@@ -118,6 +118,11 @@ class Client {
   std::vector<std::string> waits() const;
 
  private:
+  static constexpr uint64_t FLUSH_WAIT_BYTES = 1u << 20;  // a close() with more than this on its way waits for it
+  static constexpr uint64_t COPY_STEP_BYTES = 1u << 20;
+  static constexpr uint64_t COPY_BYTES_MAX = 32u << 20;  // of one copyRange()
+  static constexpr size_t PARTS_MAX = 256;               // of one ReadData; more are copied together
+
   class Impl;
   kj::Own<Impl> impl_;
 };

@@ -7,6 +7,12 @@
 
 namespace cairn {
 
+bool Verifiers::shares(const Verifiers& other) const {
+  return std::any_of(list.begin(), list.end(), [&other](const VolumeVerifier& mine) {
+    return std::find(other.list.begin(), other.list.end(), mine) != other.list.end();
+  });
+}
+
 Extent Extent::slice(uint64_t from, uint64_t to) const {
   KJ_ASSERT(from >= offset && to <= end() && from < to);
   Extent out;

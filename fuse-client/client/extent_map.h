@@ -20,6 +20,10 @@ struct VolumeVerifier {
 };
 struct Verifiers : public kj::Refcounted {
   std::vector<VolumeVerifier> list;
+  uint64_t order = 0;  // rises with every acknowledgement of a mount
+
+  // Some volume is in both under the same incarnation: what was acknowledged there is covered by a sync there.
+  bool shares(const Verifiers& other) const;
 };
 
 struct Extent {

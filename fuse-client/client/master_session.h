@@ -59,7 +59,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   // Ends the session in good order, waiting at most DETACH_LIMIT. Nothing may be called after it.
   Task<void> stop();
   // 0 when there is none.
-  SessionId id() const { return id_; }
+  const SessionId& id() const { return id_; }
 
   // Success only with outcome 0. Dropping the task doesn't take back what was sent. `holds`: the op is a make with
   // `hold` set, and success counts as take(of the inode made).

@@ -1,0 +1,143 @@
+#include "fuse-client/client/client.h"
+
+#include "common/log.h"
+#include "fuse-client/client/client_impl.h"
+
+namespace cairn {
+
+Client::Client(Clock& clock, Network& network, Random& random, ClusterFile cluster, ClientOptions options)
+    : impl_(kj::heap<Impl>(clock, network, random, kj::mv(cluster), kj::mv(options))) {}
+
+Client::~Client() noexcept(false) = default;
+
+void Client::Impl::sessionLost(SessionId old) {
+  Error error{EIO, "session " + std::to_string(raw(old)) + " was evicted before this data was safe"};
+  buffer.sessionLost(inodes.all(), error);
+}
+
+Task<Status> Client::start() {
+  Status attached = co_await impl_->session.start();
+  if (!attached.ok()) {
+    co_return attached;
+  }
+  MapVersion first{1};
+  co_await impl_->map.reached(first);
+  co_return Status();
+}
+
+Task<Status> Client::stop() {
+  co_await impl_->sync.syncAll();
+  Status out;
+  for (auto& inode : impl_->inodes.all()) {
+    uint64_t told = inode->errorsTold();
+    Status error = inode->errorSince(told);
+    out = out.ok() ? error : out;
+  }
+  co_await impl_->session.stop();
+  co_return out;
+}
+
+Task<Status> Client::syncAll() {
+  co_await impl_->sync.syncAll();
+  co_return Status();
+}
+
+ClientStats Client::stats() const {
+  ClientStats out = impl_->context.stats;
+  out.openHandles = impl_->handles.size();
+  out.inodes = impl_->inodes.count();
+  out.mapVersion = raw(impl_->map.map().version);
+  out.session = raw(impl_->session.id());
+  return out;
+}
+
+std::vector<std::string> Client::waits() const { return impl_->context.waits.lines(); }
+
+// ---- handles ------------------------------------------------------------------------------------
+
+Result<kj::Own<Handle>> Client::Impl::handle(HandleId id) {
+  auto it = handles.find(raw(id));
+  if (it == handles.end()) {
+    return Error{EBADF, "no such handle"};
+  }
+  return kj::addRef(*it->second);
+}
+
+HandleId Client::Impl::addHandle(kj::Own<Inode> inode, uint32_t bits) {
+  ++inode->handles;
+  inode->gone = false;
+  uint64_t id = nextHandle++;
+  handles[id] = kj::refcounted<Handle>(kj::mv(inode), bits);
+  return HandleId{id};
+}
+
+HandleId Client::open(InodeId inode, uint32_t openBits) {
+  impl_->session.take(inode);
+  return impl_->addHandle(impl_->inodes.get(inode), openBits);
+}
+
+Task<Result<Client::Created>> Client::create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits,
+                                             Caller caller) {
+  auto made = co_await impl_->make(parent, kj::mv(name), mode, 0, std::string(), true, caller);
+  if (!made.ok()) {
+    co_return made.error();
+  }
+  Created out;
+  out.attributes = kj::mv(made).value();
+  out.handle = impl_->addHandle(impl_->inodes.get(out.attributes.inode), openBits);
+  co_return kj::mv(out);
+}
+
+void Client::release(HandleId id) {
+  auto it = impl_->handles.find(raw(id));
+  if (it == impl_->handles.end()) {
+    return;
+  }
+  auto handle = kj::mv(it->second);
+  impl_->handles.erase(it);
+  Inode& inode = *handle->inode;
+  --inode.handles;
+  if (inode.handles == 0 && inode.isKnown() && inode.committed().links == 0) {
+    impl_->buffer.forget(inode);
+  } else if (!inode.writes.dirty.empty()) {
+    impl_->buffer.startDrain(inode);
+  }
+  impl_->session.drop(inode.id);
+}
+
+Task<Status> Client::flush(HandleId id) {
+  auto found = impl_->handle(id);
+  if (!found.ok()) {
+    co_return found.error();
+  }
+  auto handle = kj::mv(found).value();
+  Inode& inode = *handle->inode;
+  if (inode.hasUnsent()) {
+    bool large = inode.writes.dirty.bytes() + inode.writes.underWay.bytes() > FLUSH_WAIT_BYTES;
+    if (large) {
+      co_await impl_->buffer.drained(kj::addRef(inode));
+    } else {
+      impl_->buffer.startDrain(inode);
+    }
+  }
+  Status out = inode.errorSince(handle->errorsSeen);
+  impl_->context.stats.errorsReported += out.ok() ? 0 : 1;
+  co_return out;
+}
+
+Task<Status> Client::fsync(HandleId id, bool dataOnly) {
+  auto found = impl_->handle(id);
+  if (!found.ok()) {
+    co_return found.error();
+  }
+  auto handle = kj::mv(found).value();
+  co_await impl_->sync.sync(kj::addRef(*handle->inode), dataOnly);
+  Status out = handle->inode->errorSince(handle->errorsSeen);
+  impl_->context.stats.errorsReported += out.ok() ? 0 : 1;
+  co_return out;
+}
+
+// Names are durable when their operation was answered.
+Task<Status> Client::fsyncDirectory(HandleId) { co_return Status(); }
+
+}  // namespace cairn

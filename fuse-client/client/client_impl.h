@@ -1,0 +1,78 @@
+// What a Client is made of. Members are in the order of dependence: what stands later uses what stands earlier.
+#pragma once
+#include <unordered_map>
+
+#include "fuse-client/client/buffer.h"
+#include "fuse-client/client/chunk_io.h"
+#include "fuse-client/client/chunk_links.h"
+#include "fuse-client/client/client.h"
+#include "fuse-client/client/context.h"
+#include "fuse-client/client/file_sync.h"
+#include "fuse-client/client/inode.h"
+#include "fuse-client/client/map_holder.h"
+#include "fuse-client/client/master_session.h"
+#include "fuse-client/client/read_ahead.h"
+#include "fuse-client/client/size_reporter.h"
+#include "fuse-client/client/unsynced.h"
+#include "fuse-client/client/write_buffer.h"
+
+namespace cairn {
+
+// An open file. Operations keep it alive even if it is released under them.
+struct Handle : public kj::Refcounted {
+  Handle(kj::Own<Inode> file, uint32_t bits) : inode(kj::mv(file)), bits(bits), errorsSeen(inode->errorsTold()) {}
+
+  kj::Own<Inode> inode;
+  uint32_t bits;
+  uint64_t errorsSeen;
+  kj::Own<ReadAhead> readAhead;  // of a regular file, from the first read on
+};
+
+class Client::Impl final : public MasterSession::Listener {
+ public:
+  Impl(Clock& clock, Network& network, Random& random, ClusterFile clusterFile, ClientOptions options)
+      : context(clock, network, random, kj::mv(options)),
+        cluster(kj::mv(clusterFile)),
+        links(context, cluster),
+        session(context, cluster, map, *this),
+        inodes(context, session),
+        io(context, map, links, session.id()),
+        reporter(context, session),
+        unsynced(context, io),
+        buffer(context, pool, io, reporter, unsynced, session.id()),
+        sync(inodes, buffer, unsynced, reporter),
+        budget(context) {}
+
+  void sessionLost(SessionId old) override;
+
+  // EBADF when there is no such handle.
+  Result<kj::Own<Handle>> handle(HandleId id);
+  HandleId addHandle(kj::Own<Inode> inode, uint32_t bits);
+  // The attributes are known, and young enough when the file is clean.
+  Task<Status> known(Inode& inode);
+  Task<Result<Attributes>> make(InodeId parent, std::string name, uint32_t mode, uint32_t device, std::string target,
+                                bool hold, const Caller& caller);
+  // Sets size or times, with nothing else under way that could undo it.
+  Task<Result<Attributes>> setAttributes(kj::Own<Inode> inode, AttributeChange change, Caller caller);
+  Task<Result<Attributes>> sendAttributes(InodeId inode, const AttributeChange& change, const Caller& caller);
+  Task<Status> zero(kj::Own<Inode> inode, uint64_t from, uint64_t to, bool mayGrow);
+  Task<Status> grow(kj::Own<Inode> inode, uint64_t sizeBytes);
+
+  Context context;
+  const ClusterFile cluster;
+  BufferPool pool;  // before all that holds buffers
+  MapHolder map;
+  ChunkLinks links;
+  MasterSession session;
+  InodeTable inodes;
+  ChunkIo io;
+  SizeReporter reporter;
+  Unsynced unsynced;
+  WriteBuffer buffer;
+  FileSync sync;
+  ReadBudget budget;
+  std::unordered_map<uint64_t, kj::Own<Handle>> handles;
+  uint64_t nextHandle = 1;
+};
+
+}  // namespace cairn

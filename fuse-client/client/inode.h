@@ -1,0 +1,151 @@
+// Inode: what the mount knows of one file: the master's attributes, what local writes have changed since, the bytes on
+// their way, and the errors nobody has been told of. InodeTable keeps them: those in use, and a bounded number of others.
+#pragma once
+#include <kj/refcount.h>
+
+#include <list>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/task.h"
+#include "fuse-client/client/chunk_io.h"
+#include "fuse-client/client/context.h"
+#include "fuse-client/client/extent_map.h"
+#include "fuse-client/client/master_session.h"
+#include "fuse-client/client/signal.h"
+#include "fuse-client/client/types.h"
+
+namespace cairn {
+
+class InodeTable;
+
+// Somebody who keeps copies of a file's bytes as they are at the chunkservers.
+class CachedReader {
+ public:
+  virtual void invalidate(uint64_t from, uint64_t to) = 0;
+};
+
+// Bytes that were written here. Every one is in the newest of the three places that has it.
+struct FileWrites {
+  ExtentMap dirty;     // accepted, not sent
+  ExtentMap underWay;  // sent, not acknowledged; nothing overlapping is sent meanwhile
+  ExtentMap unsynced;  // acknowledged, not known durable
+  unsigned calls = 0;  // under way
+  unsigned window = 0;  // how many calls may be
+  uint64_t lastWrite = 0;  // number of the newest write
+  uint64_t drainUpTo = 0;  // writes up to this one are to leave now
+  bool paused = false;     // somebody changes the file's shape: nothing is accepted or sent
+  bool stalled = false;    // waits for room in the mount's bounds
+  bool listed = false;     // in the write buffer's list of dirty files
+  bool listedUnsynced = false;
+  Nanos dirtySince = 0;
+  Signal changed;  // a call ended, or the pause did
+};
+
+// What the master is still to be told of sizes and times.
+struct FileReport {
+  uint64_t end = 0;        // of acknowledged bytes, when beyond the size that the master knows
+  uint64_t promised = 0;   // an fsync wants this size told without waiting for the acknowledgement; 0: none does
+  uint64_t change = 0;     // number of the newest change of times
+  uint64_t reported = 0;   // number of the newest change that the master knows
+  FileTime modified;       // of that newest change
+  int64_t allocatedDelta = 0;
+  bool queued = false;
+  bool underWay = false;
+  unsigned blocked = 0;  // somebody sets size or times: nothing is sent
+  Nanos sentAt = 0;
+  Signal changed;
+};
+
+class Inode final : public kj::Refcounted, public ChunkFile {
+ public:
+  Inode(InodeTable& table, InodeId id) : id(id), table_(table) {}
+
+  const InodeId id;
+  std::string name;  // by which it was found last, for chunks' self-description
+  FileWrites writes;
+  FileReport report;
+  std::vector<CachedReader*> readers;
+  uint32_t handles = 0;
+  bool gone = false;  // no name and no handle any more: its bytes needn't be written
+
+  bool isKnown() const { return known_; }
+  // As the master gave them.
+  const Attributes& committed() const { return committed_; }
+  // With what local writes have changed.
+  Attributes effective() const;
+  uint64_t effectiveSize() const;
+  Nanos learnedAt() const { return learnedAt_; }
+  bool hasLocalChanges() const;
+  // Bytes that no chunkserver has acknowledged.
+  bool hasUnsent() const { return !writes.dirty.empty() || !writes.underWay.empty(); }
+  // Nothing is lost when it is forgotten.
+  bool isIdle() const;
+
+  // Takes over the master's attributes as of a log index, unless newer ones are known.
+  void learn(const Attributes& attributes, uint64_t index, Nanos now);
+  // The master has carried out a report of this size and time.
+  void reported(uint64_t size, FileTime modified, int64_t allocatedDelta, uint64_t index);
+  // A local write of [.., end) at `now`.
+  void written(uint64_t end, FileTime now);
+  // The file was truncated to `size` by this mount.
+  void truncated(uint64_t size);
+  void invalidate(uint64_t from, uint64_t to);
+
+  // ---- errors of buffered writes: told once to each handle
+  void fail(const Error& error);
+  uint64_t errorCount() const { return errors_; }
+  // What a new handle counts as told: an error that nobody was told of yet is for it.
+  uint64_t errorsTold() const { return told_; }
+  // The newest error after number `seen`, which then is told.
+  Status errorSince(uint64_t& seen);
+
+  // ---- ChunkFile
+  const Layout& layout() const override { return committed_.layout; }
+  void describe(wire::Target::Builder target) const override;
+  Task<Status> refreshLayout() override;
+
+ private:
+  friend class InodeTable;
+
+  InodeTable& table_;
+  bool known_ = false;
+  Attributes committed_;
+  uint64_t index_ = 0;  // log index that committed_ is of
+  Nanos learnedAt_ = 0;
+  uint64_t localEnd_ = 0;  // end of the farthest write that the master may not know
+
+  Error error_{0, {}};
+  uint64_t errors_ = 0;
+  uint64_t told_ = 0;
+  std::list<Inode*>::iterator place_;
+};
+
+class InodeTable {
+ public:
+  InodeTable(Context& context, MasterSession& session) : context_(context), session_(session) {}
+  KJ_DISALLOW_COPY(InodeTable);
+
+  // Made when absent.
+  kj::Own<Inode> get(InodeId id);
+  kj::Maybe<Inode&> find(InodeId id);
+  // Notes a regular file's attributes; gives back what the mount shows of them.
+  Attributes learn(wire::Attributes::Reader in, uint64_t index, const std::string& name = {});
+  // Asks the master.
+  Task<Status> refresh(Inode& inode);
+  size_t count() const { return inodes_.size(); }
+  // All that are known now, in no meaningful but a repeatable order.
+  std::vector<kj::Own<Inode>> all();
+
+ private:
+  static constexpr unsigned EVICT_TRIES = 8;
+  void evict();
+
+  Context& context_;
+  MasterSession& session_;
+  std::unordered_map<uint64_t, kj::Own<Inode>> inodes_;
+  std::list<Inode*> byUse_;  // longest unused first
+};
+
+}  // namespace cairn

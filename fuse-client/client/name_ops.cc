@@ -1,0 +1,296 @@
+// The operations of Client on names and attributes: each one call to the master.
+#include <sys/stat.h>
+
+#include "fuse-client/client/client_impl.h"
+#include "fuse-client/client/wire.h"
+
+namespace cairn {
+namespace {
+
+using OpDraft = MasterSession::OpDraft;
+using QueryDraft = MasterSession::QueryDraft;
+
+kj::Own<OpDraft> newOp(const Caller& caller) {
+  auto op = kj::heap<OpDraft>();
+  writeCaller(caller, (*op)->initCaller());
+  return op;
+}
+
+kj::Own<QueryDraft> newQuery(const Caller& caller) {
+  auto query = kj::heap<QueryDraft>();
+  writeCaller(caller, (*query)->initCaller());
+  return query;
+}
+
+Status statusOf(const Result<MasterSession::Executed>& reply) {
+  if (reply.ok()) {
+    return {};
+  }
+  return reply.error();
+}
+
+// A name of this inode is gone; with the last one, and nobody having it open, its buffered bytes are pointless.
+void noteUnlinked(InodeTable& inodes, WriteBuffer& buffer, wire::Reply::Reader reply) {
+  if (!reply.hasAttributes()) {
+    return;
+  }
+  Attributes left = inodes.learn(reply.getAttributes(), reply.getIndex());
+  KJ_IF_MAYBE(inode, inodes.find(left.inode)) {
+    if (left.links == 0 && inode->handles == 0) {
+      buffer.forget(*inode);
+    }
+  }
+}
+
+}  // namespace
+
+// ---- names --------------------------------------------------------------------------------------
+
+Task<Result<Attributes>> Client::lookup(InodeId parent, std::string name, Caller caller) {
+  auto query = newQuery(caller);
+  auto lookup = (*query)->initLookup();
+  lookup.setParent(raw(parent));
+  lookup.setName(wireBytes(name));
+  auto answer = co_await impl_->session.query(kj::mv(query));
+  if (!answer.ok()) {
+    co_return answer.error();
+  }
+  auto reader = answer.value().getAnswer();
+  co_return impl_->inodes.learn(reader.getAttributes(), reader.getIndex(), name);
+}
+
+Task<Result<Attributes>> Client::Impl::make(InodeId parent, std::string name, uint32_t mode, uint32_t device,
+                                            std::string target, bool hold, const Caller& caller) {
+  auto op = newOp(caller);
+  auto make = (*op)->initMake();
+  make.setParent(raw(parent));
+  make.setName(wireBytes(name));
+  make.setMode(mode);
+  make.setDevice(device);
+  if (!target.empty()) {
+    make.setTarget(wireBytes(target));
+  }
+  make.setHold(hold);
+  auto reply = co_await session.execute(kj::mv(op), hold);
+  if (!reply.ok()) {
+    co_return reply.error();
+  }
+  auto reader = reply.value().getReply();
+  co_return inodes.learn(reader.getAttributes(), reader.getIndex(), name);
+}
+
+Task<Result<Attributes>> Client::makeNode(InodeId parent, std::string name, uint32_t mode, uint32_t device,
+                                          Caller caller) {
+  co_return co_await impl_->make(parent, kj::mv(name), mode, device, std::string(), false, caller);
+}
+
+Task<Result<Attributes>> Client::makeDirectory(InodeId parent, std::string name, uint32_t mode, Caller caller) {
+  uint32_t typed = S_IFDIR | (mode & ~uint32_t{S_IFMT});
+  co_return co_await impl_->make(parent, kj::mv(name), typed, 0, std::string(), false, caller);
+}
+
+Task<Result<Attributes>> Client::symlink(InodeId parent, std::string name, std::string target, Caller caller) {
+  uint32_t typed = S_IFLNK | 0777;
+  co_return co_await impl_->make(parent, kj::mv(name), typed, 0, kj::mv(target), false, caller);
+}
+
+Task<Result<Attributes>> Client::link(InodeId inode, InodeId parent, std::string name, Caller caller) {
+  auto op = newOp(caller);
+  auto link = (*op)->initLink();
+  link.setInode(raw(inode));
+  link.setParent(raw(parent));
+  link.setName(wireBytes(name));
+  auto reply = co_await impl_->session.execute(kj::mv(op));
+  if (!reply.ok()) {
+    co_return reply.error();
+  }
+  auto reader = reply.value().getReply();
+  co_return impl_->inodes.learn(reader.getAttributes(), reader.getIndex());
+}
+
+Task<Status> Client::unlink(InodeId parent, std::string name, Caller caller) {
+  auto op = newOp(caller);
+  auto unlink = (*op)->initUnlink();
+  unlink.setParent(raw(parent));
+  unlink.setName(wireBytes(name));
+  auto reply = co_await impl_->session.execute(kj::mv(op));
+  if (reply.ok()) {
+    noteUnlinked(impl_->inodes, impl_->buffer, reply.value().getReply());
+  }
+  co_return statusOf(reply);
+}
+
+Task<Status> Client::removeDirectory(InodeId parent, std::string name, Caller caller) {
+  auto op = newOp(caller);
+  auto unlink = (*op)->initUnlink();
+  unlink.setParent(raw(parent));
+  unlink.setName(wireBytes(name));
+  unlink.setDirectory(true);
+  auto reply = co_await impl_->session.execute(kj::mv(op));
+  co_return statusOf(reply);
+}
+
+Task<Status> Client::rename(InodeId parent, std::string name, InodeId newParent, std::string newName, uint32_t flags,
+                            Caller caller) {
+  auto op = newOp(caller);
+  auto rename = (*op)->initRename();
+  rename.setParent(raw(parent));
+  rename.setName(wireBytes(name));
+  rename.setNewParent(raw(newParent));
+  rename.setNewName(wireBytes(newName));
+  rename.setFlags(flags);
+  auto reply = co_await impl_->session.execute(kj::mv(op));
+  if (reply.ok() && reply.value().getReply().hasAttributes()) {
+    auto reader = reply.value().getReply();
+    impl_->inodes.learn(reader.getAttributes(), reader.getIndex(), newName);
+  }
+  co_return statusOf(reply);
+}
+
+Task<Result<std::string>> Client::readLink(InodeId inode, Caller caller) {
+  auto query = newQuery(caller);
+  (*query)->setReadLink(raw(inode));
+  auto answer = co_await impl_->session.query(kj::mv(query));
+  if (!answer.ok()) {
+    co_return answer.error();
+  }
+  co_return textOf(answer.value().getAnswer().getBytes());
+}
+
+Task<Result<DirectoryPage>> Client::readDirectory(InodeId inode, uint64_t cookie, uint32_t entriesMax,
+                                                  bool withAttributes, Caller caller) {
+  auto query = newQuery(caller);
+  auto read = (*query)->initReadDirectory();
+  read.setInode(raw(inode));
+  read.setCookie(cookie);
+  read.setEntriesMax(entriesMax);
+  read.setWithAttributes(withAttributes);
+  auto answer = co_await impl_->session.query(kj::mv(query));
+  if (!answer.ok()) {
+    co_return answer.error();
+  }
+  auto reader = answer.value().getAnswer();
+  auto entries = reader.getEntries();
+  DirectoryPage page;
+  page.end = entries.getEnd();
+  for (auto entry : entries.getList()) {
+    DirectoryEntry out;
+    out.name = textOf(entry.getName());
+    out.inode = InodeId{entry.getInode()};
+    out.mode = entry.getMode();
+    out.next = entry.getNext();
+    out.hasAttributes = withAttributes && entry.hasAttributes();
+    if (out.hasAttributes) {
+      out.attributes = impl_->inodes.learn(entry.getAttributes(), reader.getIndex(), out.name);
+    }
+    page.entries.push_back(kj::mv(out));
+  }
+  co_return kj::mv(page);
+}
+
+// ---- attributes ---------------------------------------------------------------------------------
+
+Task<Result<Attributes>> Client::attributes(InodeId inode) {
+  Caller nobody;
+  auto query = newQuery(nobody);
+  (*query)->setAttributes(raw(inode));
+  auto answer = co_await impl_->session.query(kj::mv(query));
+  if (!answer.ok()) {
+    co_return answer.error();
+  }
+  auto reader = answer.value().getAnswer();
+  co_return impl_->inodes.learn(reader.getAttributes(), reader.getIndex());
+}
+
+Task<Result<Attributes>> Client::Impl::sendAttributes(InodeId inode, const AttributeChange& change,
+                                                      const Caller& caller) {
+  auto op = newOp(caller);
+  auto set = (*op)->initSetAttributes();
+  set.setInode(raw(inode));
+  set.setWhich(change.which);
+  set.setMode(change.mode);
+  set.setUid(change.uid);
+  set.setGid(change.gid);
+  set.setSize(change.sizeBytes);
+  writeTime(change.accessed, set.initAccessed());
+  writeTime(change.modified, set.initModified());
+  set.setHeld(change.held);
+  auto reply = co_await session.execute(kj::mv(op));
+  if (!reply.ok()) {
+    co_return reply.error();
+  }
+  auto reader = reply.value().getReply();
+  Attributes out = inodes.learn(reader.getAttributes(), reader.getIndex());
+  co_return kj::mv(out);
+}
+
+Task<Result<Attributes>> Client::setAttributes(InodeId inode, AttributeChange change, Caller caller) {
+  uint32_t touchy = SET_SIZE | SET_MODIFIED | SET_MODIFIED_NOW;
+  auto known = impl_->inodes.find(inode);
+  bool buffered = known != nullptr && S_ISREG(KJ_ASSERT_NONNULL(known).committed().mode);
+  if ((change.which & SET_SIZE) != 0 || ((change.which & touchy) != 0 && buffered)) {
+    co_return co_await impl_->setAttributes(impl_->inodes.get(inode), kj::mv(change), kj::mv(caller));
+  }
+  co_return co_await impl_->sendAttributes(inode, change, caller);
+}
+
+Task<Result<std::string>> Client::getXattr(InodeId inode, std::string name, Caller caller) {
+  auto query = newQuery(caller);
+  auto get = (*query)->initGetXattr();
+  get.setInode(raw(inode));
+  get.setName(wireBytes(name));
+  auto answer = co_await impl_->session.query(kj::mv(query));
+  if (!answer.ok()) {
+    co_return answer.error();
+  }
+  co_return textOf(answer.value().getAnswer().getBytes());
+}
+
+Task<Status> Client::setXattr(InodeId inode, std::string name, std::string value, uint32_t flags, Caller caller) {
+  auto op = newOp(caller);
+  auto set = (*op)->initSetXattr();
+  set.setInode(raw(inode));
+  set.setName(wireBytes(name));
+  set.setValue(wireBytes(value));
+  set.setFlags(flags);
+  auto reply = co_await impl_->session.execute(kj::mv(op));
+  co_return statusOf(reply);
+}
+
+Task<Status> Client::removeXattr(InodeId inode, std::string name, Caller caller) {
+  auto op = newOp(caller);
+  auto remove = (*op)->initRemoveXattr();
+  remove.setInode(raw(inode));
+  remove.setName(wireBytes(name));
+  auto reply = co_await impl_->session.execute(kj::mv(op));
+  co_return statusOf(reply);
+}
+
+Task<Result<std::string>> Client::listXattr(InodeId inode, Caller caller) {
+  auto query = newQuery(caller);
+  (*query)->setListXattr(raw(inode));
+  auto answer = co_await impl_->session.query(kj::mv(query));
+  if (!answer.ok()) {
+    co_return answer.error();
+  }
+  co_return textOf(answer.value().getAnswer().getBytes());
+}
+
+Task<Result<SpaceInfo>> Client::space(InodeId inode) {
+  Caller nobody;
+  auto query = newQuery(nobody);
+  (*query)->setSpace(raw(inode));
+  auto answer = co_await impl_->session.query(kj::mv(query));
+  if (!answer.ok()) {
+    co_return answer.error();
+  }
+  auto reader = answer.value().getAnswer().getSpace();
+  SpaceInfo out;
+  out.totalBytes = reader.getTotalBytes();
+  out.availableBytes = reader.getAvailableBytes();
+  out.files = reader.getFiles();
+  out.filesMax = reader.getFilesMax();
+  co_return out;
+}
+
+}  // namespace cairn

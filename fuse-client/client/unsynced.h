@@ -1,0 +1,69 @@
+// Unsynced: bytes that chunkservers have acknowledged but may still lose, kept until a sync reply names a volume that
+// acknowledged them under the same incarnation. What no such volume is left for is sent again. Bounded: beyond the
+// bound it syncs the oldest files by itself.
+#pragma once
+#include <kj/async.h>
+
+#include <deque>
+#include <vector>
+
+#include "common/task.h"
+#include "fuse-client/client/chunk_io.h"
+#include "fuse-client/client/context.h"
+#include "fuse-client/client/inode.h"
+
+namespace cairn {
+
+class Unsynced final : private kj::TaskSet::ErrorHandler {
+ public:
+  // Sends bytes (or a punch) once more, unless newer ones are on their way over them.
+  class Resender {
+   public:
+    virtual void resend(Inode& inode, Extent extent) = 0;
+    // There may be room again where hasRoom() said no.
+    virtual void roomMade() = 0;
+  };
+
+  Unsynced(Context& context, ChunkIo& io);
+  void setResender(Resender& resender) { resender_ = &resender; }
+
+  // Takes over acknowledged bytes; they replace older ones.
+  void keep(Inode& inode, Extent extent);
+  // These bytes are durable, or dead.
+  void drop(Inode& inode, uint64_t from, uint64_t to);
+  // There is room for more, or nothing is kept.
+  bool hasRoom(uint64_t bytes) const;
+  // Syncs every chunk with kept bytes. What turns out lost goes to the Resender; `resent` tells whether something did.
+  Task<Status> sync(kj::Own<Inode> inode, bool& resent);
+  // Gives up what an ended session had acknowledged.
+  void forget(Inode& inode);
+  // Files with kept bytes, longest kept first.
+  std::vector<kj::Own<Inode>> files() const;
+
+ private:
+  static constexpr size_t PARALLEL_MAX = 16;       // chunks of a file at once
+  static constexpr size_t FILES_PARALLEL_MAX = 32;  // in the background
+
+  // The chunks of one sync(), and how far its parallel workers are.
+  struct Round {
+    std::vector<uint32_t> chunks;
+    size_t next = 0;
+    bool resent = false;
+    Status failed;
+  };
+  Task<void> syncNext(Inode& inode, Round& round);
+  Task<Status> syncChunk(Inode& inode, uint32_t chunk, bool& resent);
+  void startBackground();
+  Task<void> background(kj::Own<Inode> inode);
+  void taskFailed(kj::Exception&& e) override;
+
+  Context& context_;
+  ChunkIo& io_;
+  Resender* resender_ = nullptr;
+  uint64_t newest_ = 0;  // order of the newest acknowledgement kept
+  std::deque<kj::Own<Inode>> files_;
+  size_t syncing_ = 0;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace cairn
