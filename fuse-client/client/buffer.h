@@ -16,7 +16,8 @@ class BufferPool;
 
 class Buffer : public kj::Refcounted {
  public:
-  Buffer(BufferPool& pool, kj::Array<kj::byte> memory) : pool_(pool), memory_(kj::mv(memory)), begin_(memory_.begin()) {}
+  Buffer(BufferPool& pool, kj::Array<kj::byte> memory)
+      : pool_(pool), memory_(kj::mv(memory)), begin_(memory_.begin()) {}
   ~Buffer() noexcept(false);
 
   kj::byte* begin() const { return begin_; }

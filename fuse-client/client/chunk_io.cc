@@ -385,20 +385,24 @@ Task<PrimaryReply> ChunkIo::tryPrimary(PrimaryCall& call, const Place& place) {
 }
 
 Task<Status> ChunkIo::afterRefusal(PrimaryCall& call, const Place& place, const PrimaryReply& reply, unsigned tries) {
-  Nanos pause = backoffDelay(context_.random, tries + 1);
+  const Nanos pause = backoffDelay(context_.random, tries + 1);
+  const MapVersion anyNewer{};
+  Nanos limit = pause;
   if (!reply.reached) {
-    co_await pauseForMap(place.version, MapVersion{}, pause);
+    co_await pauseForMap(place.version, anyNewer, pause);
     co_return Status();
   }
   switch (reply.verdict) {
     case wire::Verdict::STALE_EPOCH:
     case wire::Verdict::NOT_PRIMARY:
       // A map that we know to exist is on its way; otherwise it may be the server that is behind.
-      co_await pauseForMap(place.version, reply.mapVersion, reply.mapVersion > place.version ? MAP_LIMIT : pause);
+      limit = reply.mapVersion > place.version ? MAP_LIMIT : pause;
+      co_await pauseForMap(place.version, reply.mapVersion, limit);
       co_return Status();
     case wire::Verdict::OK:
     case wire::Verdict::NOT_READY:
-      co_await pauseForMap(place.version, MapVersion{}, std::min(pause, NOT_READY_MAX));
+      limit = std::min(pause, NOT_READY_MAX);
+      co_await pauseForMap(place.version, anyNewer, limit);
       co_return Status();
     case wire::Verdict::STALE_LAYOUT:
       if (tries > 0) {
@@ -420,7 +424,7 @@ Task<Status> ChunkIo::afterRefusal(PrimaryCall& call, const Place& place, const 
                   reply.why);
     co_return Error{EIO, reply.why};
   }
-  co_await pauseForMap(place.version, MapVersion{}, pause);
+  co_await pauseForMap(place.version, anyNewer, pause);
   co_return Status();
 }
 

@@ -121,9 +121,11 @@ class ChunkIo {
 
   Task<Status> readPiece(ReadJob& job);
   Task<Status> readRun(ReadJob& job, Run run);
+  static std::vector<size_t> candidatesFor(const Run& run, const Place& place, const std::set<VolumeNumber>& skip);
   Task<Status> noMemberLeft(ReadJob& job, Run run, const Place& place);
   Task<ReadReply> tryMembers(ReadJob& job, const Run& run, Place& place, std::vector<size_t> members);
   Task<ReadReply> tryMember(ReadJob& job, uint32_t offset, uint32_t length, kj::Own<Place> place, size_t member);
+  static ReadReply::Kind kindOf(wire::Verdict verdict);
   void judge(ReadJob& job, uint32_t offset, uint32_t length, capnp::Response<wire::ChunkService::ReadResults> response,
              ReadReply& out);
   void reportBad(ReadJob& job, const Place& place, const Member& member, const std::vector<Run>& bad);

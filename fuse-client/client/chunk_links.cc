@@ -73,7 +73,7 @@ Task<bool> ChunkLink::connectTo(const ServerRecord& record, Address address) {
         close();
       }
     };
-    live_->watch = broken.catch_([](kj::Exception&&) {}).then(kj::mv(gone)).eagerlyEvaluate(nullptr);
+    live_->watch = broken.then(kj::mv(gone)).eagerlyEvaluate(nullptr);
     co_return true;
   } catch (kj::Exception& e) {
     spdlog::debug("chunkserver {} at {}: {}", record.name, address, e.getDescription().cStr());

@@ -86,20 +86,23 @@ Task<Status> ChunkIo::readPiece(ReadJob& job) {
   co_return done;
 }
 
+std::vector<size_t> ChunkIo::candidatesFor(const Run& run, const Place& place, const std::set<VolumeNumber>& skip) {
+  std::vector<size_t> out;
+  for (size_t i = 0; i < place.members.size(); ++i) {
+    VolumeNumber volume = place.members[i].volume;
+    if (run.bad.count(volume) == 0 && skip.count(volume) == 0) {
+      out.push_back(i);
+    }
+  }
+  return out;
+}
+
 Task<Status> ChunkIo::readRun(ReadJob& job, Run run) {
   std::set<VolumeNumber> skip;  // not now
   for (unsigned tries = 0;;) {
     auto where = place(job.file.layout(), job.index);
-    std::vector<size_t> candidates;
-    size_t bad = 0;
-    for (size_t i = 0; i < where->members.size(); ++i) {
-      VolumeNumber volume = where->members[i].volume;
-      bad += run.bad.count(volume);
-      if (run.bad.count(volume) == 0 && skip.count(volume) == 0) {
-        candidates.push_back(i);
-      }
-    }
-    if (candidates.empty() && bad == where->members.size() && bad > 0) {
+    auto candidates = candidatesFor(run, *where, skip);
+    if (!where->members.empty() && candidates.empty() && skip.empty()) {
       co_return co_await noMemberLeft(job, kj::mv(run), *where);
     }
     ReadReply reply;
@@ -237,31 +240,37 @@ Task<ChunkIo::ReadReply> ChunkIo::tryMember(ReadJob& job, uint32_t offset, uint3
   co_return kj::mv(out);
 }
 
-void ChunkIo::judge(ReadJob& job, uint32_t offset, uint32_t length, ReadResponse response, ReadReply& out) {
+ChunkIo::ReadReply::Kind ChunkIo::kindOf(wire::Verdict verdict) {
   using Kind = ReadReply::Kind;
-  auto answer = response.getAnswer();
-  out.mapVersion = MapVersion{answer.getMapVersion()};
-  out.why = answer.getWhy().cStr();
-  switch (answer.getVerdict()) {
+  switch (verdict) {
     case wire::Verdict::OK:
-      break;
+      return Kind::GOOD;
     case wire::Verdict::STALE_EPOCH:
     case wire::Verdict::NOT_PRIMARY:
     case wire::Verdict::NOT_READY:
-      out.kind = Kind::NEWER_MAP;
-      return;
+      return Kind::NEWER_MAP;
     case wire::Verdict::STALE_LAYOUT:
-      out.kind = Kind::NEWER_LAYOUT;
-      return;
+      return Kind::NEWER_LAYOUT;
     case wire::Verdict::CORRUPT:
     case wire::Verdict::FAILED:
-      out.kind = Kind::BAD;
-      return;
-    default:
-      out.kind = Kind::FINAL;
-      return;
+      return Kind::BAD;
+    case wire::Verdict::FENCED:
+    case wire::Verdict::NO_SPACE:
+    case wire::Verdict::BAD_REQUEST:
+      break;
   }
-  out.kind = Kind::GOOD;
+  return Kind::FINAL;
+}
+
+// Takes the good blocks of an answer, and lists the bad ones.
+void ChunkIo::judge(ReadJob& job, uint32_t offset, uint32_t length, ReadResponse response, ReadReply& out) {
+  auto answer = response.getAnswer();
+  out.mapVersion = MapVersion{answer.getMapVersion()};
+  out.why = answer.getWhy().cStr();
+  out.kind = kindOf(answer.getVerdict());
+  if (out.kind != ReadReply::Kind::GOOD) {
+    return;
+  }
   auto message = kj::refcounted<ReadMessage>(kj::mv(response));
   auto data = message->response.getData();
   auto sums = message->response.getSums();

@@ -1,5 +1,5 @@
 // Inode: what the mount knows of one file: the master's attributes, what local writes have changed since, the bytes on
-// their way, and the errors nobody has been told of. InodeTable keeps them: those in use, and a bounded number of others.
+// their way, and the errors nobody has been told of. InodeTable keeps them: those in use, and a bounded number more.
 #pragma once
 #include <kj/refcount.h>
 

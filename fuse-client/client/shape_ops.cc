@@ -99,15 +99,8 @@ Task<Status> Client::allocate(HandleId id, AllocateMode mode, uint64_t offset, u
     co_return known;
   }
   const uint64_t end = offset + length;
-  switch (mode) {
-    case AllocateMode::PUNCH:
-    case AllocateMode::ZERO_KEEP_SIZE:
-      co_return co_await impl_->zero(kj::addRef(*handle->inode), offset, end, false);
-    case AllocateMode::ZERO:
-      co_return co_await impl_->zero(kj::addRef(*handle->inode), offset, end, true);
-    case AllocateMode::ALLOCATE:
-    case AllocateMode::KEEP_SIZE:
-      break;
+  if (mode != AllocateMode::ALLOCATE && mode != AllocateMode::KEEP_SIZE) {
+    co_return co_await impl_->zero(kj::addRef(*handle->inode), offset, end, mode == AllocateMode::ZERO);
   }
   // Blocks aren't set aside; but what can't fit is refused now rather than at some write.
   auto space = co_await this->space(handle->inode->id);

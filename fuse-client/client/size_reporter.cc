@@ -7,6 +7,14 @@
 
 namespace cairn {
 
+namespace {
+
+kj::Promise<void> endOfTurn() {
+  return kj::evalLast([] {});
+}
+
+}  // namespace
+
 SizeReporter::SizeReporter(Context& context, MasterSession& session)
     : context_(context), session_(session), tasks_(*this) {}
 
@@ -66,7 +74,7 @@ Task<void> SizeReporter::flushAfter(Nanos delay, uint64_t wakeup) {
   if (delay > 0) {
     co_await context_.clock.after(delay);
   } else {
-    co_await kj::evalLast([] {});
+    co_await endOfTurn();
   }
   if (wakeup != wakeup_) {
     co_return;  // an earlier one was set meanwhile

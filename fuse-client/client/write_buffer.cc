@@ -8,7 +8,13 @@ namespace cairn {
 
 WriteBuffer::WriteBuffer(Context& context, BufferPool& pool, ChunkIo& io, SizeReporter& reporter, Unsynced& unsynced,
                          const SessionId& session)
-    : context_(context), pool_(pool), io_(io), reporter_(reporter), unsynced_(unsynced), session_(session), tasks_(*this) {
+    : context_(context),
+      pool_(pool),
+      io_(io),
+      reporter_(reporter),
+      unsynced_(unsynced),
+      session_(session),
+      tasks_(*this) {
   unsynced_.setResender(*this);
 }
 
