@@ -28,6 +28,7 @@ cairn_test(unit_rpc unit tests/unit/rpc cairn_rpc)
 cairn_test(unit_master unit tests/unit/master cairn_master)
 cairn_test(unit_chunkserver unit tests/unit/chunkserver cairn_chunkserver)
 cairn_test(unit_client unit tests/unit/client cairn_client)
+cairn_test(unit_tools unit tests/unit/tools cairn_admin)
 cairn_test(unit_fuse unit tests/unit/fuse cairn_fuse)
 
 # Tests over the real daemons, in Python; the full-length forms run under the label nightly.
