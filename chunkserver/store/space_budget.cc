@@ -1,0 +1,57 @@
+#include "chunkserver/store/space_budget.h"
+
+#include <algorithm>
+
+namespace cairn {
+
+namespace {
+
+constexpr uint64_t reserveOf(uint64_t total) {
+  return std::min(total / 20, SpaceBudget::RESERVE_MAX);
+}
+
+}  // namespace
+
+Status SpaceBudget::refresh() {
+  auto found = disk_.space();
+  if (!found.ok()) {
+    return found.error();
+  }
+  found_ = found.value();
+  sinceAsked_ = 0;
+  return {};
+}
+
+bool SpaceBudget::admits(uint64_t bytes) {
+  if (bytes == 0) {
+    return true;
+  }
+  if (sinceAsked_ + bytes >= ASK_AGAIN_BYTES) {
+    // An answer that can't be had doesn't change what is allowed; the next write will tell what is wrong.
+    (void)refresh();
+  }
+  return space().availableBytes >= bytes;
+}
+
+void SpaceBudget::allocated(int64_t deltaBytes) {
+  used_ = deltaBytes < 0 ? used_ - std::min(used_, static_cast<uint64_t>(-deltaBytes))
+                         : used_ + static_cast<uint64_t>(deltaBytes);
+  sinceAsked_ += deltaBytes > 0 ? static_cast<uint64_t>(deltaBytes) : 0;
+}
+
+VolumeSpace SpaceBudget::space() const {
+  VolumeSpace out;
+  uint64_t reserve = reserveOf(found_.totalBytes) + sinceAsked_;
+  out.totalBytes = found_.totalBytes;
+  out.usedBytes = used_;
+  out.availableBytes = found_.availableBytes > reserve ? found_.availableBytes - reserve : 0;
+  if (limit_ > 0) {
+    uint64_t usable = limit_ - reserveOf(limit_);
+    out.totalBytes = std::min(out.totalBytes, limit_);
+    out.availableBytes = std::min(out.availableBytes, usable > used_ ? usable - used_ : 0);
+  }
+  out.full = out.availableBytes < BLOCK_BYTES;
+  return out;
+}
+
+}  // namespace cairn

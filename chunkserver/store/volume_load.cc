@@ -1,0 +1,413 @@
+#include <algorithm>
+#include <cerrno>
+
+#include "chunkserver/store/volume.h"
+#include "common/checksum.h"
+#include "common/log.h"
+
+namespace cairn {
+
+// What stands before a chunk file's data.
+struct Volume::AreaFound {
+  bool foreign = false;  // another chunk's, or an older one's of the same name
+  std::optional<FoundHeader> header;
+  std::vector<uint64_t> sums;
+  uint32_t sumsRead = 0;  // how many the file was long enough for
+};
+
+namespace {
+
+uint64_t memoryOf(const Chunk& chunk) {
+  return 512 + chunk.sums.capacity() * 8 + chunk.bytes.capacity() + chunk.hints.path.capacity();
+}
+
+bool allZero(kj::ArrayPtr<const kj::byte> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](kj::byte b) { return b == 0; });
+}
+
+}  // namespace
+
+Volume::Pinned::Pinned(Volume& volume, ChunkKey key)
+    : volume_(volume), chunk_([&]() -> Chunk& {
+        auto& place = volume.chunks_[key];
+        if (place.get() == nullptr) {
+          place = kj::heap<Chunk>(key);
+          place->place = volume.recent_.insert(volume.recent_.begin(), place.get());
+        } else {
+          volume.recent_.splice(volume.recent_.begin(), volume.recent_, place->place);
+        }
+        return *place;
+      }()) {
+  chunk_.pins++;
+}
+
+Volume::Pinned::~Pinned() noexcept(false) {
+  chunk_.pins--;
+  volume_.count(chunk_);
+  volume_.shrink();
+}
+
+void Volume::count(Chunk& chunk) {
+  size_t now = memoryOf(chunk);
+  cachedBytes_ += now - chunk.countedBytes;
+  chunk.countedBytes = now;
+}
+
+bool Volume::evictable(const Chunk& chunk) const {
+  // A file's unsynced changes keep it: the descriptor that wrote must be the one that hears of errors.
+  bool resting = chunk.pins == 0 && chunk.turns.idle() && !chunk.syncing;
+  return resting && (chunk.kind == ChunkKind::INLINE || !chunk.present || chunk.version == chunk.syncedVersion);
+}
+
+void Volume::evict(Chunk& chunk) {
+  auto* mark = dirty_.find(chunk.key);
+  if (mark != nullptr && chunk.loaded && chunk.present) {
+    mark->record = encodeRecord(chunk.record());
+  }
+  cachedBytes_ -= chunk.countedBytes;
+  closeFile(chunk);
+  recent_.erase(chunk.place);
+  chunks_.erase(chunk.key);
+}
+
+void Volume::shrink() {
+  constexpr unsigned LOOK_AT_MAX = 16;
+  unsigned looked = 0;
+  auto it = recent_.end();
+  while (it != recent_.begin() && looked++ < LOOK_AT_MAX) {
+    bool tooMany = cachedBytes_ > options_.cachedBytesMax || openFiles_ > options_.openFilesMax;
+    if (!tooMany) {
+      return;
+    }
+    Chunk& chunk = **--it;
+    if (evictable(chunk)) {
+      ++it;
+      evict(chunk);
+    }
+  }
+}
+
+void Volume::closeFile(Chunk& chunk) {
+  if (chunk.file.get() != nullptr) {
+    chunk.file = nullptr;
+    openFiles_--;
+  }
+}
+
+Status Volume::openFile(Chunk& chunk) {
+  if (chunk.file.get() != nullptr || chunk.lost) {
+    return {};
+  }
+  auto opened = disk_.open(chunkPath(chunk.key), Disk::Mode::READ_WRITE);
+  if (!opened.ok()) {
+    return opened.error();
+  }
+  chunk.file = kj::refcounted<OpenFile>(kj::mv(opened.value()));
+  openFiles_++;
+  return {};
+}
+
+// True when that was all: absent, small, or an error. False: a file; loadCold() goes on.
+bool Volume::loadWarm(Chunk& chunk, Status& status) {
+  auto value = index_->get(indexKey(KeySpace::RECORD, chunk.key));
+  if (!value.ok()) {
+    status = value.error();
+    return true;
+  }
+  if (!value.value()) {
+    finishLoad(chunk, ChunkRecord());
+    return true;
+  }
+  auto record = decodeRecord(*value.value());
+  if (!record.ok()) {
+    Index::markDamaged(disk_);
+    status = fail(record.error());
+    return true;
+  }
+  if (record.value().kind == ChunkKind::INLINE) {
+    status = loadInline(chunk, record.value());
+    return true;
+  }
+  return false;
+}
+
+// The rest of loadWarm(): of a chunk that is a file.
+Task<Status> Volume::loadCold(Chunk& chunk) {
+  auto record = recordOf(chunk.key);
+  if (!record.ok()) {
+    co_return record.error();
+  }
+  co_return co_await loadFile(chunk, record.value());
+}
+
+// Its record as of now. REQUIRES: there is one.
+Result<ChunkRecord> Volume::recordOf(ChunkKey key) {
+  auto* mark = dirty_.find(key);
+  if (mark != nullptr && !mark->record.empty()) {
+    return decodeRecord(mark->record);
+  }
+  auto value = index_->get(indexKey(KeySpace::RECORD, key));
+  return value.ok() ? decodeRecord(*value.value()) : Result<ChunkRecord>(value.error());
+}
+
+Status Volume::loadInline(Chunk& chunk, const ChunkRecord& record) {
+  auto value = index_->get(indexKey(KeySpace::VALUE, chunk.key));
+  if (!value.ok()) {
+    return value.error();
+  }
+  beginLoad(chunk, record);
+  auto image = value.value() ? decodeInline(*value.value()) : Result<InlineImage>(Error{EUCLEAN, "no value"});
+  if (image.ok() && image.value().header.key == chunk.key) {
+    chunk.hints = image.value().header.hints;
+    chunk.sums = std::move(image.value().sums);
+    chunk.bytes = std::move(image.value().bytes);
+  }
+  // Record and value change together; where they disagree neither is to be believed.
+  if (chunk.digest() != record.digest) {
+    spdlog::error("{}: small chunk damaged in the index; its {} blocks are bad", describeChunk(chunk.key),
+                  record.lengthBlocks);
+    lose(chunk, 0, record.lengthBlocks);
+  }
+  finishLoad(chunk, record);
+  return {};
+}
+
+void Volume::lose(Chunk& chunk, uint32_t fromBlock, uint32_t endBlock) {
+  chunk.sums.resize(std::max<size_t>(chunk.sums.size(), endBlock));
+  if (chunk.kind == ChunkKind::INLINE) {
+    chunk.bytes.resize(chunk.sums.size() * BLOCK_BYTES);
+  }
+  for (uint32_t block = fromBlock; block < endBlock; block++) {
+    chunk.sums[block] = LOST_SUM;
+    addBad(chunk, block);
+  }
+}
+
+void Volume::addBad(Chunk& chunk, uint32_t block) {
+  if (!chunk.isBad(block)) {
+    chunk.bad.insert(std::lower_bound(chunk.bad.begin(), chunk.bad.end(), block), block);
+    counters_.badBlocksFound++;
+  }
+}
+
+void Volume::beginLoad(Chunk& chunk, const ChunkRecord& record) {
+  auto* mark = dirty_.find(chunk.key);
+  chunk.clear();
+  chunk.present = chunk.inIndex = true;
+  chunk.kind = record.kind;
+  chunk.chunkBits = record.chunkBits;
+  chunk.generation = record.generation;
+  chunk.lastEpoch = mark == nullptr ? record.lastEpoch : std::max(mark->epoch, record.lastEpoch);
+  chunk.instance = record.instance;
+  chunk.bad = record.bad;
+  chunk.settled = record.settled;
+  chunk.hasBase = record.hasBase;
+  chunk.recordUnsynced = record.kind == ChunkKind::FILE && !record.settled;
+}
+
+void Volume::finishLoad(Chunk& chunk, const ChunkRecord& record) {
+  auto* mark = dirty_.find(chunk.key);
+  trimSums(chunk.sums);
+  chunk.allocatedBlocks = countAllocated(kj::arrayPtr(chunk.sums.data(), chunk.sums.size()));
+  budget_.allocated((int64_t{chunk.allocatedBlocks} - int64_t{record.allocatedBlocks}) * BLOCK_BYTES);
+  chunk.version = mark != nullptr && mark->unsynced ? 1 : 0;
+  chunk.syncedVersion = 0;
+  chunk.loaded = true;
+  count(chunk);
+  bool known = mark == nullptr && chunk.digest() == record.digest;
+  if (chunk.present && (chunk.bad != record.bad || (mark == nullptr && !known))) {
+    putBad(chunk);
+  }
+}
+
+Task<Status> Volume::loadFile(Chunk& chunk, ChunkRecord record) {
+  beginLoad(chunk, record);
+  auto opened = openFile(chunk);
+  if (opened.code() == ENOENT) {
+    co_return loadWithoutFile(chunk, record);
+  }
+  if (!opened.ok()) {
+    co_return fail(opened.error());
+  }
+  if (!record.settled) {
+    names_.changed(shardDirectory(chunk.key.shard));
+    names_.changed("chunks");
+  }
+  auto bytes = kj::heapArray<kj::byte>(dataOffset(chunk.chunkBits));
+  auto got = co_await chunk.file->file->read(0, bytes);
+  if (!got.ok()) {
+    co_return fail(got.error());
+  }
+  AreaFound found = readArea(chunk, bytes.slice(0, got.value()), record);
+  if (found.foreign || (!found.header && !record.settled)) {
+    co_return loadWithoutFile(chunk, record);
+  }
+  std::optional<InlineImage> base;
+  if (record.hasBase) {
+    auto value = index_->get(indexKey(KeySpace::VALUE, chunk.key));
+    auto image = value.ok() && value.value() ? decodeInline(*value.value()) : Result<InlineImage>(Error{ENOENT, ""});
+    if (image.ok()) {
+      base = std::move(image.value());
+    }
+  }
+  if (base && found.header && base->header.generation < found.header->header.generation) {
+    // The cut between the two may not have reached the file: the small chunk is what was promised.
+    co_return loadWithoutFile(chunk, record);
+  }
+  bool whole = takeArea(chunk, std::move(found), record);
+  if (!whole) {
+    auto assessed = co_await assess(chunk, record.lengthBlocks);
+    if (!assessed.ok()) {
+      co_return assessed;
+    }
+  }
+  if (base) {
+    auto mended = co_await mendFromBase(chunk, kj::mv(*base));
+    if (!mended.ok()) {
+      co_return mended;
+    }
+  }
+  finishLoad(chunk, record);
+  co_return Status();
+}
+
+Volume::AreaFound Volume::readArea(const Chunk& chunk, kj::ArrayPtr<const kj::byte> bytes, const ChunkRecord& record) {
+  AreaFound found;
+  auto header = findHeader(bytes.slice(0, std::min<size_t>(bytes.size(), CHUNK_HEADER_BYTES)));
+  if (header.ok()) {
+    const ChunkHeader& h = header.value().header;
+    found.foreign = h.instance != record.instance || h.key != chunk.key || h.chunkBits != record.chunkBits ||
+                    h.cluster != identity().cluster;
+    found.header = std::move(header.value());
+  }
+  if (bytes.size() > CHUNK_HEADER_BYTES) {
+    size_t sums = std::min<size_t>((bytes.size() - CHUNK_HEADER_BYTES) / 8, blocksOf(record.chunkBits));
+    found.sums = decodeSums(bytes.slice(CHUNK_HEADER_BYTES, CHUNK_HEADER_BYTES + sums * 8));
+    found.sumsRead = static_cast<uint32_t>(sums);
+  }
+  return found;
+}
+
+// False when the checksum area is not the one that the record knows: every block must be looked at.
+bool Volume::takeArea(Chunk& chunk, AreaFound found, const ChunkRecord& record) {
+  auto* mark = dirty_.find(chunk.key);
+  chunk.sums = std::move(found.sums);
+  trimSums(chunk.sums);
+  chunk.headerStale = !found.header;
+  chunk.headerGeneration = record.generation;
+  if (found.header) {
+    chunk.hints = std::move(found.header->header.hints);
+    chunk.generation = chunk.headerGeneration = found.header->header.generation;
+    chunk.headerSequence = found.header->header.sequence;
+    chunk.headerSlot = found.header->slot;
+    // Of two headers the newer one may be the unsynced one: sync before the other is written over.
+    chunk.dropUnsynced = mark != nullptr && mark->unsynced;
+  } else {
+    spdlog::error("{}: no whole header; the index knows enough to go on", describeChunk(chunk.key));
+  }
+  bool knowsDigest = mark == nullptr || !mark->record.empty();
+  if (knowsDigest) {
+    return chunk.digest() == record.digest;
+  }
+  if (!found.header || found.sumsRead < blocksOf(record.chunkBits)) {
+    // Dirty, so there is no digest to go by, and what surrounds the checksums is damaged: a 0 among them may
+    // be a lost one.
+    for (uint32_t block = 0; block < record.lengthBlocks; block++) {
+      if (chunk.sum(block) == 0) {
+        lose(chunk, block, block + 1);
+      }
+    }
+  }
+  return true;
+}
+
+Status Volume::loadWithoutFile(Chunk& chunk, const ChunkRecord& record) {
+  closeFile(chunk);
+  if (record.hasBase) {
+    // It was growing out of the index and was never synced as a file.
+    ChunkRecord old = record;
+    auto value = index_->get(indexKey(KeySpace::VALUE, chunk.key));
+    auto image = value.ok() && value.value() ? decodeInline(*value.value()) : Result<InlineImage>(Error{ENOENT, ""});
+    if (image.ok()) {
+      old.kind = ChunkKind::INLINE;
+      old.hasBase = false;
+      old.generation = image.value().header.generation;
+      old.instance = image.value().header.instance;
+      old.digest = chunkDigest(old.generation, kj::arrayPtr(image.value().sums.data(), image.value().sums.size()));
+      old.bad.clear();
+      auto status = loadInline(chunk, old);
+      putRecord(chunk);
+      return status;
+    }
+  }
+  if (!record.settled) {
+    // Its first sync never came.
+    budget_.allocated(-int64_t{record.allocatedBlocks} * BLOCK_BYTES);
+    chunk.clear();
+    eraseKeys(chunk.key);
+    badBlocks_.erase(chunk.key);
+    dirty_.forget(chunk.key);
+    finishLoad(chunk, ChunkRecord());
+    return {};
+  }
+  spdlog::error("{}: the file is gone or another's; its {} blocks are bad", describeChunk(chunk.key),
+                record.lengthBlocks);
+  counters_.missingChunks++;
+  chunk.lost = true;
+  chunk.headerGeneration = chunk.generation;
+  lose(chunk, 0, record.lengthBlocks);
+  finishLoad(chunk, record);
+  return {};
+}
+
+// The area differs from what the record says: checksums that don't match their blocks are bad, and so are holes
+// with bytes under them.
+Task<Status> Volume::assess(Chunk& chunk, uint32_t lengthBlocks) {
+  uint32_t end = std::max(chunk.lengthBlocks(), lengthBlocks);
+  auto block = kj::heapArray<kj::byte>(BLOCK_BYTES);
+  std::vector<uint32_t> wrong;
+  for (uint32_t i = 0; i < end; i++) {
+    auto status = co_await readBlocks(chunk, i, block);
+    if (!status.ok()) {
+      co_return status;
+    }
+    uint64_t sum = chunk.sum(i);
+    bool good = sum == 0 ? allZero(block) : blockChecksum(block) == sum;
+    if (!good) {
+      wrong.push_back(i);
+    }
+  }
+  spdlog::error("{}: checksum area damaged; {} of {} blocks are bad", describeChunk(chunk.key), wrong.size(), end);
+  for (uint32_t i : wrong) {
+    if (chunk.sum(i) == 0) {
+      lose(chunk, i, i + 1);
+    } else {
+      addBad(chunk, i);
+    }
+  }
+  auto written = writeSums(chunk, 0, chunk.lengthBlocks());
+  co_return written.ok() ? written : fail(written.error());
+}
+
+// Blocks of the small chunk that the file grew from stand in for those that never reached the file.
+Task<Status> Volume::mendFromBase(Chunk& chunk, InlineImage base) {
+  auto block = kj::heapArray<kj::byte>(BLOCK_BYTES);
+  BlockChanges changes;
+  for (uint32_t i = 0; i < base.sums.size(); i++) {
+    if (base.sums[i] == 0) {
+      continue;
+    }
+    auto status = co_await readBlocks(chunk, i, block);
+    if (!status.ok()) {
+      co_return status;
+    }
+    uint64_t sum = chunk.sum(i);
+    if (sum == 0 || blockChecksum(block) != sum) {
+      auto bytes = kj::heapArray<kj::byte>(base.bytes.data() + i * size_t{BLOCK_BYTES}, BLOCK_BYTES);
+      changes.addOwned(i, kj::mv(bytes), base.sums[i]);
+    }
+  }
+  co_return commitChanges(chunk, kj::mv(changes));
+}
+
+}  // namespace cairn
