@@ -49,6 +49,9 @@ inline uint32_t dataOffset(uint8_t chunkBits) {
   uint32_t area = blocksOf(chunkBits) * 8;
   return CHUNK_HEADER_BYTES + (area + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 }
+inline uint64_t blockOffset(uint8_t chunkBits, uint32_t block) {
+  return dataOffset(chunkBits) + uint64_t{block} * BLOCK_BYTES;
+}
 
 struct ChunkHeader {
   uint64_t sequence = 0;  // of header writes of this chunk

@@ -93,7 +93,7 @@ Status Volume::readBlockNow(Chunk& chunk, uint32_t block, kj::ArrayPtr<kj::byte>
     memcpy(out.begin(), chunk.bytes.data() + size_t{block} * BLOCK_BYTES, BLOCK_BYTES);
     return {};
   }
-  auto got = chunk.file->file->readNow(dataOffset(chunk.chunkBits) + uint64_t{block} * BLOCK_BYTES, out);
+  auto got = chunk.file->file->readNow(blockOffset(chunk.chunkBits, block), out);
   if (!got.ok()) {
     return fail(got.error());
   }
@@ -208,7 +208,7 @@ Status Volume::writeRun(Chunk& chunk, const BlockRun& run, bool ontoHoles) {
       i++;
     }
     if (hole == ontoHoles) {
-      uint64_t offset = dataOffset(chunk.chunkBits) + uint64_t{run.first + from} * BLOCK_BYTES;
+      uint64_t offset = blockOffset(chunk.chunkBits, run.first + from);
       auto bytes = run.bytes.slice(from * size_t{BLOCK_BYTES}, i * size_t{BLOCK_BYTES});
       auto status = chunk.file->file->write(offset, bytes);
       if (!status.ok()) {
@@ -224,7 +224,7 @@ Status Volume::punchHoles(Chunk& chunk, const BlockChanges& changes) {
     if (hole.first >= chunk.lengthBlocks()) {
       continue;
     }
-    uint64_t offset = dataOffset(chunk.chunkBits) + uint64_t{hole.first} * BLOCK_BYTES;
+    uint64_t offset = blockOffset(chunk.chunkBits, hole.first);
     bool toEnd = hole.first + hole.count >= chunk.lengthBlocks() && changes.endBlock() <= hole.first;
     auto status = toEnd ? chunk.file->file->truncate(offset)
                         : chunk.file->file->punch(offset, uint64_t{hole.count} * BLOCK_BYTES);

@@ -224,7 +224,7 @@ Result<WritePlan::OldBlocks> Volume::oldBlocksWarm(Chunk& chunk, const std::vect
     if (chunk.kind == ChunkKind::INLINE) {
       memcpy(bytes.begin(), chunk.bytes.data() + size_t{block} * BLOCK_BYTES, BLOCK_BYTES);
     } else if (!chunk.lost) {
-      uint64_t offset = dataOffset(chunk.chunkBits) + uint64_t{block} * BLOCK_BYTES;
+      uint64_t offset = blockOffset(chunk.chunkBits, block);
       auto got = chunk.file->file->readCached(offset, bytes);
       if (!got.ok()) {
         return got.code() == EAGAIN ? got.error() : fail(got.error()).error();

@@ -83,7 +83,7 @@ Status Volume::readWarm(Chunk& chunk, const ReadPlan& plan, kj::ArrayPtr<kj::byt
     copyBlocks(chunk, plan.first, out);
     return {};
   }
-  uint64_t offset = dataOffset(chunk.chunkBits) + uint64_t{plan.first} * BLOCK_BYTES;
+  uint64_t offset = blockOffset(chunk.chunkBits, plan.first);
   auto got = chunk.file->file->readCached(offset, out);
   if (!got.ok()) {
     return got.code() == EAGAIN ? Status(got.error()) : fail(got.error());
@@ -107,7 +107,7 @@ Task<Status> Volume::readCold(Chunk& chunk, ReadPlan plan, const ChunkContext& c
     bool device = chunk.present && chunk.kind == ChunkKind::FILE && !chunk.lost;
     if (device) {
       auto file = kj::addRef(*chunk.file);
-      uint64_t offset = dataOffset(chunk.chunkBits) + uint64_t{plan.first} * BLOCK_BYTES;
+      uint64_t offset = blockOffset(chunk.chunkBits, plan.first);
       auto got = co_await file->file->read(offset, out);
       if (!got.ok()) {
         co_return fail(got.error());

@@ -233,7 +233,8 @@ class VolumeStore {
   // match are in `bad` and `torn`, their bytes as they are. ENOENT when absent (target isn't called).
   virtual Task<Result<ChunkDescription>> image(ChunkKey key, ReadTarget& target) = 0;
   // A reader says these don't match (empty: all of them). Reads them again; those that really don't are
-  // recorded as bad, durably, and given back. A whole overwrite or install() makes a block good again.
+  // recorded as bad, durably, and given back - torn ones too, so ask about those only when reconciliation has
+  // found that nobody can mend them. A whole overwrite or install() makes a block good again.
   virtual Task<Result<std::vector<uint32_t>>> verifyBlocks(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks) = 0;
 
   // ---- what is here ----
@@ -282,7 +283,8 @@ class VolumeStore {
 // Opens the volume in `disk`'s directory. Waits inline. The error names thing, cause and next step:
 // another cluster's or server's directory, in use by a process, a newer format, not empty and not a
 // volume, emptied behind our back (volume.id is gone while chunks are there).
-// `env` must be wrapped so that LevelDB's files are synced when closed (common/system/leveldb_env.h).
+// `env` is LevelDB's own or a simulated one; the volume wraps it so that logs are synced when closed. All
+// arguments must outlive the volume.
 Result<kj::Own<VolumeStore>> openVolume(Disk& disk, leveldb::Env& env, Clock& clock, Workers& workers, Random& random,
                                         const VolumeOptions& options);
 

@@ -38,7 +38,7 @@ Task<Status> Volume::readBlocks(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::b
     co_return Status();
   }
   auto file = kj::addRef(*chunk.file);
-  auto got = co_await file->file->read(dataOffset(chunk.chunkBits) + uint64_t{first} * BLOCK_BYTES, out);
+  auto got = co_await file->file->read(blockOffset(chunk.chunkBits, first), out);
   if (!got.ok()) {
     co_return fail(got.error());
   }
