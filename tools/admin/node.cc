@@ -80,7 +80,8 @@ Task<int> runNode(Context& context, const Options& options) {
   if (options.name.empty()) {
     context.json ? printJson({{"nodes", nodes}}) : printList(nodes);
   } else if (nodes.empty()) {
-    co_return complain(EXIT_REFUSED, "there is no server '" + options.name + "'; there are: " + joined(names, " "));
+    std::string known = names.empty() ? "none has registered yet" : "there are: " + joined(names, " ");
+    co_return complain(EXIT_REFUSED, "there is no server '" + options.name + "'; " + known);
   } else {
     context.json ? printJson(nodes[0]) : printNode(nodes[0]);
   }

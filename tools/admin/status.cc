@@ -107,13 +107,15 @@ void printSummary(const Json& status) {
 }
 
 void printNodes(const Json& status) {
-  Table masters({"\nMASTER", "ADDRESS", "ROLE", "TERM", "COMMITTED", "APPLIED"});
+  std::cout << "\n";
+  Table masters({"MASTER", "ADDRESS", "ROLE", "TERM", "COMMITTED", "APPLIED"});
   for (const auto& m : status["masters"]) {
     masters.add({m["name"], m["address"], m["role"], number(m["term"]), number(m["commitIndex"]),
                  number(m["appliedIndex"])});
   }
   masters.print();
-  Table servers({"\nSERVER", "ADDRESS", "STATE", "ONLINE", "VOLUMES", "USED", "TOTAL", "BAD BLOCKS"});
+  std::cout << "\n";
+  Table servers({"SERVER", "ADDRESS", "STATE", "ONLINE", "VOLUMES", "USED", "TOTAL", "BAD BLOCKS"});
   for (const auto& s : status["servers"]) {
     uint64_t used = 0, total = 0, bad = 0;
     for (const auto& v : s["volumes"]) {
