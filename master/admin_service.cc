@@ -1,0 +1,187 @@
+#include "master/admin_service.h"
+
+#include "common/log.h"
+#include "master/health.h"
+
+namespace cairn {
+namespace {
+
+const char* stateText(wire::ServerState state) {
+  switch (state) {
+    case wire::ServerState::IN_SERVICE:
+      return "in-service";
+    case wire::ServerState::MAINTENANCE:
+      return "maintenance";
+    case wire::ServerState::DRAINING:
+      return "draining";
+    case wire::ServerState::DRAINED:
+      return "drained";
+    case wire::ServerState::DEAD:
+      return "dead";
+  }
+  return "unknown";
+}
+
+void writeReasons(const Health& health, wire::ClusterStatus::Builder out) {
+  out.setHealth(health.level());
+  auto list = out.initReasons(health.reasons.size());
+  for (uint32_t i = 0; i < health.reasons.size(); ++i) {
+    list[i].setCode(health.reasons[i].code);
+    list[i].setText(health.reasons[i].text);
+    list[i].setAction(health.reasons[i].action);
+    list[i].setCritical(health.reasons[i].critical);
+  }
+  auto shards = out.initShards();
+  shards.setTotal(health.shards.total);
+  shards.setHealthy(health.shards.healthy);
+  shards.setDegraded(health.shards.degraded);
+  shards.setAtRisk(health.shards.atRisk);
+  shards.setUnavailable(health.shards.unavailable);
+  shards.setMisplaced(health.shards.misplaced);
+}
+
+void writeMaster(Core& core, wire::MasterStatus::Builder out) {
+  out.setName(core.name);
+  for (auto& master : core.cluster.masters) {
+    if (master.name == core.name) {
+      out.setAddress(master.address);
+    }
+  }
+  out.setRole(core.replica.isLeader() ? "leader" : "follower");
+  out.setTerm(raw(core.replica.term()));
+  out.setCommitIndex(raw(core.replica.reader().appliedIndex()));
+  out.setAppliedIndex(raw(core.replica.reader().appliedIndex()));
+}
+
+void writeVolumes(const ShardMap& map, const Membership::Member* member, ServerId server,
+                  wire::ServerStatus::Builder out) {
+  std::vector<const VolumeRecord*> volumes;
+  for (auto& [number, volume] : map.volumes) {
+    if (volume.server == server) {
+      volumes.push_back(&volume);
+    }
+  }
+  auto list = out.initVolumes(volumes.size());
+  for (uint32_t i = 0; i < volumes.size(); ++i) {
+    list[i].setNumber(raw(volumes[i]->number));
+    toWire(volumes[i]->id, list[i].initId());
+    bool known = member != nullptr && member->volumes.contains(volumes[i]->id);
+    if (!known) {
+      list[i].setState("missing");
+      continue;
+    }
+    auto& state = member->volumes.at(volumes[i]->id);
+    list[i].setState(!state.usable ? "failed" : member->alive ? "online" : "offline");
+    list[i].setUsedBytes(state.usedBytes);
+    list[i].setTotalBytes(state.totalBytes);
+    list[i].setBadBlocks(state.badBlocks);
+    list[i].setAdoptedBlocks(state.adoptedBlocks);
+  }
+}
+
+void writeServers(Core& core, wire::ClusterStatus::Builder out) {
+  auto& map = core.replica.reader().map();
+  auto list = out.initServers(map.servers.size());
+  uint32_t i = 0;
+  for (auto& [id, record] : map.servers) {
+    auto item = list[i++];
+    const Membership::Member* member = core.chunkservers.membership().member(id);
+    item.setName(record.name);
+    item.setAddress(record.address);
+    item.setState(stateText(record.state));
+    item.setOnline(member != nullptr && member->alive);
+    writeVolumes(map, member, id, item);
+  }
+}
+
+class AdminService final : public wire::Admin::Server {
+ public:
+  explicit AdminService(Lifeline& lifeline) : lifeline_(kj::addRef(lifeline)) {}
+
+  kj::Promise<void> status(StatusContext context) override {
+    return lifeline_->run([&](Core& core) { return status(core, context); });
+  }
+  kj::Promise<void> map(MapContext context) override {
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      core.replica.reader().map().encode(context.getResults().initMap(), MapVersion{});
+      return kj::READY_NOW;
+    });
+  }
+  kj::Promise<void> resolve(ResolveContext context) override {
+    return lifeline_->run([&](Core& core) { return resolve(core, context); });
+  }
+  kj::Promise<void> sessions(SessionsContext context) override {
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      listSessions(core, context);
+      return kj::READY_NOW;
+    });
+  }
+  kj::Promise<void> evict(EvictContext context) override {
+    return lifeline_->run([&](Core& core) { return evict(core, context); });
+  }
+
+ private:
+  kj::Promise<void> status(Core& core, StatusContext context);
+  Task<void> resolve(Core& core, ResolveContext context);
+  void listSessions(Core& core, SessionsContext context);
+  Task<void> evict(Core& core, EvictContext context);
+
+  kj::Own<Lifeline> lifeline_;
+};
+
+kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
+  auto out = context.getResults().initStatus();
+  auto& membership = core.chunkservers.membership();
+  auto& map = core.replica.reader().map();
+  HealthInput input{map, membership};
+  input.serversWanted = core.cluster.servers;
+  input.ownAvailableBytes = core.ownSpace.availableBytes();
+  input.ownSpaceShort = core.ownSpace.isShort();
+  input.ownSpaceLow = core.ownSpace.isLow();
+  input.now = core.clock.monotonic();
+  writeReasons(assess(input), out);
+  writeMaster(core, out.initMasters(1)[0]);
+  writeServers(core, out);
+  writeSpace(rawSpace(membership), static_cast<uint8_t>(core.cluster.copies), core.replica.reader().counters().inodes,
+             out.initSpace());
+  out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
+  out.setVersion(core.version);
+  out.setReclaimBacklog(core.cleanup.backlog());
+  return kj::READY_NOW;
+}
+
+Task<void> AdminService::resolve(Core& core, ResolveContext context) {
+  auto barrier = co_await core.replica.readBarrier();
+  if (!barrier.ok()) {
+    throwUnwritten(barrier.error());
+  }
+  auto path = context.getParams().getPath();
+  auto results = context.getResults();
+  std::string_view text(path.asChars().begin(), path.size());
+  writeOutcome(core.replica.reader().resolve(text, results.initAttributes()), results.initOutcome());
+}
+
+void AdminService::listSessions(Core& core, SessionsContext context) {
+  auto sessions = core.sessions.table().list();
+  auto out = context.getResults().initSessions(sessions.size());
+  for (uint32_t i = 0; i < sessions.size(); ++i) {
+    out[i].setId(raw(sessions[i].id));
+    out[i].setName(sessions[i].name);
+    out[i].setHolds(static_cast<uint32_t>(sessions[i].holds));
+    out[i].setLeaseNanosLeft(sessions[i].leaseEnd - core.clock.monotonic());
+    out[i].setAttached(sessions[i].attached);
+  }
+}
+
+Task<void> AdminService::evict(Core& core, EvictContext context) {
+  SessionId session{context.getParams().getSession()};
+  spdlog::warn("session {} is being evicted by an administrator", raw(session));
+  auto ended = co_await core.sessions.end(session);
+  writeOutcome(ended, context.getResults().initOutcome());
+}
+
+}  // namespace
+
+wire::Admin::Client newAdmin(Lifeline& lifeline) { return kj::heap<AdminService>(lifeline); }
+
+}  // namespace cairn

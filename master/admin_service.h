@@ -1,0 +1,10 @@
+// Admin: what dfsadmin asks.
+#pragma once
+#include "master/core.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+
+wire::Admin::Client newAdmin(Lifeline& lifeline);
+
+}  // namespace cairn

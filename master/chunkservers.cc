@@ -1,0 +1,250 @@
+#include "master/chunkservers.h"
+
+#include <set>
+
+#include "common/log.h"
+#include "master/propose.h"
+
+namespace cairn {
+
+Chunkservers::Chunkservers(Clock& clock, Replica& replica, PlacementRules rules)
+    : clock_(clock),
+      replica_(replica),
+      rules_(rules),
+      membership_(replica.reader().map(), clock.monotonic()),
+      tasks_(*this) {}
+
+Chunkservers::~Chunkservers() noexcept(false) = default;
+
+void Chunkservers::taskFailed(kj::Exception&& e) {
+  spdlog::error("placement: {}", kj::str(e).cStr());
+  lookAgain_ = clock_.monotonic() + RETRY;
+}
+
+Status Chunkservers::checkHello(wire::ServerHello::Reader hello) const {
+  auto id = fromWire<ServerTag>(hello.getId());
+  if (id.isNull() || fromWire<IncarnationTag>(hello.getIncarnation()).isNull() || hello.getName().size() == 0) {
+    return Error{EINVAL, "a chunkserver must tell its id, its incarnation and its name"};
+  }
+  if (hello.getVolumes().size() == 0 || hello.getVolumes().size() > VOLUMES_MAX) {
+    return Error{EINVAL, "a chunkserver must have 1 to " + std::to_string(VOLUMES_MAX) + " volumes"};
+  }
+  if (membership_.member(id) == nullptr && membership_.members().size() >= SERVERS_MAX) {
+    return Error{ENOSPC, "this cluster has " + std::to_string(SERVERS_MAX) + " chunkservers already, the most it can"};
+  }
+  std::map<VolumeId, ServerId> owners;
+  for (auto& [number, volume] : map().volumes) {
+    owners[volume.id] = volume.server;
+  }
+  std::set<VolumeId> told;
+  for (auto item : hello.getVolumes()) {
+    auto volume = fromWire<VolumeTag>(item.getId());
+    auto owner = owners.find(volume);
+    if (volume.isNull() || !told.insert(volume).second) {
+      return Error{EINVAL, "a volume without an id, or told twice: " + toText(volume)};
+    }
+    if (owner != owners.end() && owner->second != id) {
+      auto server = map().servers.find(owner->second);
+      std::string name = server == map().servers.end() ? toText(owner->second) : server->second.name;
+      return Error{ESTALE, "volume " + toText(volume) + " belongs to chunkserver \"" + name +
+                               "\": start it there, or give this one an empty directory"};
+    }
+  }
+  return {};
+}
+
+Status Chunkservers::arrive(wire::ServerHello::Reader hello) {
+  auto sound = checkHello(hello);
+  if (!sound.ok()) {
+    return sound;
+  }
+  ServerRecord record;
+  record.id = fromWire<ServerTag>(hello.getId());
+  record.name = hello.getName().cStr();
+  record.incarnation = fromWire<IncarnationTag>(hello.getIncarnation());
+  record.address = hello.getAddress().cStr();
+  record.socket = hello.getSocket().cStr();
+  record.hostId = hello.getHostId().cStr();
+  std::vector<VolumeState> volumes;
+  for (auto item : hello.getVolumes()) {
+    VolumeState volume;
+    volume.id = fromWire<VolumeTag>(item.getId());
+    volume.totalBytes = item.getTotalBytes();
+    volume.usedBytes = item.getUsedBytes();
+    volume.usable = item.getUsable();
+    volume.why = item.getWhy().cStr();
+    volumes.push_back(std::move(volume));
+  }
+  auto arrived = membership_.arrive(std::move(record), std::move(volumes), clock_.monotonic());
+  lookSoon();
+  return arrived;
+}
+
+Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation, wire::Heartbeat::Reader beat) {
+  Nanos now = clock_.monotonic();
+  Nanos lease = 0;
+  if (!membership_.beat(server, incarnation, now, lease)) {
+    return Error{ESTALE, "not registered under this incarnation: register again"};
+  }
+  for (auto item : beat.getVolumes()) {
+    VolumeState volume;
+    volume.id = fromWire<VolumeTag>(item.getId());
+    volume.totalBytes = item.getTotalBytes();
+    volume.usedBytes = item.getUsedBytes();
+    volume.badBlocks = item.getBadBlocks();
+    volume.adoptedBlocks = item.getAdoptedBlocks();
+    volume.why = item.getFailed().cStr();
+    volume.usable = volume.why.empty();
+    membership_.reportVolume(server, std::move(volume), now);
+  }
+  membership_.reportMap(server, MapVersion{beat.getMapVersion()}, MapVersion{beat.getFencesDrained()});
+  takeClaims(server, beat);
+  for (auto suspect : beat.getSuspects()) {
+    membership_.suspect(server, fromWire<ServerTag>(suspect), now);
+  }
+  if (membership_.revision() != revisionSeen_) {
+    lookSoon();
+  }
+  return lease;
+}
+
+// A claim counts when the server has seen the record of the shard that it speaks of: an older one may have missed
+// forwards.
+void Chunkservers::takeClaims(ServerId server, wire::Heartbeat::Reader beat) {
+  MapVersion applied{beat.getMapVersion()};
+  for (auto item : beat.getCaughtUp()) {
+    VolumeNumber number{item.getVolume()};
+    const VolumeRecord* volume = map().volume(number);
+    const ShardRecord* shard = map().shard(ShardId{item.getShard()});
+    bool valid = volume != nullptr && volume->server == server && shard != nullptr && shard->changed <= applied &&
+                 shard->epoch == Epoch{item.getEpoch()} && shard->isJoining(number);
+    if (valid) {
+      claims_[{shard->id, number}] = shard->epoch;
+      lookSoon();
+    }
+  }
+}
+
+void Chunkservers::forgetOldClaims() {
+  std::erase_if(claims_, [this](auto& claim) {
+    const ShardRecord* shard = map().shard(claim.first.first);
+    return shard == nullptr || shard->epoch != claim.second || !shard->isJoining(claim.first.second);
+  });
+}
+
+void Chunkservers::leave(ServerId server, const Incarnation& incarnation) {
+  membership_.leave(server, incarnation, clock_.monotonic());
+  lookSoon();
+}
+
+void Chunkservers::disconnected(ServerId server, const Incarnation& incarnation) {
+  membership_.disconnected(server, incarnation);
+}
+
+std::map<ServerId, MapVersion> Chunkservers::fencesDrained() const {
+  std::map<ServerId, MapVersion> out;
+  for (auto& [id, member] : membership_.members()) {
+    if (member.registered) {
+      out[id] = member.fencesDrained;
+    }
+  }
+  return out;
+}
+
+void Chunkservers::mapChanged() { lookSoon(); }
+
+void Chunkservers::tick() {
+  Nanos now = clock_.monotonic();
+  membership_.passTime(now);
+  bool due = lookAgain_.has_value() && now >= *lookAgain_;
+  if (due || membership_.revision() != revisionSeen_) {
+    lookSoon();
+  }
+}
+
+void Chunkservers::lookSoon() {
+  if (!lookDue_) {
+    lookDue_ = true;
+    tasks_.add(kj::evalLast([this] {
+      if (!settling_) {
+        settling_ = true;
+        tasks_.add(settle().promise());
+      }
+    }));
+  }
+}
+
+Task<void> Chunkservers::settle() {
+  KJ_DEFER(settling_ = false);
+  for (bool more = true; more;) {
+    lookDue_ = false;
+    bool again = co_await settleOnce();
+    more = again || lookDue_;
+  }
+}
+
+// One look at the rules; true when there may be more to decide at once.
+Task<bool> Chunkservers::settleOnce() {
+  forgetOldClaims();
+  std::vector<CaughtUp> caughtUp;
+  for (auto& [key, epoch] : claims_) {
+    caughtUp.push_back({key.first, epoch, key.second});
+  }
+  revisionSeen_ = membership_.revision();
+  Decision decision = decide(map(), membership_, caughtUp, rules_, clock_.monotonic());
+  lookAgain_ = decision.lookAgain;
+  if (decision.change.empty()) {
+    co_return false;
+  }
+  auto applied = co_await proposeChange(decision.change);
+  Status outcome = outcomeOf(applied);
+  if (outcome.ok()) {
+    describe(decision.change, map());
+    co_return true;
+  }
+  if (outcome.code() == EAGAIN) {
+    co_return true;
+  }
+  spdlog::error("the shard map can't be changed: {}", outcome.error().why);
+  lookAgain_ = clock_.monotonic() + RETRY;
+  co_return false;
+}
+
+Task<Result<Applied>> Chunkservers::proposeChange(const MapChange& change) {
+  return propose(replica_, [&](wire::Command::Builder command) {
+    auto out = command.initCluster();
+    out.setExpected(raw(map().version));
+    uint32_t i = 0;
+    auto servers = out.initServers(change.servers.size());
+    for (auto& server : change.servers) {
+      writeServer(server, servers[i++]);
+    }
+    i = 0;
+    auto volumes = out.initVolumes(change.volumes.size());
+    for (auto& volume : change.volumes) {
+      writeVolume(volume, volumes[i++]);
+    }
+    i = 0;
+    auto shards = out.initShards(change.shards.size());
+    for (auto& shard : change.shards) {
+      writeShard(shard, shards[i++]);
+    }
+  });
+}
+
+void Chunkservers::describe(const MapChange& change, const ShardMap& map) {
+  for (auto& server : change.servers) {
+    spdlog::info("chunkserver {} is {} (incarnation {})", server.name, server.online ? "online" : "gone",
+                 toText(server.incarnation));
+  }
+  if (!change.shards.empty()) {
+    size_t joining = 0;
+    for (auto& shard : change.shards) {
+      joining += shard.joining.size();
+    }
+    spdlog::info("shard map {}: {} shards changed, {} copies joining in them", raw(map.version), change.shards.size(),
+                 joining);
+  }
+}
+
+}  // namespace cairn

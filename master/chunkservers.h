@@ -1,0 +1,67 @@
+// Chunkservers: drives the membership and the placement rules. Registrations and heartbeats come in, changes of the
+// shard map go to the log, one entry for all that a turn brought, one entry under way at a time.
+#pragma once
+#include <kj/async.h>
+
+#include <map>
+#include <optional>
+
+#include "common/clock.h"
+#include "common/task.h"
+#include "master/placement/acting_sets.h"
+#include "master/replica.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+
+class Chunkservers final : private kj::TaskSet::ErrorHandler {
+ public:
+  static constexpr size_t SERVERS_MAX = 4096;
+  static constexpr size_t VOLUMES_MAX = 64;  // of one server
+
+  Chunkservers(Clock& clock, Replica& replica, PlacementRules rules);
+  ~Chunkservers() noexcept(false);
+
+  // EEXIST: another live process has this id. ESTALE: it doesn't belong here. EINVAL: it makes no sense.
+  Status arrive(wire::ServerHello::Reader hello);
+  // For how long it may serve from when it sent the heartbeat. ESTALE: it must register again.
+  Result<Nanos> beat(ServerId server, const Incarnation& incarnation, wire::Heartbeat::Reader beat);
+  void leave(ServerId server, const Incarnation& incarnation);
+  void disconnected(ServerId server, const Incarnation& incarnation);
+
+  const Membership& membership() const { return membership_; }
+  // Up to which map version each server has confirmed its fences.
+  std::map<ServerId, MapVersion> fencesDrained() const;
+
+  // The replicated map has changed.
+  void mapChanged();
+  // To be called every TICK at most.
+  void tick();
+
+ private:
+  static constexpr Nanos RETRY = SECOND;  // after an entry that couldn't be written
+
+  const ShardMap& map() const { return replica_.reader().map(); }
+  Status checkHello(wire::ServerHello::Reader hello) const;
+  void takeClaims(ServerId server, wire::Heartbeat::Reader beat);
+  void forgetOldClaims();
+  void lookSoon();
+  Task<void> settle();
+  Task<bool> settleOnce();
+  Task<Result<Applied>> proposeChange(const MapChange& change);
+  static void describe(const MapChange& change, const ShardMap& map);
+  void taskFailed(kj::Exception&& e) override;
+
+  Clock& clock_;
+  Replica& replica_;
+  const PlacementRules rules_;
+  Membership membership_;
+  std::map<std::pair<ShardId, VolumeNumber>, Epoch> claims_;  // of joining members: caught up
+  uint64_t revisionSeen_ = 0;
+  std::optional<Nanos> lookAgain_;
+  bool lookDue_ = false;
+  bool settling_ = false;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,215 @@
+#include "master/client_service.h"
+
+#include "common/log.h"
+#include "master/propose.h"
+#include "master/space.h"
+
+namespace cairn {
+namespace {
+
+// Of a result beside the reply: its root and pointers.
+constexpr uint64_t RESULT_WORDS = 8;
+
+bool addsNames(wire::Op::Reader op) { return op.isMake() || op.isLink() || op.isSetXattr(); }
+
+class ClientService final : public wire::ClientSession::Server {
+ public:
+  ClientService(Lifeline& lifeline, Sessions::Attached attached, uint64_t watcher)
+      : lifeline_(kj::addRef(lifeline)), session_(attached.session), link_(attached.link), watcher_(watcher) {}
+
+  ~ClientService() noexcept(false) {
+    if (lifeline_->core() != nullptr) {
+      lifeline_->core()->publisher.remove(watcher_);
+      lifeline_->core()->sessions.linkLost(session_, link_);
+    }
+  }
+
+  kj::Promise<void> execute(ExecuteContext context) override {
+    return lifeline_->run([&](Core& core) { return execute(core, context); });
+  }
+  kj::Promise<void> read(ReadContext context) override {
+    return lifeline_->run([&](Core& core) { return read(core, context); });
+  }
+  kj::Promise<void> hold(HoldContext context) override {
+    return lifeline_->run([&](Core& core) { return hold(core, context); });
+  }
+  kj::Promise<void> renew(RenewContext context) override {
+    return lifeline_->run([&](Core& core) { return renew(core, context); });
+  }
+  kj::Promise<void> detach(DetachContext context) override {
+    return lifeline_->run([&](Core& core) { return detach(core, context); });
+  }
+
+ private:
+  // Marks a change under way that may take an inode's last name.
+  class Removal {
+   public:
+    Removal(Sessions& sessions, bool active) : sessions_(sessions), active_(active) {
+      if (active_) {
+        sessions_.removalBegins();
+      }
+    }
+    ~Removal() noexcept(false) {
+      if (active_) {
+        sessions_.removalEnds();
+      }
+    }
+    KJ_DISALLOW_COPY(Removal);
+
+   private:
+    Sessions& sessions_;
+    bool active_;
+  };
+
+  void enter(Core& core, const std::vector<InodeId>& taken = {}) {
+    if (!core.replica.isLeader()) {
+      kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "this master is not the leader any more"));
+    }
+    if (!core.sessions.enter(session_, link_, taken)) {
+      kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the session has ended or was taken up by another link"));
+    }
+  }
+
+  Task<void> execute(Core& core, ExecuteContext context);
+  Task<Result<Applied>> proposeOp(Core& core, wire::ClientSession::ExecuteParams::Reader params, InodeId victim);
+  void takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reader reply);
+  Task<void> read(Core& core, ReadContext context);
+  kj::Promise<void> hold(Core& core, HoldContext context);
+  Task<void> renew(Core& core, RenewContext context);
+  Task<void> detach(Core& core, DetachContext context);
+
+  kj::Own<Lifeline> lifeline_;
+  const SessionId session_;
+  const uint64_t link_;
+  const uint64_t watcher_;
+};
+
+Task<void> ClientService::execute(Core& core, ExecuteContext context) {
+  enter(core);
+  auto params = context.getParams();
+  auto op = params.getOp();
+  if (core.ownSpace.isShort() && addsNames(op)) {
+    writeOutcome(Error{ENOSPC, "the master's disk is nearly full"}, context.getResults().initReply().initOutcome());
+    co_return;
+  }
+  auto plan = NameGate::planOf(op);
+  InodeId victim{};
+  if (plan.removes) {
+    while (!core.names.isClear(plan.parent, plan.name)) {
+      co_await core.names.whenClear(plan.parent, plan.name);
+    }
+    std::string_view name(plan.name.asChars().begin(), plan.name.size());
+    auto found = core.replica.reader().lookup(plan.parent, name);
+    victim = found.ok() ? found.value() : InodeId{};
+  }
+  NameGate::Pass pass(core.names, plan);
+  Removal removal(core.sessions, plan.removes);
+  auto applied = co_await proposeOp(core, params, victim);
+  if (!applied.ok() && applied.error().code == ENOSPC) {
+    writeOutcome(applied.error(), context.getResults().initReply().initOutcome());
+    co_return;
+  }
+  if (!applied.ok()) {
+    throwUnwritten(applied.error());
+  }
+  capnp::FlatArrayMessageReader message(applied.value().reply);
+  auto reply = message.getRoot<wire::Reply>();
+  if (reply.getOutcome().getErrno() == ESTALE) {
+    enter(core);  // of the session, not of an inode: then the client must learn that it was evicted
+  }
+  takeMade(core, op, reply);
+  context.getResults(capnp::MessageSize{applied.value().reply.size() + RESULT_WORDS, 0}).setReply(reply);
+}
+
+// The operation is copied once into the command, which the log copies as it is.
+Task<Result<Applied>> ClientService::proposeOp(Core& core, wire::ClientSession::ExecuteParams::Reader params,
+                                               InodeId victim) {
+  return propose(core.replica, [&](wire::Command::Builder command) {
+    auto out = command.initClient();
+    out.setSession(raw(session_));
+    out.setSlot(params.getSlot());
+    out.setSequence(params.getSequence());
+    out.setOp(params.getOp());
+    out.setHoldersAt(raw(core.replica.reader().appliedIndex()));
+    if (raw(victim) == 0) {
+      return;
+    }
+    auto holders = core.sessions.holders(victim);
+    if (holders.empty()) {
+      return;
+    }
+    auto holder = out.initHolders(1)[0];
+    holder.setInode(raw(victim));
+    auto list = holder.initSessions(holders.size());
+    for (uint32_t i = 0; i < holders.size(); ++i) {
+      list.set(i, raw(holders[i]));
+    }
+  });
+}
+
+// A make whose caller opens what it made. A repeated reply takes it again: the first one's hold may have died with
+// the link, or with an earlier master.
+void ClientService::takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reader reply) {
+  bool opened = op.isMake() && op.getMake().getHold() && reply.getOutcome().getErrno() == 0;
+  if (opened && core.sessions.table().isCurrent(session_, link_)) {
+    core.sessions.take(session_, InodeId{reply.getAttributes().getInode()});
+  }
+}
+
+Task<void> ClientService::read(Core& core, ReadContext context) {
+  enter(core);
+  auto barrier = co_await core.replica.readBarrier();
+  if (!barrier.ok()) {
+    throwUnwritten(barrier.error());
+  }
+  auto query = context.getParams().getQuery();
+  auto answer = context.getResults().initAnswer();
+  core.replica.reader().answer(query, answer);
+  if (query.isSpace() && answer.getOutcome().getErrno() == 0) {
+    writeSpace(rawSpace(core.chunkservers.membership()), static_cast<uint8_t>(core.cluster.copies),
+               core.replica.reader().counters().inodes, answer.initSpace());
+  }
+}
+
+kj::Promise<void> ClientService::hold(Core& core, HoldContext context) {
+  auto params = context.getParams();
+  std::vector<InodeId> taken;
+  for (uint64_t inode : params.getTaken()) {
+    taken.push_back(InodeId{inode});
+  }
+  enter(core, taken);
+  for (InodeId inode : taken) {
+    if (!core.sessions.take(session_, inode)) {
+      return KJ_EXCEPTION(OVERLOADED, "this session holds too many files open", SessionTable::HOLDS_MAX);
+    }
+  }
+  for (uint64_t inode : params.getDropped()) {
+    core.sessions.drop(session_, InodeId{inode});
+  }
+  return kj::READY_NOW;
+}
+
+Task<void> ClientService::renew(Core& core, RenewContext context) {
+  enter(core);
+  auto barrier = co_await core.replica.readBarrier();  // this master is still the leader
+  if (!barrier.ok()) {
+    throwUnwritten(barrier.error());
+  }
+  context.getResults().setLeaseNanos(SESSION_LEASE);
+}
+
+Task<void> ClientService::detach(Core& core, DetachContext) {
+  enter(core);
+  auto ended = co_await core.sessions.end(session_);
+  if (!ended.ok()) {
+    throwUnwritten(ended.error());
+  }
+}
+
+}  // namespace
+
+wire::ClientSession::Client newClientSession(Lifeline& lifeline, Sessions::Attached attached, uint64_t watcher) {
+  return kj::heap<ClientService>(lifeline, attached, watcher);
+}
+
+}  // namespace cairn

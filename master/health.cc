@@ -1,0 +1,204 @@
+#include "master/health.h"
+
+#include <algorithm>
+
+#include "master/space.h"
+
+namespace cairn {
+namespace {
+
+std::string duration(Nanos time) {
+  int64_t seconds = std::max<Nanos>(time, 0) / SECOND;
+  if (seconds < 120) {
+    return std::to_string(seconds) + " s";
+  }
+  int64_t minutes = seconds / 60;
+  return minutes < 120 ? std::to_string(minutes) + " min" : std::to_string(minutes / 60) + " h";
+}
+
+std::string count(uint64_t number, const char* one, const char* many) {
+  return std::to_string(number) + " " + (number == 1 ? one : many);
+}
+
+class Assessor {
+ public:
+  explicit Assessor(const HealthInput& input) : in_(input) {}
+
+  Health run() {
+    countShards();
+    if (in_.map.shards.empty()) {
+      notPlaced();
+    }
+    unavailable();
+    servers();
+    missingCopies();
+    dataSpace();
+    ownSpace();
+    std::stable_sort(out_.reasons.begin(), out_.reasons.end(),
+                     [](auto& a, auto& b) { return a.critical && !b.critical; });
+    return std::move(out_);
+  }
+
+ private:
+  void add(const char* code, std::string text, std::string action, bool critical = false) {
+    out_.reasons.push_back({code, std::move(text), std::move(action), critical});
+  }
+
+  bool isLive(VolumeNumber volume) const {
+    Presence presence = in_.membership.presence(in_.map, volume);
+    return presence == Presence::PRESENT || presence == Presence::PRESUMED;
+  }
+
+  void countShards();
+  void notPlaced();
+  void unavailable();
+  void servers();
+  void volumes(const Membership::Member& member);
+  void missingCopies();
+  void dataSpace();
+  void ownSpace();
+
+  const HealthInput& in_;
+  Health out_;
+};
+
+void Assessor::countShards() {
+  ShardTally& tally = out_.shards;
+  for (auto& [id, shard] : in_.map.shards) {
+    auto cls = in_.map.classes.find(shardClass(id));
+    uint32_t copies = cls == in_.map.classes.end() ? 1 : cls->second.copies;
+    uint32_t minCopies = cls == in_.map.classes.end() ? 1 : cls->second.minCopies;
+    auto live = static_cast<uint32_t>(
+        std::count_if(shard.inSync.begin(), shard.inSync.end(), [this](VolumeNumber v) { return isLive(v); }));
+    ++tally.total;
+    tally.joining += shard.joining.size();
+    tally.waiting += live > 0 && live < minCopies;
+    tally.misplaced += std::any_of(shard.inSync.begin(), shard.inSync.end(), [&](VolumeNumber v) {
+      return std::find(shard.target.begin(), shard.target.end(), v) == shard.target.end();
+    });
+    if (live == 0) {
+      ++tally.unavailable;
+    } else if (live >= copies) {
+      ++tally.healthy;
+    } else if (live == 1) {
+      ++tally.atRisk;
+    } else {
+      ++tally.degraded;
+    }
+  }
+}
+
+void Assessor::notPlaced() {
+  size_t here = 0;
+  for (auto& [id, member] : in_.membership.members()) {
+    here += member.registered && member.alive;
+  }
+  add("waiting-for-servers",
+      "no data can be stored yet: of " + count(in_.serversWanted, "chunkserver", "chunkservers") +
+          " that the cluster waits for " + std::to_string(here) + (here == 1 ? " is here" : " are here"),
+      "start the missing ones, or lower `servers` in cluster.toml and restart the master", true);
+}
+
+void Assessor::unavailable() {
+  const ShardTally& tally = out_.shards;
+  if (tally.unavailable > 0) {
+    add("shards-unavailable",
+        count(tally.unavailable, "shard has", "shards have") + " no copy that answers: files in them can't be read",
+        "bring back the chunkservers that are down", true);
+  }
+  if (tally.waiting > 0) {
+    add("writes-wait",
+        "writes to " + count(tally.waiting, "shard wait", "shards wait") + " until enough copies are in sync",
+        "bring back the chunkservers that are down", true);
+  }
+}
+
+void Assessor::servers() {
+  for (auto& [id, member] : in_.membership.members()) {
+    if (!member.alive) {
+      std::string how = member.left ? " was stopped " : " has not answered for ";
+      std::string since = duration(in_.now - member.since) + (member.left ? " ago" : "");
+      add("server-down", "chunkserver " + member.record.name + " at " + member.record.address + how + since,
+          "start it, or look at its log");
+    } else if (member.revokedBy != 0 || in_.now < member.distrustedUntil) {
+      add("server-cut-off", "other chunkservers can't reach " + member.record.name + " at " + member.record.address,
+          "look at the network between them");
+    }
+    volumes(member);
+  }
+}
+
+void Assessor::volumes(const Membership::Member& member) {
+  for (auto& [id, state] : member.volumes) {
+    std::string name = "volume " + toText(id) + " of chunkserver " + member.record.name;
+    if (!state.usable) {
+      add("volume-failed", name + " can't be used: " + state.why, "replace the disk and start the chunkserver again");
+    }
+    if (state.badBlocks > 0) {
+      std::string blocks = count(state.badBlocks, "block", "blocks");
+      add("bad-blocks", name + " has had " + blocks + " that did not match their checksum",
+          "look at the disk's health; other copies are used instead");
+    }
+    bool full = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * REFUSE_PERCENT;
+    bool low = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * WARN_PERCENT;
+    if (state.usable && full) {
+      add("volume-full", name + " is full: it refuses new data", "delete files, or add chunkservers");
+    } else if (state.usable && low) {
+      add("volume-nearly-full", name + " is more than " + std::to_string(WARN_PERCENT) + " % full",
+          "delete files, or add chunkservers, before new data is refused at " + std::to_string(REFUSE_PERCENT) + " %");
+    }
+  }
+}
+
+void Assessor::missingCopies() {
+  const ShardTally& tally = out_.shards;
+  uint32_t missing = tally.degraded + tally.atRisk;
+  if (missing == 0) {
+    return;
+  }
+  std::string text = count(missing, "shard has", "shards have") + " fewer copies than wanted";
+  if (tally.atRisk > 0) {
+    text += ", " + std::to_string(tally.atRisk) + " of them only one";
+  }
+  if (tally.joining > 0) {
+    text += "; " + count(tally.joining, "copy is", "copies are") + " being brought up to date";
+  }
+  add("copies-missing", text, tally.joining > 0 ? "" : "bring back the chunkservers that are down");
+}
+
+void Assessor::dataSpace() {
+  RawSpace raw = rawSpace(in_.membership);
+  if (raw.totalBytes == 0) {
+    return;
+  }
+  uint64_t percent = raw.usedBytes * 100 / raw.totalBytes;
+  if (percent >= REFUSE_PERCENT) {
+    add("space-full", "the cluster is " + std::to_string(percent) + " % full: new data is refused",
+        "delete files, or add chunkservers");
+  } else if (percent >= WARN_PERCENT) {
+    add("space-low", "the cluster is " + std::to_string(percent) + " % full",
+        "delete files, or add chunkservers, before new data is refused at " + std::to_string(REFUSE_PERCENT) + " %");
+  }
+}
+
+void Assessor::ownSpace() {
+  std::string left = std::to_string(in_.ownAvailableBytes >> 20) + " MiB are left on the master's disk";
+  if (in_.ownSpaceShort) {
+    add("master-space-short", left + ": new names are refused", "free space there", true);
+  } else if (in_.ownSpaceLow) {
+    add("master-space-low", left, "free space there before new names are refused");
+  }
+}
+
+}  // namespace
+
+const char* Health::level() const {
+  if (reasons.empty()) {
+    return "healthy";
+  }
+  return reasons.front().critical ? "critical" : "degraded";
+}
+
+Health assess(const HealthInput& input) { return Assessor(input).run(); }
+
+}  // namespace cairn

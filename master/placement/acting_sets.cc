@@ -1,0 +1,355 @@
+#include "master/placement/acting_sets.h"
+
+#include <algorithm>
+#include <set>
+
+#include "master/placement/primaries.h"
+#include "master/placement/ring.h"
+
+namespace cairn {
+namespace {
+
+// Weights count capacity in units of this.
+constexpr uint64_t WEIGHT_BYTES = uint64_t{64} << 20;
+
+class Decider {
+ public:
+  Decider(const ShardMap& map, const Membership& membership, const std::vector<CaughtUp>& caughtUp,
+          const PlacementRules& rules, Nanos now)
+      : map_(map), membership_(membership), caughtUp_(caughtUp), rules_(rules), now_(now) {}
+
+  Decision run();
+
+ private:
+  // A shard none of whose in-sync members ran through, and some of which have restarted.
+  struct Restart {
+    bool complete = true;  // all members are here again
+    std::set<ServerId> arrived;
+  };
+
+  void admit();
+  std::vector<Restart> findRestarts() const;
+  void recordServers();
+  void recordVolumes(const Membership::Member& member);
+  void placeFirst();
+  void placeClass(const ReplicationClass& cls, const std::vector<RingVolume>& volumes);
+
+  void decideShard(const ShardRecord& shard, uint32_t minCopies);
+  void admitRestarted(const ShardRecord& shard, ShardRecord& next) const;
+  void dropGone(ShardRecord& next, uint32_t minCopies);
+  void join(ShardRecord& next) const;
+  void promote(const ShardRecord& shard, ShardRecord& next) const;
+
+  Presence presence(VolumeNumber volume) const { return membership_.presence(map_, volume); }
+  bool restarted(VolumeNumber volume) const;  // and is let back in now
+  bool serves(VolumeNumber volume) const { return presence(volume) == Presence::PRESENT || restarted(volume); }
+  void lookAgainAt(Nanos when);
+
+  const ShardMap& map_;
+  const Membership& membership_;
+  const std::vector<CaughtUp>& caughtUp_;
+  const PlacementRules& rules_;
+  const Nanos now_;
+  std::set<ServerId> admitted_;  // new incarnations that enter the map now
+  Decision decision_;
+};
+
+void Decider::lookAgainAt(Nanos when) {
+  decision_.lookAgain = std::min(when, decision_.lookAgain.value_or(when));
+}
+
+bool Decider::restarted(VolumeNumber volume) const {
+  const ServerRecord* server = map_.serverOf(volume);
+  return server != nullptr && admitted_.contains(server->id) && presence(volume) == Presence::ARRIVED;
+}
+
+std::vector<Decider::Restart> Decider::findRestarts() const {
+  std::vector<Restart> out;
+  for (auto& [id, shard] : map_.shards) {
+    Restart restart;
+    bool survived = false;
+    for (VolumeNumber volume : shard.inSync) {
+      Presence is = presence(volume);
+      survived |= is == Presence::PRESENT;
+      restart.complete &= is == Presence::ARRIVED;
+      if (is == Presence::ARRIVED) {
+        restart.arrived.insert(map_.serverOf(volume)->id);
+      }
+    }
+    if (!survived && !restart.arrived.empty()) {
+      out.push_back(std::move(restart));
+    }
+  }
+  return out;
+}
+
+// Which new incarnations enter the map now. The map knows one incarnation of a server for all its shards, so a server
+// waits when any of its shards waits: no member ran through, and not all are back yet. What is decided together
+// waits together.
+void Decider::admit() {
+  std::set<ServerId> arrived;
+  std::optional<Nanos> first;
+  for (auto& [id, member] : membership_.members()) {
+    auto it = map_.servers.find(id);
+    bool isNew = member.registered && member.alive &&
+                 (it == map_.servers.end() || it->second.incarnation != member.record.incarnation);
+    if (isNew) {
+      arrived.insert(id);
+    }
+  }
+  if (arrived.empty()) {
+    return;
+  }
+  auto restarts = findRestarts();
+  std::set<ServerId> waiting;
+  for (bool grown = true; grown;) {
+    grown = false;
+    for (auto& restart : restarts) {
+      bool waits = !restart.complete || std::any_of(restart.arrived.begin(), restart.arrived.end(),
+                                                    [&](ServerId id) { return waiting.contains(id); });
+      for (ServerId id : restart.arrived) {
+        grown |= waits && waiting.insert(id).second;
+      }
+    }
+  }
+  for (ServerId id : waiting) {
+    Nanos since = membership_.member(id)->since;
+    first = std::min(since, first.value_or(since));
+  }
+  bool graceOver = first.has_value() && now_ >= *first + RESTART_GRACE;
+  if (first.has_value() && !graceOver) {
+    lookAgainAt(*first + RESTART_GRACE);
+  }
+  for (ServerId id : arrived) {
+    if (graceOver || !waiting.contains(id)) {
+      admitted_.insert(id);
+    }
+  }
+}
+
+void Decider::recordServers() {
+  for (auto& [id, member] : membership_.members()) {
+    auto it = map_.servers.find(id);
+    bool known = it != map_.servers.end();
+    bool current = known && (!member.registered || member.record.incarnation == it->second.incarnation);
+    if (!current && !admitted_.contains(id)) {
+      continue;
+    }
+    ServerRecord record = member.record;
+    record.state = known ? it->second.state : wire::ServerState::IN_SERVICE;
+    record.online = member.alive;
+    if (!known || record != it->second) {
+      decision_.change.servers.push_back(record);
+    }
+    if (member.registered) {
+      recordVolumes(member);
+    }
+  }
+  // A server that waits to be admitted is not online under the incarnation that the map knows.
+  for (auto& [id, record] : map_.servers) {
+    const Membership::Member* member = membership_.member(id);
+    bool replaced = member != nullptr && member->registered && member->record.incarnation != record.incarnation;
+    if (replaced && !admitted_.contains(id) && record.online) {
+      ServerRecord offline = record;
+      offline.online = false;
+      decision_.change.servers.push_back(offline);
+    }
+  }
+}
+
+void Decider::recordVolumes(const Membership::Member& member) {
+  uint32_t last = map_.volumes.empty() ? 0 : raw(map_.volumes.rbegin()->first);
+  for (auto& record : decision_.change.volumes) {
+    last = std::max(last, raw(record.number));
+  }
+  std::map<VolumeId, const VolumeRecord*> known;
+  for (auto& [number, record] : map_.volumes) {
+    known[record.id] = &record;
+  }
+  for (auto& [id, state] : member.volumes) {
+    auto it = known.find(id);
+    if (it == known.end()) {
+      auto weight = static_cast<uint32_t>(std::clamp<uint64_t>(state.totalBytes / WEIGHT_BYTES, 1, 1u << 30));
+      decision_.change.volumes.push_back({VolumeNumber{++last}, id, member.record.id, weight, state.usable});
+    } else if (it->second->usable != state.usable) {
+      VolumeRecord record = *it->second;
+      record.usable = state.usable;
+      decision_.change.volumes.push_back(record);
+    }
+  }
+}
+
+// Nothing has been written yet: any set will do, but it should be one that spreads well.
+void Decider::placeFirst() {
+  std::set<ServerId> servers;
+  std::vector<RingVolume> volumes;
+  auto consider = [&](const VolumeRecord& volume) {
+    const Membership::Member* member = membership_.member(volume.server);
+    bool here = member != nullptr && member->registered && member->alive && volume.usable &&
+                member->volumes.contains(volume.id);
+    if (here) {
+      servers.insert(volume.server);
+      volumes.push_back({volume.number, volume.id, volume.server, volume.weight});
+    }
+  };
+  std::map<VolumeNumber, VolumeRecord> records = map_.volumes;
+  for (auto& volume : decision_.change.volumes) {
+    records[volume.number] = volume;
+  }
+  for (auto& [number, volume] : records) {
+    consider(volume);
+  }
+  if (servers.empty() || servers.size() < rules_.firstServers) {
+    return;
+  }
+  for (auto& [id, cls] : map_.classes) {
+    if (map_.shard(makeShardId(id, 0)) == nullptr) {
+      placeClass(cls, volumes);
+    }
+  }
+}
+
+void Decider::placeClass(const ReplicationClass& cls, const std::vector<RingVolume>& volumes) {
+  uint32_t shardCount = 1u << cls.shardBits;
+  Placement placement = placeShards(volumes, cls.id, shardCount, cls.copies, {});
+  for (uint32_t position = 0; position < shardCount; ++position) {
+    ShardRecord shard;
+    shard.id = makeShardId(cls.id, position);
+    shard.epoch = Epoch{1};
+    shard.target = shard.inSync = placement[position];
+    shard.primary = shard.inSync.front();
+    decision_.change.shards.push_back(std::move(shard));
+  }
+}
+
+// Members that come back from a restart: to be caught up by one that ran through, or, when none did, in sync as they
+// are. They have all that was ever synced; the rest the boot verifiers tell the clients.
+void Decider::admitRestarted(const ShardRecord& shard, ShardRecord& next) const {
+  auto isRestarted = [this](VolumeNumber volume) { return restarted(volume); };
+  auto ranThrough = [this](VolumeNumber volume) { return presence(volume) == Presence::PRESENT; };
+  if (std::none_of(shard.inSync.begin(), shard.inSync.end(), isRestarted)) {
+    return;
+  }
+  if (std::any_of(shard.inSync.begin(), shard.inSync.end(), ranThrough)) {
+    std::erase_if(next.inSync, isRestarted);
+  } else {
+    std::erase_if(next.inSync, [&](VolumeNumber volume) { return !isRestarted(volume); });
+  }
+}
+
+void Decider::dropGone(ShardRecord& next, uint32_t minCopies) {
+  std::vector<VolumeNumber> gone;
+  std::optional<Nanos> serving;  // since when
+  for (VolumeNumber volume : next.inSync) {
+    if (serves(volume)) {
+      Nanos since = membership_.since(map_, volume);
+      serving = std::min(since, serving.value_or(since));
+    } else if (presence(volume) != Presence::PRESUMED) {
+      gone.push_back(volume);  // or back, but still waiting to be let in: another shard's members are missing
+    }
+  }
+  if (!serving.has_value()) {
+    return;  // the last in-sync members are never dropped
+  }
+  for (VolumeNumber volume : gone) {
+    Nanos since = membership_.since(map_, volume);
+    uint32_t survivors = 0;
+    for (VolumeNumber other : next.inSync) {
+      survivors += serves(other) && membership_.since(map_, other) <= since;
+    }
+    Nanos due = survivors >= minCopies ? since : std::max(since, *serving) + SETTLE;
+    if (now_ >= due) {
+      std::erase(next.inSync, volume);
+    } else {
+      lookAgainAt(due);
+    }
+  }
+}
+
+void Decider::join(ShardRecord& next) const {
+  std::vector<VolumeNumber> wanted = next.joining;
+  for (VolumeNumber volume : next.target) {
+    if (!next.isJoining(volume)) {
+      wanted.push_back(volume);
+    }
+  }
+  bool source = std::any_of(next.inSync.begin(), next.inSync.end(), [this](auto volume) { return serves(volume); });
+  std::vector<VolumeNumber> joining;
+  for (VolumeNumber volume : wanted) {
+    bool stays = next.isJoining(volume) && presence(volume) != Presence::GONE && !restarted(volume);
+    if (!next.isInSync(volume) && (stays || (source && serves(volume)))) {
+      joining.push_back(volume);
+    }
+  }
+  next.joining = std::move(joining);
+}
+
+// Only while nothing else changes: a member that goes in the same turn may have had writes that the joining one
+// was still to get.
+void Decider::promote(const ShardRecord& shard, ShardRecord& next) const {
+  if (next.inSync != shard.inSync || next.joining != shard.joining) {
+    return;
+  }
+  for (auto& report : caughtUp_) {
+    bool valid = report.shard == shard.id && report.epoch == shard.epoch && next.isJoining(report.volume) &&
+                 presence(report.volume) == Presence::PRESENT;
+    if (valid) {
+      std::erase(next.joining, report.volume);
+      next.inSync.push_back(report.volume);
+    }
+  }
+}
+
+void Decider::decideShard(const ShardRecord& shard, uint32_t minCopies) {
+  ShardRecord next = shard;
+  admitRestarted(shard, next);
+  dropGone(next, minCopies);
+  join(next);
+  promote(shard, next);
+  auto isRestarted = [this](VolumeNumber volume) { return restarted(volume); };
+  bool newIncarnation = std::any_of(shard.inSync.begin(), shard.inSync.end(), isRestarted) ||
+                        std::any_of(shard.joining.begin(), shard.joining.end(), isRestarted);
+  if (newIncarnation || next.inSync != shard.inSync || next.joining != shard.joining) {
+    next.epoch = cairn::next(shard.epoch);
+    decision_.change.shards.push_back(std::move(next));
+  }
+}
+
+Decision Decider::run() {
+  admit();
+  recordServers();
+  placeFirst();
+  std::map<ClassId, uint32_t> minCopies;
+  for (auto& [id, cls] : map_.classes) {
+    minCopies[id] = cls.minCopies;
+  }
+  for (auto& [id, shard] : map_.shards) {
+    decideShard(shard, minCopies[shardClass(id)]);
+  }
+  std::map<VolumeNumber, uint32_t> weights;
+  for (auto& [number, volume] : map_.volumes) {
+    weights[number] = volume.weight;
+  }
+  for (auto& volume : decision_.change.volumes) {
+    weights[volume.number] = volume.weight;
+  }
+  std::set<VolumeNumber> able;
+  for (auto& shard : decision_.change.shards) {
+    for (VolumeNumber volume : shard.inSync) {
+      if (map_.shard(shard.id) == nullptr || serves(volume)) {
+        able.insert(volume);
+      }
+    }
+  }
+  spreadPrimaries(map_, weights, able, decision_.change.shards);
+  return std::move(decision_);
+}
+
+}  // namespace
+
+Decision decide(const ShardMap& map, const Membership& membership, const std::vector<CaughtUp>& caughtUp,
+                const PlacementRules& rules, Nanos now) {
+  return Decider(map, membership, caughtUp, rules, now).run();
+}
+
+}  // namespace cairn

@@ -1,0 +1,105 @@
+// Membership: which chunkservers can serve, as far as their heartbeats tell. Pure: time comes with each call.
+//
+// A chunkserver serves for SERVER_LEASE after it *sent* a heartbeat; it counts as gone REPLACE_AFTER after a
+// heartbeat *arrived*, so that a gone one serves no more, however slow its messages were. Soft state: after the
+// master's start everything that the map calls online is presumed present until START_GRACE has passed.
+#pragma once
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/ids.h"
+#include "common/result.h"
+#include "rpc/shard_map.h"
+
+namespace cairn {
+
+constexpr Nanos SERVER_LEASE = 700 * MILLISECOND;
+constexpr Nanos REPLACE_AFTER = 1400 * MILLISECOND;
+// After the master's start, for servers to come back.
+constexpr Nanos START_GRACE = 3 * SECOND;
+// A server that didn't answer another in time and lost its lease for it stays out this long, twice as long each time.
+constexpr Nanos DISTRUST = 5 * SECOND;
+constexpr Nanos DISTRUST_MAX = 80 * SECOND;
+// Longer than this between two looks at the clock: this process stood still, not the servers.
+constexpr Nanos STALL = 500 * MILLISECOND;
+
+enum class Presence {
+  GONE,      // can't serve
+  PRESUMED,  // the map says online; not heard of since this master started
+  PRESENT,   // lease runs, under the incarnation that the map knows
+  ARRIVED,   // lease runs, under an incarnation that the map doesn't know yet: has restarted
+};
+
+struct VolumeState {
+  VolumeId id;
+  uint64_t totalBytes = 0;
+  uint64_t usedBytes = 0;
+  bool usable = true;
+  std::string why;  // not usable
+  Nanos since = 0;  // usable or not
+  uint64_t badBlocks = 0;
+  uint64_t adoptedBlocks = 0;
+};
+
+class Membership {
+ public:
+  // What is known of one server. `since`: when it came or went.
+  struct Member {
+    ServerRecord record;               // as the server tells; as the map has it until then
+    std::map<VolumeId, VolumeState> volumes;
+    bool registered = false;
+    uint32_t links = 0;                // live registrations of this incarnation
+    bool alive = false;
+    bool left = false;                 // in good order
+    Nanos since = 0;
+    Nanos leaseEnd = 0;
+    Nanos revokedBy = 0;               // lease isn't renewed until it has run out; 0: it is
+    std::set<ServerId> suspectedBy;
+    Nanos distrustedUntil = 0;
+    Nanos distrust = DISTRUST;
+    MapVersion applied{};              // map version that it has applied
+    MapVersion fencesDrained{};
+  };
+
+  Membership(const ShardMap& map, Nanos now);
+
+  // A server registers. EEXIST: a live process with another incarnation has this id.
+  Status arrive(ServerRecord record, std::vector<VolumeState> volumes, Nanos now);
+  // A heartbeat arrived: for how long may the server serve from when it sent it? 0: not longer than it may already.
+  // False: it isn't registered under this incarnation (any more).
+  bool beat(ServerId server, const Incarnation& incarnation, Nanos now, Nanos& lease);
+  void reportVolume(ServerId server, VolumeState volume, Nanos now);
+  void reportMap(ServerId server, MapVersion applied, MapVersion fencesDrained);
+  // `suspect` doesn't answer `reporter` in time: its lease is left to run out. A reporter that suspects most others
+  // is itself the one that is cut off.
+  void suspect(ServerId reporter, ServerId suspect, Nanos now);
+  void leave(ServerId server, const Incarnation& incarnation, Nanos now);
+  void disconnected(ServerId server, const Incarnation& incarnation);
+
+  // Lets leases run out. Call it whenever nextExpiry() is reached and at least every STALL / 2.
+  void passTime(Nanos now);
+
+  Presence presence(ServerId server, const Incarnation& inMap) const;
+  // Of the server's volume as well: GONE when it isn't usable there.
+  Presence presence(const ShardMap& map, VolumeNumber volume) const;
+  // When its volume came or went.
+  Nanos since(const ShardMap& map, VolumeNumber volume) const;
+  const std::map<ServerId, Member>& members() const { return members_; }
+  const Member* member(ServerId server) const;
+  // Rises with whatever a placement decision depends on.
+  uint64_t revision() const { return revision_; }
+
+ private:
+  void end(Member& member, Nanos now);
+  size_t othersAlive(ServerId server) const;
+
+  std::map<ServerId, Member> members_;
+  Nanos lastLook_;
+  uint64_t revision_ = 1;
+};
+
+}  // namespace cairn

@@ -1,0 +1,422 @@
+#include "master/placement/ring.h"
+
+#include <kj/debug.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "common/checksum.h"
+
+namespace cairn {
+namespace {
+
+// A fresh replica is placed below this first, so that the rest up to LOAD_BOUND is left for when shares shrink.
+constexpr double FRESH_BOUND = 1.03;
+// A volume below this part of its fair share is filled from fuller ones: it is new, or has grown. In the first
+// placement, where moving costs nothing, all come close to their share.
+constexpr double STARVED = 0.5;
+constexpr double STARVED_AT_FIRST = 0.95;
+// Bounds on a volume's tokens, against weights that differ wildly.
+constexpr uint32_t TOKENS_MIN = 8;
+constexpr uint32_t TOKENS_MAX = 16 * TOKENS_PER_WEIGHT;
+
+using Slot = uint32_t;  // position in the list of volumes, sorted by number
+constexpr Slot NO_SLOT = ~0u;
+
+uint64_t hashWords(uint64_t a, uint64_t b, uint64_t c) {
+  kj::byte bytes[24];
+  memcpy(bytes, &a, 8);
+  memcpy(bytes + 8, &b, 8);
+  memcpy(bytes + 16, &c, 8);
+  return hash64(kj::arrayPtr(bytes, sizeof(bytes)));
+}
+
+struct Token {
+  uint64_t hash;
+  Slot slot;
+  auto operator<=>(const Token&) const = default;
+};
+
+std::vector<Token> makeTokens(const std::vector<RingVolume>& volumes) {
+  double mean = 0;
+  for (auto& volume : volumes) {
+    mean += double(volume.weight) / volumes.size();
+  }
+  std::vector<Token> tokens;
+  for (Slot slot = 0; slot < volumes.size(); ++slot) {
+    auto& volume = volumes[slot];
+    auto wanted = static_cast<uint32_t>(std::lround(TOKENS_PER_WEIGHT * volume.weight / mean));
+    uint32_t count = std::clamp(wanted, TOKENS_MIN, TOKENS_MAX);
+    for (uint32_t i = 0; i < count; ++i) {
+      tokens.push_back({hashWords(volume.id.high, volume.id.low, i), slot});
+    }
+  }
+  std::sort(tokens.begin(), tokens.end());
+  return tokens;
+}
+
+class Placer {
+ public:
+  Placer(std::vector<RingVolume> volumes, ClassId cls, uint32_t shardCount, uint32_t copies);
+  Placement place(const Placement& previous);
+
+ private:
+  struct Replica {
+    Slot slot;
+    bool fresh;  // placed by this run: moving it again costs nothing
+  };
+  struct Move {
+    uint32_t shard = 0;
+    Slot from = NO_SLOT;  // NO_SLOT: a replica that the shard lacks
+  };
+
+  const std::vector<Slot>& walk(uint32_t shard);
+  bool holds(uint32_t shard, Slot slot) const;
+  bool allowed(uint32_t shard, Slot slot, Slot leaving = NO_SLOT) const;
+  double fullness(Slot slot) const { return load_[slot] / fair_[slot]; }
+  uint32_t bound(Slot slot, double factor) const { return static_cast<uint32_t>(std::ceil(factor * fair_[slot])); }
+  bool hasRoom(Slot slot, double factor) const { return load_[slot] < bound(slot, factor); }
+  void add(uint32_t shard, Slot slot);
+  void move(uint32_t shard, Slot from, Slot to);
+  Slot walkTo(uint32_t shard, Slot leaving, double factor);
+
+  void keep(const Placement& previous);
+  void fill(uint32_t shard);
+  bool fillByChain(uint32_t shard, bool freshOnly);
+  static bool chainIsSimple(const std::vector<Move>& cameBy, Slot end);
+  void feedStarved(Slot slot, double starved);
+  bool feedFrom(Slot slot, uint32_t shard, double donorsAbove);
+  void shed(Slot slot);
+
+  const std::vector<RingVolume> volumes_;
+  const ClassId class_;
+  uint32_t copies_ = 0;
+  std::vector<Token> tokens_;
+  std::vector<double> fair_;
+  std::vector<uint32_t> load_;
+  std::vector<std::vector<Replica>> shards_;
+  std::vector<std::vector<Slot>> walks_;  // made when needed
+};
+
+Placer::Placer(std::vector<RingVolume> volumes, ClassId cls, uint32_t shardCount, uint32_t copies)
+    : volumes_(std::move(volumes)),
+      class_(cls),
+      tokens_(makeTokens(volumes_)),
+      fair_(fairShares(volumes_, shardCount, copies)),
+      load_(volumes_.size(), 0),
+      shards_(shardCount),
+      walks_(shardCount) {
+  std::set<ServerId> servers;
+  for (auto& volume : volumes_) {
+    servers.insert(volume.server);
+  }
+  copies_ = std::min<uint32_t>(copies, servers.size());
+}
+
+// All volumes in the order in which the shard meets them.
+const std::vector<Slot>& Placer::walk(uint32_t shard) {
+  auto& order = walks_[shard];
+  if (!order.empty()) {
+    return order;
+  }
+  order.reserve(volumes_.size());
+  std::vector<bool> met(volumes_.size(), false);
+  uint64_t start = hashWords(raw(class_), shard, ~uint64_t{0});
+  auto first = std::lower_bound(tokens_.begin(), tokens_.end(), Token{start, 0});
+  for (size_t i = 0; i < tokens_.size() && order.size() < volumes_.size(); ++i) {
+    Slot slot = tokens_[(first - tokens_.begin() + i) % tokens_.size()].slot;
+    if (!met[slot]) {
+      met[slot] = true;
+      order.push_back(slot);
+    }
+  }
+  return order;
+}
+
+bool Placer::holds(uint32_t shard, Slot slot) const {
+  auto& replicas = shards_[shard];
+  return std::any_of(replicas.begin(), replicas.end(), [slot](auto& replica) { return replica.slot == slot; });
+}
+
+// May the shard have a replica on `slot` once the one on `leaving` is gone?
+bool Placer::allowed(uint32_t shard, Slot slot, Slot leaving) const {
+  for (auto& replica : shards_[shard]) {
+    if (replica.slot != leaving && volumes_[replica.slot].server == volumes_[slot].server) {
+      return false;
+    }
+  }
+  return slot != leaving;
+}
+
+void Placer::add(uint32_t shard, Slot slot) {
+  shards_[shard].push_back({slot, true});
+  ++load_[slot];
+}
+
+void Placer::move(uint32_t shard, Slot from, Slot to) {
+  for (auto& replica : shards_[shard]) {
+    if (replica.slot == from) {
+      replica = {to, true};
+      --load_[from];
+      ++load_[to];
+      return;
+    }
+  }
+  KJ_FAIL_ASSERT("no such replica", shard, from);
+}
+
+// The first volume on the shard's walk that may take a replica and is below `factor` of its fair share.
+Slot Placer::walkTo(uint32_t shard, Slot leaving, double factor) {
+  for (Slot slot : walk(shard)) {
+    if (hasRoom(slot, factor) && allowed(shard, slot, leaving)) {
+      return slot;
+    }
+  }
+  return NO_SLOT;
+}
+
+void Placer::keep(const Placement& previous) {
+  std::map<VolumeNumber, Slot> slots;
+  for (Slot slot = 0; slot < volumes_.size(); ++slot) {
+    slots[volumes_[slot].number] = slot;
+  }
+  for (uint32_t shard = 0; shard < previous.size(); ++shard) {
+    for (VolumeNumber number : previous[shard]) {
+      auto it = slots.find(number);
+      if (it != slots.end() && allowed(shard, it->second) && shards_[shard].size() < copies_) {
+        shards_[shard].push_back({it->second, false});
+        ++load_[it->second];
+      }
+    }
+  }
+}
+
+void Placer::fill(uint32_t shard) {
+  while (shards_[shard].size() < copies_) {
+    Slot slot = walkTo(shard, NO_SLOT, FRESH_BOUND);
+    if (slot == NO_SLOT) {
+      slot = walkTo(shard, NO_SLOT, LOAD_BOUND);
+    }
+    if (slot != NO_SLOT) {
+      add(shard, slot);
+    } else if (!fillByChain(shard, true) && !fillByChain(shard, false)) {
+      // No arrangement under the bound was found: distinct servers matter more than balance.
+      Slot best = NO_SLOT;
+      for (Slot candidate : walk(shard)) {
+        if (allowed(shard, candidate) && (best == NO_SLOT || fullness(candidate) < fullness(best))) {
+          best = candidate;
+        }
+      }
+      add(shard, best);
+    }
+  }
+}
+
+// All volumes that the shard could use are full, while others, on servers that it uses already, have room. Finds the
+// shortest chain of replicas to move so that the shard gets its place: shard s takes volume a, whose replica of shard t
+// goes to b, ... up to a volume with room. `freshOnly`: only replicas that this run has placed.
+bool Placer::fillByChain(uint32_t shard, bool freshOnly) {
+  std::vector<std::vector<uint32_t>> movable(volumes_.size());
+  for (uint32_t other = 0; other < shards_.size(); ++other) {
+    for (auto& replica : shards_[other]) {
+      if (other != shard && (replica.fresh || !freshOnly)) {
+        movable[replica.slot].push_back(other);
+      }
+    }
+  }
+  std::vector<Move> cameBy(volumes_.size());
+  std::vector<bool> seen(volumes_.size(), false);
+  std::vector<Slot> queue;
+  for (Slot slot : walk(shard)) {
+    if (allowed(shard, slot)) {
+      seen[slot] = true;
+      cameBy[slot] = {shard, NO_SLOT};
+      queue.push_back(slot);
+    }
+  }
+  for (size_t head = 0; head < queue.size(); ++head) {
+    Slot at = queue[head];
+    if (hasRoom(at, LOAD_BOUND) && chainIsSimple(cameBy, at)) {
+      for (Move step = cameBy[at]; step.from != NO_SLOT; step = cameBy[at]) {
+        move(step.shard, step.from, at);
+        at = step.from;
+      }
+      add(shard, at);
+      return true;
+    }
+    for (uint32_t other : movable[at]) {
+      for (Slot to = 0; to < volumes_.size(); ++to) {
+        if (!seen[to] && allowed(other, to, at)) {
+          seen[to] = true;
+          cameBy[to] = {other, at};
+          queue.push_back(to);
+        }
+      }
+    }
+  }
+  return false;
+}
+
+// Each shard moves once at most: only then is every step allowed for having been so before the first.
+bool Placer::chainIsSimple(const std::vector<Move>& cameBy, Slot end) {
+  std::set<uint32_t> shards;
+  for (Slot at = end; at != NO_SLOT; at = cameBy[at].from) {
+    if (!shards.insert(cameBy[at].shard).second) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Moves one of the shard's replicas to `slot`, from its fullest volume if that is fuller than `donorsAbove`.
+bool Placer::feedFrom(Slot slot, uint32_t shard, double donorsAbove) {
+  Slot donor = NO_SLOT;
+  for (auto& replica : shards_[shard]) {
+    bool better = donor == NO_SLOT || fullness(replica.slot) > fullness(donor);
+    if (better && fullness(replica.slot) > donorsAbove && allowed(shard, slot, replica.slot)) {
+      donor = replica.slot;
+    }
+  }
+  if (donor == NO_SLOT) {
+    return false;
+  }
+  move(shard, donor, slot);
+  return true;
+}
+
+void Placer::feedStarved(Slot slot, double starved) {
+  if (load_[slot] >= starved * fair_[slot]) {
+    return;
+  }
+  std::vector<std::pair<uint32_t, uint32_t>> byRank;  // how early the shard's walk meets `slot`, shard
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    auto& order = walk(shard);
+    byRank.push_back({static_cast<uint32_t>(std::find(order.begin(), order.end(), slot) - order.begin()), shard});
+  }
+  std::sort(byRank.begin(), byRank.end());
+  uint32_t wanted = static_cast<uint32_t>(fair_[slot]);
+  for (double donorsAbove : {LOAD_BOUND, 1.05, FRESH_BOUND, 1.0}) {
+    for (auto& [rank, shard] : byRank) {
+      if (load_[slot] >= wanted) {
+        return;
+      }
+      feedFrom(slot, shard, donorsAbove);
+    }
+  }
+}
+
+// Brings a volume above the bound back to it: replicas go that the walk likes least there.
+void Placer::shed(Slot slot) {
+  if (load_[slot] <= bound(slot, LOAD_BOUND)) {
+    return;
+  }
+  std::vector<std::pair<uint32_t, uint32_t>> byRank;
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    if (holds(shard, slot)) {
+      auto& order = walk(shard);
+      byRank.push_back({static_cast<uint32_t>(std::find(order.begin(), order.end(), slot) - order.begin()), shard});
+    }
+  }
+  std::sort(byRank.rbegin(), byRank.rend());
+  for (double factor : {FRESH_BOUND, LOAD_BOUND}) {
+    for (auto& [rank, shard] : byRank) {
+      if (load_[slot] <= bound(slot, LOAD_BOUND)) {
+        return;
+      }
+      Slot to = holds(shard, slot) ? walkTo(shard, slot, factor) : NO_SLOT;
+      if (to != NO_SLOT) {
+        move(shard, slot, to);
+      }
+    }
+  }
+}
+
+Placement Placer::place(const Placement& previous) {
+  keep(previous);
+  if (copies_ > 0) {
+    for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+      fill(shard);
+    }
+    for (Slot slot = 0; slot < volumes_.size(); ++slot) {
+      feedStarved(slot, previous.empty() ? STARVED_AT_FIRST : STARVED);
+    }
+    for (Slot slot = 0; slot < volumes_.size(); ++slot) {
+      shed(slot);
+    }
+  }
+  Placement out(shards_.size());
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    for (Slot slot : walk(shard)) {
+      for (auto& replica : shards_[shard]) {
+        if (replica.slot == slot) {
+          out[shard].push_back(volumes_[slot].number);
+        }
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<double> fairShares(const std::vector<RingVolume>& volumes, uint32_t shardCount, uint32_t copies) {
+  std::map<ServerId, double> weights;
+  for (auto& volume : volumes) {
+    weights[volume.server] += volume.weight;
+  }
+  // A server whose weight asks for more than every shard once gets just that; the others share the rest.
+  std::map<ServerId, double> shares;
+  double replicas = double(shardCount) * std::min<size_t>(copies, weights.size());
+  std::map<ServerId, double> open = weights;
+  bool pinned = true;
+  while (pinned && !open.empty()) {
+    pinned = false;
+    double total = 0;
+    for (auto& [server, weight] : open) {
+      total += weight;
+    }
+    double left = replicas;
+    for (auto it = open.begin(); it != open.end();) {
+      shares[it->first] = std::min<double>(shardCount, left * it->second / total);
+      if (left * it->second / total > shardCount) {
+        replicas -= shardCount;
+        pinned = true;
+        it = open.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  }
+  std::vector<double> out;
+  for (auto& volume : volumes) {
+    out.push_back(shares[volume.server] * volume.weight / weights[volume.server]);
+  }
+  return out;
+}
+
+Placement placeShards(std::vector<RingVolume> volumes, ClassId cls, uint32_t shardCount, uint32_t copies,
+                      const Placement& previous) {
+  KJ_ASSERT(previous.empty() || previous.size() == shardCount);
+  for (auto& volume : volumes) {
+    KJ_ASSERT(volume.weight > 0, raw(volume.number));
+  }
+  std::sort(volumes.begin(), volumes.end(), [](auto& a, auto& b) { return a.number < b.number; });
+  return Placer(std::move(volumes), cls, shardCount, copies).place(previous);
+}
+
+uint32_t replicasMoved(const Placement& before, const Placement& after) {
+  uint32_t moved = 0;
+  for (size_t shard = 0; shard < after.size(); ++shard) {
+    for (VolumeNumber volume : after[shard]) {
+      bool had = shard < before.size() &&
+                 std::find(before[shard].begin(), before[shard].end(), volume) != before[shard].end();
+      moved += had ? 0 : 1;
+    }
+  }
+  return moved;
+}
+
+}  // namespace cairn

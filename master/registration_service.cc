@@ -1,0 +1,71 @@
+#include "master/registration_service.h"
+
+#include "common/log.h"
+
+namespace cairn {
+namespace {
+
+class RegistrationService final : public wire::Registration::Server {
+ public:
+  RegistrationService(Lifeline& lifeline, ServerId server, Incarnation incarnation, std::string name,
+                      wire::MapWatcher::Client watcher)
+      : lifeline_(kj::addRef(lifeline)), server_(server), incarnation_(incarnation) {
+    watcher_ = lifeline.core()->publisher.add(kj::mv(watcher), "chunkserver " + name, [this] { lost_ = true; });
+    lost_ = watcher_ == 0;
+  }
+
+  ~RegistrationService() noexcept(false) {
+    if (lifeline_->core() != nullptr) {
+      lifeline_->core()->publisher.remove(watcher_);
+      lifeline_->core()->chunkservers.disconnected(server_, incarnation_);
+    }
+  }
+
+  kj::Promise<void> heartbeat(HeartbeatContext context) override {
+    return lifeline_->run([&](Core& core) { return heartbeat(core, context); });
+  }
+  kj::Promise<void> leave(LeaveContext) override {
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      core.chunkservers.leave(server_, incarnation_);
+      return kj::READY_NOW;
+    });
+  }
+
+ private:
+  Task<void> heartbeat(Core& core, HeartbeatContext context);
+
+  kj::Own<Lifeline> lifeline_;
+  const ServerId server_;
+  const Incarnation incarnation_;
+  uint64_t watcher_ = 0;
+  bool lost_ = false;  // it doesn't follow the map
+};
+
+Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) {
+  auto beat = context.getParams().getBeat();
+  Result<Nanos> lease = Error{ESTALE, "the map could not be delivered over this link: register again"};
+  if (!lost_ && core.replica.isLeader()) {
+    lease = core.chunkservers.beat(server_, incarnation_, beat);
+  }
+  auto results = context.getResults();
+  if (!lease.ok()) {
+    writeOutcome(lease.error(), results.initOutcome());
+    co_return;
+  }
+  core.cleanup.done(server_, MapVersion{beat.getMapVersion()}, beat.getDone());
+  core.cleanup.handOut(server_, results.initWork());
+  auto barrier = co_await core.replica.readBarrier();  // a lease is worth something only from a real leader
+  if (!barrier.ok()) {
+    throwUnwritten(barrier.error());
+  }
+  results.setLeaseNanos(lease.value());
+}
+
+}  // namespace
+
+wire::Registration::Client newRegistration(Lifeline& lifeline, ServerId server, Incarnation incarnation,
+                                           std::string name, wire::MapWatcher::Client watcher) {
+  return kj::heap<RegistrationService>(lifeline, server, incarnation, std::move(name), kj::mv(watcher));
+}
+
+}  // namespace cairn

@@ -1,0 +1,56 @@
+#include "master/space.h"
+
+#include <algorithm>
+
+#include "common/log.h"
+
+namespace cairn {
+
+uint64_t RawSpace::availableBytes() const {
+  uint64_t limit = totalBytes / 100 * REFUSE_PERCENT;
+  return limit > usedBytes ? limit - usedBytes : 0;
+}
+
+RawSpace rawSpace(const Membership& membership) {
+  RawSpace out;
+  for (auto& [id, member] : membership.members()) {
+    for (auto& [volume, state] : member.volumes) {
+      if (state.usable) {
+        out.totalBytes += state.totalBytes;
+        out.usedBytes += std::min(state.usedBytes, state.totalBytes);
+      }
+    }
+  }
+  return out;
+}
+
+void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space::Builder out) {
+  // Every file needs some room of its own: a guess that makes `df -i` useful.
+  constexpr uint64_t BYTES_PER_FILE = 4096;
+  uint64_t divisor = std::max<uint64_t>(copies, 1);
+  out.setTotalBytes(raw.totalBytes / divisor);
+  out.setAvailableBytes(raw.availableBytes() / divisor);
+  out.setFiles(files);
+  out.setFilesMax(files + raw.availableBytes() / divisor / BYTES_PER_FILE);
+  out.setCopies(copies);
+  out.setRawTotalBytes(raw.totalBytes);
+  out.setRawUsedBytes(raw.usedBytes);
+}
+
+uint64_t OwnSpace::reserveBytes() const { return std::min(RESERVE_BYTES_MAX, space_.totalBytes / RESERVE_PART); }
+
+void OwnSpace::refresh() {
+  auto space = disk_.space();
+  if (!space.ok()) {
+    spdlog::warn("the free space of the data directory is not known: {}", space.error().why);
+    return;
+  }
+  bool wasShort = isShort();
+  space_ = space.value();
+  if (isShort() != wasShort) {
+    spdlog::warn("{} MiB are left on this master's disk: new names are {}", space_.availableBytes >> 20,
+                 isShort() ? "refused until some is freed" : "accepted again");
+  }
+}
+
+}  // namespace cairn

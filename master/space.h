@@ -1,0 +1,47 @@
+// Space: how much room the cluster has for data, and this master for its log and state.
+#pragma once
+#include <cstdint>
+
+#include "common/disk.h"
+#include "master/placement/membership.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+
+// At this many percent of a volume, or of all of them, people are warned; at the next new data is refused: what is
+// left is for deletes, for the index, and for moving data away.
+constexpr uint64_t WARN_PERCENT = 90;
+constexpr uint64_t REFUSE_PERCENT = 95;
+
+// Of all usable volumes, as they last told.
+struct RawSpace {
+  uint64_t totalBytes = 0;
+  uint64_t usedBytes = 0;
+  // Without what is kept back.
+  uint64_t availableBytes() const;
+};
+RawSpace rawSpace(const Membership& membership);
+
+// What statfs shows of files with so many copies: bytes that a user can still write.
+void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space::Builder out);
+
+// The disk of the data directory. Asked rarely, for it is a system call.
+class OwnSpace {
+ public:
+  explicit OwnSpace(Disk& disk) : disk_(disk) { refresh(); }
+  void refresh();
+  // New names are refused; whatever frees space goes on.
+  bool isShort() const { return space_.totalBytes > 0 && space_.availableBytes < reserveBytes(); }
+  bool isLow() const { return space_.totalBytes > 0 && space_.availableBytes < 2 * reserveBytes(); }
+  uint64_t availableBytes() const { return space_.availableBytes; }
+
+ private:
+  static constexpr uint64_t RESERVE_BYTES_MAX = 128 << 20;
+  static constexpr uint64_t RESERVE_PART = 40;
+  uint64_t reserveBytes() const;
+
+  Disk& disk_;
+  DiskSpace space_;
+};
+
+}  // namespace cairn
