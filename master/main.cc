@@ -218,7 +218,9 @@ int program(int argc, char* argv[]) {
   } catch (const CLI::Success& asked) {
     return app.exit(asked);
   } catch (const CLI::ParseError& wrong) {
-    return refuse(EXIT_USAGE, std::string(wrong.what()) + ". See dfs-master --help");
+    auto unknown = app.remaining();
+    std::string what = unknown.empty() ? wrong.what() : "there is no option '" + unknown.front() + "'";
+    return refuse(EXIT_USAGE, what + ". See dfs-master --help");
   }
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);

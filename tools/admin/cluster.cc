@@ -26,6 +26,9 @@ std::string clusterText(const ClusterId& id, const Options& options) {
   for (size_t i = 0; i < options.masters.size(); ++i) {
     text << masterText(options.masters[i], i + 1);
   }
+  if (options.masters.empty()) {
+    text << masterText("127.0.0.1:7000", 1);
+  }
   text << "\n[defaults]\ncopies = " << options.copies << "\nmin_copies = " << options.minCopies
        << "\nservers = " << options.servers << "\n";
   return text.str();
@@ -46,10 +49,9 @@ Status writeNew(Context& context, const std::string& path, const std::string& te
   return replaceFile(*disk.value(), name, bytes);
 }
 
-Task<int> runInit(Context& context, Options& options) {
-  if (options.masters.empty()) {
-    options.masters.push_back("127.0.0.1:7000");
-  }
+}  // namespace
+
+Task<int> initCluster(Context& context, const Options& options) {
   auto id = context.random.uuid<ClusterId>();
   auto text = clusterText(id, options);
   auto parsed = parseClusterFile(text, options.file);
@@ -70,22 +72,6 @@ Task<int> runInit(Context& context, Options& options) {
             << options.file << " --name " << master.name << " --dir DIR --listen " << master.address << " --socket "
             << master.socket << " --init\n";
   co_return EXIT_HEALTHY;
-}
-
-}  // namespace
-
-void addCluster(CLI::App& app, Options& options, Run& run) {
-  auto* noun = addVerb(app, "cluster", "the cluster as a whole", "dfsadmin cluster init --master 10.0.0.1:7000");
-  noun->require_subcommand(1);
-  auto* init = addVerb(*noun, "init", "write the cluster.toml of a new cluster, with a fresh cluster id",
-                       "dfsadmin cluster init --file cluster.toml --master m1=10.0.0.1:7000 --copies 3 --servers 3");
-  init->add_option("--file", options.file, "file to make")->capture_default_str();
-  init->add_option("--master", options.masters, "[NAME=]HOST:PORT of a master (default: m1=127.0.0.1:7000)");
-  init->add_option("--copies", options.copies, "copies of every file")->capture_default_str();
-  init->add_option("--min-copies", options.minCopies, "copies below which writes wait")->capture_default_str();
-  init->add_option("--servers", options.servers, "chunkservers to wait for before the first placement")
-      ->capture_default_str();
-  init->callback([&] { run = [&options](Context& context) { return runInit(context, options); }; });
 }
 
 }  // namespace cairn::admin

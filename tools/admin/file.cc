@@ -4,7 +4,7 @@
 #include <iostream>
 
 #include "fuse-client/client/wire.h"
-#include "tools/admin/file_check.h"
+#include "tools/admin/file_path.h"
 #include "tools/admin/output.h"
 #include "tools/admin/paths.h"
 #include "tools/admin/shards.h"
@@ -24,7 +24,30 @@ Json chunkJson(const ShardMap& map, const ShardRecord& shard, uint32_t index) {
           {"joining", membersJson(map, shard.joining)}};
 }
 
-Task<int> runLocate(Context& context, const Options& options) {
+}  // namespace
+
+Task<Result<FileTarget>> resolveFile(Context& context, MasterLink& master, const std::string& path) {
+  auto inside = clusterPath(context, path);
+  if (!inside.ok()) {
+    co_return inside.error();
+  }
+  auto request = master.admin.resolveRequest();
+  request.setPath(wireBytes(inside.value()));
+  kj::Promise<capnp::Response<wire::Admin::ResolveResults>> sent = request.send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "resolve");
+  auto outcome = readOutcome(reply.getOutcome());
+  if (!outcome.ok()) {
+    co_return Error{outcome.code(), inside.value() + ": " + outcome.error().why +
+                                        "; give a path from the cluster's root, or one below a mount point"};
+  }
+  auto attributes = reply.getAttributes();
+  if (!S_ISREG(attributes.getMode())) {
+    co_return Error{EINVAL, inside.value() + ": not a regular file, so it has no chunks; name a regular file"};
+  }
+  co_return readTarget(attributes, inside.value());
+}
+
+Task<int> locateFile(Context& context, const Options& options) {
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
     co_return complainOf(found.error());
@@ -57,42 +80,6 @@ Task<int> runLocate(Context& context, const Options& options) {
     table.print();
   }
   co_return EXIT_HEALTHY;
-}
-
-}  // namespace
-
-Task<Result<FileTarget>> resolveFile(Context& context, MasterLink& master, const std::string& path) {
-  auto inside = clusterPath(context, path);
-  if (!inside.ok()) {
-    co_return inside.error();
-  }
-  auto request = master.admin.resolveRequest();
-  request.setPath(wireBytes(inside.value()));
-  kj::Promise<capnp::Response<wire::Admin::ResolveResults>> sent = request.send();
-  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "resolve");
-  auto outcome = readOutcome(reply.getOutcome());
-  if (!outcome.ok()) {
-    co_return Error{outcome.code(), inside.value() + ": " + outcome.error().why +
-                                        "; give a path from the cluster's root, or one below a mount point"};
-  }
-  auto attributes = reply.getAttributes();
-  if (!S_ISREG(attributes.getMode())) {
-    co_return Error{EINVAL, inside.value() + ": not a regular file, so it has no chunks; name a regular file"};
-  }
-  co_return readTarget(attributes, inside.value());
-}
-
-void addFile(CLI::App& app, Options& options, Run& run) {
-  auto* noun = addVerb(app, "file", "single files", "dfsadmin file locate /some/file");
-  noun->require_subcommand(1);
-  auto* locate =
-      addVerb(*noun, "locate", "a file's chunks: shard, epoch, members", "dfsadmin file locate mnt/some/file");
-  locate->add_option("PATH", options.path, "path from the cluster's root, or below a mount point")->required();
-  locate->callback([&] { run = [&options](Context& context) { return runLocate(context, options); }; });
-  auto* check = addVerb(*noun, "check", "read every copy of every chunk, verify and compare; exit code 1 if any is bad",
-                        "dfsadmin file check mnt/some/file");
-  check->add_option("PATH", options.path, "path from the cluster's root, or below a mount point")->required();
-  check->callback([&] { run = [&options](Context& context) { return checkFile(context, options.path); }; });
 }
 
 }  // namespace cairn::admin

@@ -1,10 +1,13 @@
-#include "tools/admin/file_check.h"
+// dfsadmin file check: every block of every copy of a file, read from each in-sync member, verified and compared.
+// Ends with EXIT_DEGRADED when any copy is bad, differs or can't be read.
+#include "tools/admin/file_path.h"
 
 #include <algorithm>
 #include <iostream>
 
 #include "tools/admin/output.h"
 #include "tools/admin/shards.h"
+#include "tools/admin/verbs.h"
 
 namespace cairn::admin {
 
@@ -202,12 +205,12 @@ class FileCheck {
 
 }  // namespace
 
-Task<int> checkFile(Context& context, const std::string& path) {
+Task<int> checkFile(Context& context, const Options& options) {
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
     co_return complainOf(found.error());
   }
-  auto resolved = co_await resolveFile(context, *found.value(), path);
+  auto resolved = co_await resolveFile(context, *found.value(), options.path);
   if (!resolved.ok()) {
     co_return complainOf(resolved.error());
   }

@@ -62,7 +62,9 @@ void printNode(const Json& n) {
   table.print();
 }
 
-Task<int> runNode(Context& context, const Options& options) {
+}  // namespace
+
+Task<int> showNodes(Context& context, const Options& options) {
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
     co_return complainOf(found.error());
@@ -86,18 +88,6 @@ Task<int> runNode(Context& context, const Options& options) {
     context.json ? printJson(nodes[0]) : printNode(nodes[0]);
   }
   co_return EXIT_HEALTHY;
-}
-
-}  // namespace
-
-void addNode(CLI::App& app, Options& options, Run& run) {
-  auto* noun = addVerb(app, "node", "the chunkservers", "dfsadmin node list");
-  noun->require_subcommand(1);
-  auto begin = [&] { run = [&options](Context& context) { return runNode(context, options); }; };
-  addVerb(*noun, "list", "all servers and their share of the shards", "dfsadmin node list")->callback(begin);
-  auto* show = addVerb(*noun, "show", "one server and its volumes", "dfsadmin node show c1");
-  show->add_option("NAME", options.name, "name of the server")->required();
-  show->callback(begin);
 }
 
 }  // namespace cairn::admin

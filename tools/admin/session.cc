@@ -32,7 +32,9 @@ void print(const Context& context, capnp::List<wire::SessionInfo>::Reader sessio
   }
 }
 
-Task<int> runList(Context& context) {
+}  // namespace
+
+Task<int> listSessions(Context& context, const Options&) {
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
     co_return complainOf(found.error());
@@ -43,7 +45,7 @@ Task<int> runList(Context& context) {
   co_return EXIT_HEALTHY;
 }
 
-Task<int> runEvict(Context& context, const Options& options) {
+Task<int> evictSession(Context& context, const Options& options) {
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
     co_return complainOf(found.error());
@@ -60,19 +62,6 @@ Task<int> runEvict(Context& context, const Options& options) {
   }
   std::cout << session << " is evicted: its open files are released and its late writes are refused\n";
   co_return EXIT_HEALTHY;
-}
-
-}  // namespace
-
-void addSession(CLI::App& app, Options& options, Run& run) {
-  auto* noun = addVerb(app, "session", "the mounted clients", "dfsadmin session list");
-  noun->require_subcommand(1);
-  addVerb(*noun, "list", "all sessions", "dfsadmin session list")->callback([&run] { run = runList; });
-  auto* evict = addVerb(*noun, "evict",
-                        "end a session now: what it has not yet made durable is lost, and its programs are told",
-                        "dfsadmin session evict 12");
-  evict->add_option("SESSION", options.id, "number of the session")->required();
-  evict->callback([&] { run = [&options](Context& context) { return runEvict(context, options); }; });
 }
 
 }  // namespace cairn::admin

@@ -17,65 +17,6 @@ size_t onlineOf(const ShardMap& map, const std::vector<VolumeNumber>& volumes) {
   });
 }
 
-Task<int> runList(Context& context, const Options& options) {
-  auto found = co_await findMaster(context, FIND_LIMIT);
-  if (!found.ok()) {
-    co_return complainOf(found.error());
-  }
-  auto map = co_await readMap(context, found.value()->admin);
-  Json all = Json::array();
-  Table table({"SHARD", "STATE", "EPOCH", "PRIMARY", "IN SYNC", "JOINING", "TARGET"});
-  for (const auto& [id, shard] : map.shards) {
-    auto state = shardState(map, shard);
-    if (options.onlyUnhealthy && (state == "healthy" || state == "unplaced")) {
-      continue;
-    }
-    all.push_back(shardJson(map, shard));
-    table.add({std::to_string(raw(id)), state, std::to_string(raw(shard.epoch)),
-               shard.inSync.empty() ? "-" : memberText(map, shard.primary), membersText(map, shard.inSync),
-               membersText(map, shard.joining), membersText(map, shard.target)});
-  }
-  if (context.json) {
-    printJson({{"mapVersion", raw(map.version)}, {"shards", all}});
-  } else {
-    table.print();
-  }
-  co_return EXIT_HEALTHY;
-}
-
-Task<int> runShow(Context& context, const Options& options) {
-  auto found = co_await findMaster(context, FIND_LIMIT);
-  if (!found.ok()) {
-    co_return complainOf(found.error());
-  }
-  auto map = co_await readMap(context, found.value()->admin);
-  const auto* shard = map.shard(static_cast<ShardId>(options.id));
-  if (shard == nullptr) {
-    co_return complain(EXIT_REFUSED, "there is no shard " + std::to_string(options.id) +
-                                         " in this cluster's map; see: dfsadmin shard list");
-  }
-  if (context.json) {
-    printJson(shardJson(map, *shard));
-    co_return EXIT_HEALTHY;
-  }
-  std::cout << "Shard " << options.id << ": " << shardState(map, *shard) << ", epoch " << raw(shard->epoch)
-            << ", class " << raw(shardClass(shard->id)) << ", position " << shardPosition(shard->id) << "\n";
-  Table table({"MEMBER", "ROLE", "ADDRESS", "ONLINE"});
-  auto addAll = [&](const std::vector<VolumeNumber>& volumes, const char* role) {
-    for (auto volume : volumes) {
-      const auto* server = map.serverOf(volume);
-      bool primary = !shard->inSync.empty() && volume == shard->primary;
-      table.add({memberText(map, volume), primary ? "primary" : role, server == nullptr ? "?" : server->address,
-                 server != nullptr && server->online ? "yes" : "no"});
-    }
-  };
-  addAll(shard->inSync, "in sync");
-  addAll(shard->joining, "joining");
-  table.print();
-  std::cout << "Target: " << membersText(map, shard->target) << "\n";
-  co_return EXIT_HEALTHY;
-}
-
 }  // namespace
 
 std::string shardState(const ShardMap& map, const ShardRecord& shard) {
@@ -138,15 +79,63 @@ Json shardJson(const ShardMap& map, const ShardRecord& shard) {
           {"target", membersJson(map, shard.target)}};
 }
 
-void addShard(CLI::App& app, Options& options, Run& run) {
-  auto* noun = addVerb(app, "shard", "the units of placement and replication", "dfsadmin shard list --unhealthy");
-  noun->require_subcommand(1);
-  auto* list = addVerb(*noun, "list", "all shards: epoch, primary, members", "dfsadmin shard list --unhealthy");
-  list->add_flag("--unhealthy", options.onlyUnhealthy, "only those that miss a copy or stand elsewhere");
-  list->callback([&] { run = [&options](Context& context) { return runList(context, options); }; });
-  auto* show = addVerb(*noun, "show", "one shard and its members", "dfsadmin shard show 17");
-  show->add_option("SHARD", options.id, "number of the shard")->required();
-  show->callback([&] { run = [&options](Context& context) { return runShow(context, options); }; });
+Task<int> listShards(Context& context, const Options& options) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  auto map = co_await readMap(context, found.value()->admin);
+  Json all = Json::array();
+  Table table({"SHARD", "STATE", "EPOCH", "PRIMARY", "IN SYNC", "JOINING", "TARGET"});
+  for (const auto& [id, shard] : map.shards) {
+    auto state = shardState(map, shard);
+    if (options.onlyUnhealthy && (state == "healthy" || state == "unplaced")) {
+      continue;
+    }
+    all.push_back(shardJson(map, shard));
+    table.add({std::to_string(raw(id)), state, std::to_string(raw(shard.epoch)),
+               shard.inSync.empty() ? "-" : memberText(map, shard.primary), membersText(map, shard.inSync),
+               membersText(map, shard.joining), membersText(map, shard.target)});
+  }
+  if (context.json) {
+    printJson({{"mapVersion", raw(map.version)}, {"shards", all}});
+  } else {
+    table.print();
+  }
+  co_return EXIT_HEALTHY;
+}
+
+Task<int> showShard(Context& context, const Options& options) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  auto map = co_await readMap(context, found.value()->admin);
+  const auto* shard = map.shard(static_cast<ShardId>(options.id));
+  if (shard == nullptr) {
+    co_return complain(EXIT_REFUSED, "there is no shard " + std::to_string(options.id) +
+                                         " in this cluster's map; see: dfsadmin shard list");
+  }
+  if (context.json) {
+    printJson(shardJson(map, *shard));
+    co_return EXIT_HEALTHY;
+  }
+  std::cout << "Shard " << options.id << ": " << shardState(map, *shard) << ", epoch " << raw(shard->epoch)
+            << ", class " << raw(shardClass(shard->id)) << ", position " << shardPosition(shard->id) << "\n";
+  Table table({"MEMBER", "ROLE", "ADDRESS", "ONLINE"});
+  auto addAll = [&](const std::vector<VolumeNumber>& volumes, const char* role) {
+    for (auto volume : volumes) {
+      const auto* server = map.serverOf(volume);
+      bool primary = !shard->inSync.empty() && volume == shard->primary;
+      table.add({memberText(map, volume), primary ? "primary" : role, server == nullptr ? "?" : server->address,
+                 server != nullptr && server->online ? "yes" : "no"});
+    }
+  };
+  addAll(shard->inSync, "in sync");
+  addAll(shard->joining, "joining");
+  table.print();
+  std::cout << "Target: " << membersText(map, shard->target) << "\n";
+  co_return EXIT_HEALTHY;
 }
 
 }  // namespace cairn::admin

@@ -4,9 +4,7 @@
 
 namespace cairn::admin {
 
-namespace {
-
-Task<int> runSpace(Context& context) {
+Task<int> showSpace(Context& context, const Options&) {
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
     co_return complainOf(found.error());
@@ -28,12 +26,6 @@ Task<int> runSpace(Context& context) {
              std::to_string(filesMax - std::min(filesMax, files))});
   table.print();
   co_return EXIT_HEALTHY;
-}
-
-}  // namespace
-
-void addSpace(CLI::App& app, Options&, Run& run) {
-  addVerb(app, "df", "space for files and on the disks", "dfsadmin df")->callback([&run] { run = runSpace; });
 }
 
 }  // namespace cairn::admin

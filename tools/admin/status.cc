@@ -129,21 +129,6 @@ void printNodes(const Json& status) {
   servers.print();
 }
 
-Task<int> runStatus(Context& context) {
-  auto found = co_await findMaster(context, FIND_LIMIT);
-  if (!found.ok()) {
-    co_return complainOf(found.error());
-  }
-  auto status = co_await readStatus(context, *found.value());
-  if (context.json) {
-    printJson(status);
-  } else {
-    printSummary(status);
-    printNodes(status);
-  }
-  co_return healthCode(status);
-}
-
 }  // namespace
 
 Task<Json> readStatus(Context& context, MasterLink& master) {
@@ -170,16 +155,19 @@ int healthCode(const Json& status) {
   return health == "healthy" ? EXIT_HEALTHY : health == "degraded" ? EXIT_DEGRADED : EXIT_REFUSED;
 }
 
-void addStatus(CLI::App& app, Options&, Run& run) {
-  auto* verb = addVerb(app, "status", "health of the cluster, its servers, its space; exit code 0, 1 or 2 says it too",
-                       "dfsadmin status\n  dfsadmin status -o json");
-  verb->callback([&run] { run = runStatus; });
-}
-
-CLI::App* addVerb(CLI::App& to, const char* name, const char* what, const char* example) {
-  auto* verb = to.add_subcommand(name, what);
-  verb->footer(std::string("Example:\n  ") + example);
-  return verb;
+Task<int> showStatus(Context& context, const Options&) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  auto status = co_await readStatus(context, *found.value());
+  if (context.json) {
+    printJson(status);
+  } else {
+    printSummary(status);
+    printNodes(status);
+  }
+  co_return healthCode(status);
 }
 
 }  // namespace cairn::admin

@@ -1,7 +1,5 @@
-// The verbs of dfsadmin, one function for each noun that adds them to the command line.
+// The verbs of dfsadmin, one file for each noun. Each runs to its end and returns the exit code.
 #pragma once
-#include <CLI/CLI.hpp>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,19 +23,18 @@ struct Options {
   bool onlyUnhealthy = false;
 };
 
-// The chosen verb; the result is the exit code.
-using Run = std::function<Task<int>(Context&)>;
+using Verb = Task<int> (*)(Context&, const Options&);
 
-void addStatus(CLI::App& app, Options& options, Run& run);
-void addWait(CLI::App& app, Options& options, Run& run);
-void addNode(CLI::App& app, Options& options, Run& run);
-void addShard(CLI::App& app, Options& options, Run& run);
-void addFile(CLI::App& app, Options& options, Run& run);
-void addSession(CLI::App& app, Options& options, Run& run);
-void addSpace(CLI::App& app, Options& options, Run& run);
-void addCluster(CLI::App& app, Options& options, Run& run);
-
-// A subcommand with its help: what it does, and an example.
-CLI::App* addVerb(CLI::App& to, const char* name, const char* what, const char* example);
+Task<int> showStatus(Context& context, const Options& options);
+Task<int> waitFor(Context& context, const Options& options);
+Task<int> showNodes(Context& context, const Options& options);  // one of them when it is named
+Task<int> listShards(Context& context, const Options& options);
+Task<int> showShard(Context& context, const Options& options);
+Task<int> locateFile(Context& context, const Options& options);
+Task<int> checkFile(Context& context, const Options& options);
+Task<int> listSessions(Context& context, const Options& options);
+Task<int> evictSession(Context& context, const Options& options);
+Task<int> showSpace(Context& context, const Options& options);
+Task<int> initCluster(Context& context, const Options& options);
 
 }  // namespace cairn::admin

@@ -60,7 +60,9 @@ int report(const Context& context, const Json& status, Nanos waited) {
   return EXIT_HEALTHY;
 }
 
-Task<int> runWait(Context& context, const Options& options) {
+}  // namespace
+
+Task<int> waitFor(Context& context, const Options& options) {
   const Nanos begin = context.clock.monotonic();
   const Nanos limit = static_cast<Nanos>(options.timeoutSeconds * SECOND);
   const bool clean = options.state == "clean";
@@ -86,17 +88,6 @@ Task<int> runWait(Context& context, const Options& options) {
     progress.show(seen.error.code != 0 ? "no master answers yet" : progressOf(seen.status));
     co_await context.clock.after(POLL);
   }
-}
-
-}  // namespace
-
-void addWait(CLI::App& app, Options& options, Run& run) {
-  auto* verb = addVerb(app, "wait", "wait until the cluster is healthy, or clean (healthy and nothing left to do)",
-                       "dfsadmin wait healthy --timeout 60");
-  verb->add_option("STATE", options.state, "healthy or clean")->required()->check(CLI::IsMember({"healthy", "clean"}));
-  verb->add_option("--timeout", options.timeoutSeconds, "seconds to wait at most")
-      ->check(CLI::Range(0.0, 1e6))->capture_default_str();
-  verb->callback([&] { run = [&options](Context& context) { return runWait(context, options); }; });
 }
 
 }  // namespace cairn::admin

@@ -2,7 +2,7 @@
 # tools/dfs up: a cluster of separate daemons in a directory, mounted. Fresh or resumed.
 
 READY_SECONDS=30
-HEALTHY_SECONDS=5
+HEALTHY_SECONDS=3
 
 upOptions() {
   UP_DIR=./.dfs UP_MOUNT= UP_MASTERS= UP_SERVERS= UP_REPLICAS= UP_VOLUMES=
@@ -193,7 +193,7 @@ sayWhatIsUp() {
   "$BIN/dfsadmin" --cluster "$CLUSTER_FILE" wait healthy --timeout "$HEALTHY_SECONDS" > /dev/null 2>&1 ||
     warn "mounted, but not everything is healthy yet; see: $admin status"
   cat << TEXT
-CairnFS is up: $(masterNames | wc -l) master, $(serverNames | wc -l) chunkservers, $(copiesKept) copies of every file.
+CairnFS is up, with $(serverNames | wc -l) x dfs-chunkserver and $(copiesKept) x every byte.
   mounted at   $MNT
   cluster file $CLUSTER_FILE
   data         $DIR/{$(printf '%s,' $(masterNames) $(serverNames) | sed 's/,$//')}

@@ -1,4 +1,4 @@
-// dfsadmin file check: every block of every copy of a file, read from each in-sync member, verified and compared.
+// Regular files by their paths, for the verbs of `dfsadmin file`.
 #pragma once
 #include <string>
 
@@ -9,8 +9,5 @@ namespace cairn::admin {
 
 // A regular file by its path in a mount or from the root. The error says what to do.
 Task<Result<FileTarget>> resolveFile(Context& context, MasterLink& master, const std::string& path);
-
-// Prints what was found; the exit code: EXIT_DEGRADED when any copy is bad, differs or can't be read.
-Task<int> checkFile(Context& context, const std::string& path);
 
 }  // namespace cairn::admin

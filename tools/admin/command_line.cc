@@ -1,0 +1,136 @@
+#include "tools/admin/command_line.h"
+
+#include <CLI/CLI.hpp>
+
+namespace cairn::admin {
+
+namespace {
+
+// Adds nouns and verbs to the command line; the one that was named ends up in `chosen`.
+class Words {
+ public:
+  Words(Options& options, Verb& chosen) : options_(options), chosen_(chosen) {}
+
+  void addAll(CLI::App& app) {
+    add(app, "status", "health of the cluster, its servers, its space; exit code 0, 1 or 2 says it too",
+        "dfsadmin status\n  dfsadmin status -o json", showStatus);
+    addWait(app);
+    addNode(app);
+    addShard(app);
+    addFile(app);
+    addSession(app);
+    add(app, "df", "space for files and on the disks", "dfsadmin df", showSpace);
+    addCluster(app);
+  }
+
+ private:
+  CLI::App* add(CLI::App& to, const char* name, const char* what, const char* example, Verb verb) {
+    auto* word = to.add_subcommand(name, what);
+    word->footer(std::string("Example:\n  ") + example);
+    if (verb == nullptr) {
+      word->require_subcommand(1);
+    } else {
+      word->callback([this, verb] { chosen_ = verb; });
+    }
+    return word;
+  }
+  CLI::App& addNoun(CLI::App& to, const char* name, const char* what, const char* example) {
+    return *add(to, name, what, example, nullptr);
+  }
+
+  void addWait(CLI::App& app) {
+    auto* verb = add(app, "wait", "wait until the cluster is healthy, or clean (healthy and nothing left to do)",
+                     "dfsadmin wait healthy --timeout 60", waitFor);
+    verb->add_option("STATE", options_.state, "healthy or clean")
+        ->required()
+        ->check(CLI::IsMember({"healthy", "clean"}));
+    verb->add_option("--timeout", options_.timeoutSeconds, "seconds to wait at most")
+        ->check(CLI::Range(0.0, 1e6))
+        ->capture_default_str();
+  }
+
+  void addNode(CLI::App& app) {
+    auto& noun = addNoun(app, "node", "the chunkservers", "dfsadmin node list");
+    add(noun, "list", "all servers and their share of the shards", "dfsadmin node list", showNodes);
+    auto* show = add(noun, "show", "one server and its volumes", "dfsadmin node show c1", showNodes);
+    show->add_option("NAME", options_.name, "name of the server")->required();
+  }
+
+  void addShard(CLI::App& app) {
+    auto& noun = addNoun(app, "shard", "the units of placement and replication", "dfsadmin shard list --unhealthy");
+    auto* list =
+        add(noun, "list", "all shards: epoch, primary, members", "dfsadmin shard list --unhealthy", listShards);
+    list->add_flag("--unhealthy", options_.onlyUnhealthy, "only those that miss a copy or stand elsewhere");
+    auto* show = add(noun, "show", "one shard and its members", "dfsadmin shard show 17", showShard);
+    show->add_option("SHARD", options_.id, "number of the shard")->required();
+  }
+
+  void addFile(CLI::App& app) {
+    auto& noun = addNoun(app, "file", "single files", "dfsadmin file locate /some/file");
+    const char* path = "path from the cluster's root, or below a mount point";
+    auto* locate =
+        add(noun, "locate", "a file's chunks: shard, epoch, members", "dfsadmin file locate mnt/some/file", locateFile);
+    locate->add_option("PATH", options_.path, path)->required();
+    auto* check = add(noun, "check", "read every copy of every chunk, verify and compare; exit code 1 if any is bad",
+                      "dfsadmin file check mnt/some/file", checkFile);
+    check->add_option("PATH", options_.path, path)->required();
+  }
+
+  void addSession(CLI::App& app) {
+    auto& noun = addNoun(app, "session", "the mounted clients", "dfsadmin session list");
+    add(noun, "list", "all sessions", "dfsadmin session list", listSessions);
+    auto* evict = add(noun, "evict",
+                      "end a session now: what it has not yet made durable is lost, and its programs are told",
+                      "dfsadmin session evict 12", evictSession);
+    evict->add_option("SESSION", options_.id, "number of the session")->required();
+  }
+
+  void addCluster(CLI::App& app) {
+    auto& noun = addNoun(app, "cluster", "the cluster as a whole", "dfsadmin cluster init --master 10.0.0.1:7000");
+    auto* init = add(noun, "init", "write the cluster.toml of a new cluster, with a fresh cluster id",
+                     "dfsadmin cluster init --file cluster.toml --master m1=10.0.0.1:7000 --copies 3 --servers 3",
+                     initCluster);
+    init->add_option("--file", options_.file, "file to make")->capture_default_str();
+    init->add_option("--master", options_.masters, "[NAME=]HOST:PORT of a master (default: m1=127.0.0.1:7000)");
+    init->add_option("--copies", options_.copies, "copies of every file")->capture_default_str();
+    init->add_option("--min-copies", options_.minCopies, "copies below which writes wait")->capture_default_str();
+    init->add_option("--servers", options_.servers, "chunkservers to wait for before the first placement")
+        ->capture_default_str();
+  }
+
+  Options& options_;
+  Verb& chosen_;
+};
+
+}  // namespace
+
+int runCommandLine(int argc, char** argv, Context& context, const std::function<int(Verb, const Options&)>& run) {
+  CLI::App app("dfsadmin looks after a CairnFS cluster.\nExit codes: 0 healthy or done, 1 degraded, 2 critical or "
+               "refused, 3 unreachable, 64 usage.");
+  app.footer("Example:\n  dfsadmin --cluster .dfs/cluster.toml status");
+  app.fallthrough();
+  app.require_subcommand(1);
+  std::string output = "table";
+  app.add_option("--cluster", context.clusterFile,
+                 "cluster.toml of the cluster (default: ./.dfs/cluster.toml, then /etc/cairnfs/cluster.toml)")
+      ->envname("DFS_CLUSTER");
+  app.add_option("-o,--output", output, "table for people, json for programs")
+      ->check(CLI::IsMember({"table", "json"}));
+  Options options;
+  Verb chosen = nullptr;
+  Words words(options, chosen);
+  words.addAll(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {
+    return app.exit(asked);
+  } catch (const CLI::ParseError& wrong) {
+    auto unknown = app.remaining(true);
+    std::string what = unknown.empty() ? wrong.what() : "there is no verb or option '" + unknown.front() + "'";
+    return complain(EXIT_USAGE, what + "; see: dfsadmin --help");
+  }
+  context.json = output == "json";
+  return run(chosen, options);
+}
+
+}  // namespace cairn::admin
