@@ -142,7 +142,7 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   writeReasons(assess(input), out);
   writeMaster(core, out.initMasters(1)[0]);
   writeServers(core, out);
-  writeSpace(rawSpace(membership), static_cast<uint8_t>(core.cluster.copies), core.replica.reader().counters().inodes,
+  writeSpace(rawSpace(membership), copiesOf(core.replica.reader().map()), core.replica.reader().counters().inodes,
              out.initSpace());
   out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
   out.setVersion(core.version);

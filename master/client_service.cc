@@ -166,7 +166,7 @@ Task<void> ClientService::read(Core& core, ReadContext context) {
   auto answer = context.getResults().initAnswer();
   core.replica.reader().answer(query, answer);
   if (query.isSpace() && answer.getOutcome().getErrno() == 0) {
-    writeSpace(rawSpace(core.chunkservers.membership()), static_cast<uint8_t>(core.cluster.copies),
+    writeSpace(rawSpace(core.chunkservers.membership()), copiesOf(core.replica.reader().map()),
                core.replica.reader().counters().inodes, answer.initSpace());
   }
 }

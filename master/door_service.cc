@@ -25,7 +25,7 @@ class MasterService final : public wire::Master::Server {
 
  private:
   Task<void> attach(Core& core, AttachContext context);
-  kj::Promise<void> registerServer(Core& core, RegisterContext context);
+  Task<void> registerServer(Core& core, RegisterContext context);
 
   kj::Own<Lifeline> lifeline_;
 };
@@ -63,22 +63,26 @@ Task<void> MasterService::attach(Core& core, AttachContext context) {
   results.setClient(newClientSession(*lifeline_, session, watcher));
 }
 
-kj::Promise<void> MasterService::registerServer(Core& core, RegisterContext context) {
+Task<void> MasterService::registerServer(Core& core, RegisterContext context) {
   auto params = context.getParams();
   auto hello = params.getServer();
   auto arrived = core.chunkservers.arrive(hello);
+  if (arrived.code() == EEXIST) {
+    // Its machine may have lost power and come back so fast that the link of its earlier life isn't known to be dead.
+    co_await core.clock.after(REPLACE_AFTER + REPLACE_AFTER / 4);
+    arrived = core.chunkservers.arrive(hello);
+  }
   auto results = context.getResults();
   writeOutcome(arrived, results.initOutcome());
   if (!arrived.ok()) {
     spdlog::warn("chunkserver {} at {} is refused: {}", hello.getName().cStr(), hello.getAddress().cStr(),
                  arrived.error().why);
-    return kj::READY_NOW;
+    co_return;
   }
   auto id = fromWire<ServerTag>(hello.getId());
   auto incarnation = fromWire<IncarnationTag>(hello.getIncarnation());
   core.cleanup.forget(id);
   results.setRegistration(newRegistration(*lifeline_, id, incarnation, hello.getName().cStr(), params.getWatcher()));
-  return kj::READY_NOW;
 }
 
 class DoorService final : public wire::MasterDoor::Server {

@@ -24,6 +24,8 @@ RawSpace rawSpace(const Membership& membership) {
   return out;
 }
 
+uint8_t copiesOf(const ShardMap& map) { return map.classes.empty() ? 1 : map.classes.begin()->second.copies; }
+
 void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space::Builder out) {
   // Every file needs some room of its own: a guess that makes `df -i` useful.
   constexpr uint64_t BYTES_PER_FILE = 4096;

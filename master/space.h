@@ -22,6 +22,8 @@ struct RawSpace {
 };
 RawSpace rawSpace(const Membership& membership);
 
+// Copies that new files get.
+uint8_t copiesOf(const ShardMap& map);
 // What statfs shows of files with so many copies: bytes that a user can still write.
 void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space::Builder out);
 

@@ -1,6 +1,7 @@
 #include "master/placement/work_queue.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace cairn {
 
@@ -36,16 +37,14 @@ std::vector<uint64_t> WorkQueue::handOut(ServerId server, const ShardMap& map, N
   if (items_.size() == finished_.size()) {
     return out;
   }
-  std::set<VolumeNumber> own;
-  for (auto& [number, volume] : map.volumes) {
-    if (volume.server == server) {
-      own.insert(number);
+  std::unordered_set<uint32_t> led;
+  for (auto& [id, shard] : map.shards) {
+    const VolumeRecord* primary = map.volume(shard.primary);
+    if (primary != nullptr && primary->server == server) {
+      led.insert(raw(id));
     }
   }
-  auto leads = [&](ShardId id) {
-    const ShardRecord* shard = map.shard(id);
-    return shard != nullptr && own.contains(shard->primary);
-  };
+  auto leads = [&](ShardId id) { return led.contains(raw(id)); };
   size_t& handed = handedTo_[server];
   for (auto& [id, item] : items_) {
     if (out.size() >= max) {

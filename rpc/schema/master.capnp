@@ -37,6 +37,8 @@ interface ClientSession {
   read @1 (query :Query) -> (answer :Answer);
   # Open files: an inode that some session holds outlives its last unlink. Not logged; sent in order
   # with execute(). `taken` and `dropped` are inode numbers.
+  # After a session was taken up again its first call is hold() with all that it holds, if that is anything: what the
+  # first call doesn't name, the session holds no more. Until then it counts as a holder of everything.
   hold @2 (taken :List(UInt64), dropped :List(UInt64)) -> ();
   # Keeps the session. The lease counts from when the request was sent.
   renew @3 () -> (leaseNanos :Int64);

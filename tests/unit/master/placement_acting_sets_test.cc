@@ -401,7 +401,7 @@ class History {
 };
 
 TEST(ActingSets, NoHistoryMakesAStaleMemberInSync) {
-  for (uint64_t seed = 1; seed <= 150; ++seed) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     History(seed).run();
     if (HasFailure()) {

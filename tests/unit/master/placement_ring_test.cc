@@ -14,7 +14,7 @@ namespace {
 
 constexpr ClassId CLASS{0};
 constexpr uint32_t SHARDS = 1024;
-constexpr uint64_t SEEDS = 40;
+constexpr uint64_t SEEDS = 12;
 
 RingVolume makeVolume(Random& random, uint32_t number, ServerId server, uint32_t weight) {
   return {VolumeNumber{number}, random.uuid<VolumeId>(), server, weight};
