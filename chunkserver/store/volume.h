@@ -206,6 +206,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Task<Result<std::vector<uint32_t>>> findMismatches(Chunk& chunk, std::vector<uint32_t> blocks);
   Task<Status> readBlocks(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::byte> out);
   Task<Status> recordMismatches(Chunk& chunk, std::vector<uint32_t> looked, std::vector<uint32_t> wrong, bool final);
+  Task<Status> emptyHoles(Chunk& chunk);
   Task<Status> comeLoaded(Chunk& chunk, TurnQueue::Turn& turn);
   Task<Result<std::vector<uint32_t>>> readImage(Chunk& chunk, kj::ArrayPtr<kj::byte> out);
   void putBad(Chunk& chunk);

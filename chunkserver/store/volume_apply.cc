@@ -275,12 +275,13 @@ Result<kj::Own<File>> Volume::createFile(ChunkKey key) {
     file = disk_.open(path, Disk::Mode::CREATE_EXCLUSIVE);
   }
   if (file.code() == EEXIST) {
-    // Left behind by a crash, and in no record.
-    file = disk_.open(path, Disk::Mode::READ_WRITE);
-    auto emptied = file.ok() ? file.value()->truncate(0) : Status();
-    if (!emptied.ok()) {
-      return emptied.error();
+    // Left behind by a crash, and in no record. Emptying it would not do: its old bytes could come back.
+    counters_.quarantined++;
+    auto taken = takeAway(key, true);
+    if (!taken.ok()) {
+      return taken.error();
     }
+    file = disk_.open(path, Disk::Mode::CREATE_EXCLUSIVE);
   }
   names_.changed(directory);
   return file;

@@ -46,6 +46,33 @@ Task<Status> Volume::readBlocks(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::b
   co_return Status();
 }
 
+// After an unclean stop bytes may stand under holes: a punch whose checksums reached the disk and whose freeing
+// did not. They have to go, durably, before the block is written again: a torn write would show them.
+Task<Status> Volume::emptyHoles(Chunk& chunk) {
+  auto* mark = dirty_.find(chunk.key);
+  if (mark == nullptr || !mark->unchecked || chunk.kind == ChunkKind::INLINE || chunk.lost) {
+    co_return Status();
+  }
+  for (uint32_t block = 0; block < chunk.lengthBlocks();) {
+    uint32_t from = block;
+    while (block < chunk.lengthBlocks() && chunk.sum(block) == 0) {
+      block++;
+    }
+    uint64_t bytes = uint64_t{BLOCK_BYTES} * (block - from);
+    auto punched = chunk.file->file->punch(blockOffset(chunk.chunkBits, from), bytes);
+    if (!punched.ok()) {
+      co_return fail(punched.error());
+    }
+    block += from == block ? 1 : 0;
+  }
+  auto ended = chunk.file->file->truncate(blockOffset(chunk.chunkBits, chunk.lengthBlocks()));
+  if (!ended.ok()) {
+    co_return fail(ended.error());
+  }
+  chunk.version++;
+  co_return co_await syncChunk(chunk);
+}
+
 // Which of `blocks` (sorted; empty: all) don't match. REQUIRES: the turn.
 Task<Result<std::vector<uint32_t>>> Volume::findMismatches(Chunk& chunk, std::vector<uint32_t> blocks) {
   std::vector<uint32_t> wrong;
@@ -179,6 +206,10 @@ Task<Result<ChunkDescription>> Volume::describe(ChunkKey key) {
   }
   std::vector<uint32_t> all;
   if (chunk->present) {
+    auto emptied = co_await emptyHoles(*chunk);
+    if (!emptied.ok()) {
+      co_return emptied.error();
+    }
     auto wrong = co_await findMismatches(*chunk, all);
     if (!wrong.ok()) {
       co_return wrong.error();
@@ -200,6 +231,10 @@ Task<Result<ChunkDescription>> Volume::image(ChunkKey key, ReadTarget& target) {
   }
   if (!chunk->present) {
     co_return Error{ENOENT, describeChunk(key) + ": not here"};
+  }
+  auto emptied = co_await emptyHoles(*chunk);
+  if (!emptied.ok()) {
+    co_return emptied.error();
   }
   auto out = target.bytes(size_t{chunk->allocatedBlocks} * BLOCK_BYTES);
   auto wrong = co_await readImage(*chunk, out);
