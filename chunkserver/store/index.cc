@@ -7,7 +7,6 @@
 #include "chunkserver/store/codec.h"
 #include "chunkserver/store/database.h"
 #include "chunkserver/store/record.h"
-#include "common/checksum.h"
 #include "common/log.h"
 
 namespace cairn {
@@ -190,7 +189,7 @@ void Index::finishInFlight(uint64_t number, bool synced, const leveldb::Status& 
   if (!status.ok()) {
     fail(status);
   } else if (synced) {
-    noteSynced(number);
+    noteSynced(number, false);
   }
   auto waiters = std::move(inFlight_.waiters);
   inFlight_ = Batch();
@@ -233,17 +232,6 @@ void Index::pruneMarks() {
     pending_.entries[batchKey(oldestMark_)] = std::nullopt;
   }
   pending_.entries[metaKey("base")] = encodeNumber(oldestMark_);
-}
-
-void Index::noteSynced(uint64_t number) {
-  syncs_++;
-  lastSynced_ = number;
-  std::string text = encodeNumber(number);
-  text += encodeNumber(hash64(text));
-  auto written = synced_->write(0, asBytes(text));
-  if (!written.ok()) {
-    fail(leveldb::Status::IOError(written.error().why));
-  }
 }
 
 void Index::fail(const leveldb::Status& status) {

@@ -8,7 +8,7 @@
 // synced: exact after a kill, a lower bound after a power cut). An index that lacks a synced batch is thrown
 // away. Batches that were never synced may be missing one by one: the store keeps no rule across batches.
 //
-// index.synced exists while the volume is in use, so it is also the sign of an unclean stop.
+// index.synced also says whether the last user stopped in good order: then nothing at all may be missing.
 // index.damaged asks the next open to make the index again.
 #pragma once
 #include <kj/async.h>
@@ -91,7 +91,7 @@ class Index final : private kj::TaskSet::ErrorHandler {
   uint64_t takePending();
   void finishInFlight(uint64_t number, bool synced, const leveldb::Status& status);
   void pruneMarks();
-  void noteSynced(uint64_t number);
+  void noteSynced(uint64_t number, bool closed);
   void fail(const leveldb::Status& status);
   const std::optional<std::string>* overlaid(const std::string& key) const;
   void taskFailed(kj::Exception&& exception) override;

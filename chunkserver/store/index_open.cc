@@ -17,20 +17,31 @@ namespace {
 const char* const INDEX_DIRECTORY = "index";
 const char* const SYNCED_FILE = "index.synced";
 const char* const DAMAGED_FILE = "index.damaged";
-constexpr size_t SYNCED_FILE_BYTES = 16;
+constexpr size_t SYNCED_FILE_BYTES = 24;
 
-// The number of the last batch known to be synced; 0 when the file doesn't say.
-uint64_t readSynced(File& file) {
+struct SyncedNote {
+  uint64_t number = 0;  // of the last batch known to be synced; 0: the file doesn't say
+  bool closed = false;
+};
+
+SyncedNote readSynced(File& file) {
   kj::byte bytes[SYNCED_FILE_BYTES] = {};
   auto got = file.readNow(0, kj::arrayPtr(bytes, sizeof(bytes)));
   if (!got.ok() || got.value() != sizeof(bytes)) {
-    return 0;
+    return {};
   }
   std::string_view text = asText(kj::arrayPtr(bytes, sizeof(bytes)));
-  auto number = decodeNumber(text.substr(0, 8));
-  auto sum = decodeNumber(text.substr(8));
-  bool whole = sum.value() == hash64(asBytes(text.substr(0, 8)));
-  return whole ? number.value() : 0;
+  bool whole = decodeNumber(text.substr(16)).value() == hash64(asBytes(text.substr(0, 16)));
+  if (!whole) {
+    return {};
+  }
+  return {decodeNumber(text.substr(0, 8)).value(), decodeNumber(text.substr(8, 8)).value() != 0};
+}
+
+Status writeSynced(File& file, SyncedNote note) {
+  std::string text = encodeNumber(note.number) + encodeNumber(note.closed ? 1 : 0);
+  text += encodeNumber(hash64(text));
+  return file.write(0, asBytes(text));
 }
 
 struct Marks {
@@ -175,12 +186,20 @@ class Opener {
 
 Result<Index::Opened> Index::open(Disk& disk, leveldb::Env& env, Workers& workers) {
   Opened opened;
-  opened.unclean = disk.exists(SYNCED_FILE);
   auto synced = disk.open(SYNCED_FILE, Disk::Mode::CREATE);
   if (!synced.ok()) {
     return synced.error();
   }
-  uint64_t lastSynced = opened.unclean ? readSynced(*synced.value()) : 0;
+  SyncedNote note = readSynced(*synced.value());
+  opened.unclean = !note.closed;
+  // From here on LevelDB writes, so a cut may tear what it writes.
+  note.closed = false;
+  auto noted = writeSynced(*synced.value(), note);
+  noted = noted.ok() ? synced.value()->syncNow() : noted;
+  if (!noted.ok()) {
+    return noted.error();
+  }
+  uint64_t lastSynced = note.number;
   auto made = disk.makeDirectory(INDEX_DIRECTORY);
   if (!made.ok()) {
     return made.error();
@@ -203,7 +222,7 @@ Result<Index::Opened> Index::open(Disk& disk, leveldb::Env& env, Workers& worker
     return Error{EIO, disk.hostPath(INDEX_DIRECTORY) + ": " + begun.ToString()};
   }
   opened.index = kj::heap<Index>(disk, workers, kj::mv(database), kj::mv(synced.value()), first + 1);
-  opened.index->noteSynced(first);
+  opened.index->noteSynced(first, false);
   auto status = opened.index->synced_->syncNow();
   if (status.ok()) {
     status = disk.syncDirectoryNow(".");
@@ -214,16 +233,26 @@ Result<Index::Opened> Index::open(Disk& disk, leveldb::Env& env, Workers& worker
   return kj::mv(opened);
 }
 
+// Written only: after a kill the page cache has it, after a power cut it is a lower bound.
+void Index::noteSynced(uint64_t number, bool closed) {
+  syncs_++;
+  lastSynced_ = number;
+  auto written = writeSynced(*synced_, SyncedNote{number, closed});
+  if (!written.ok()) {
+    fail(leveldb::Status::IOError(written.error().why));
+  }
+}
+
 Task<Status> Index::close() {
   auto status = co_await commit();
   if (!status.ok()) {
     co_return status;
   }
-  status = disk_.remove(SYNCED_FILE);
-  if (status.ok()) {
-    status = disk_.syncDirectoryNow(".");
+  noteSynced(lastSynced_, true);
+  if (health_.ok()) {
+    co_return synced_->syncNow();
   }
-  co_return status;
+  co_return Status(health_);
 }
 
 }  // namespace cairn

@@ -120,7 +120,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   bool loadWarm(Chunk& chunk, Status& status);
   Task<Status> loadCold(Chunk& chunk);
   Task<Status> loadFile(Chunk& chunk, ChunkRecord record);
-  Task<Status> assess(Chunk& chunk, uint32_t lengthBlocks);
+  Task<Status> assess(Chunk& chunk, const ChunkRecord& record);
   Task<Status> mendFromBase(Chunk& chunk, InlineImage base);
   Status loadInline(Chunk& chunk, const ChunkRecord& record);
   Status loadWithoutFile(Chunk& chunk, const ChunkRecord& record);

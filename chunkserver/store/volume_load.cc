@@ -256,7 +256,7 @@ Task<Status> Volume::loadFile(Chunk& chunk, ChunkRecord record) {
   }
   bool whole = takeArea(chunk, std::move(found), record);
   if (!whole) {
-    auto assessed = co_await assess(chunk, record.lengthBlocks);
+    auto assessed = co_await assess(chunk, record);
     if (!assessed.ok()) {
       co_return assessed;
     }
@@ -360,31 +360,35 @@ Status Volume::loadWithoutFile(Chunk& chunk, const ChunkRecord& record) {
   return {};
 }
 
-// The area differs from what the record says: checksums that don't match their blocks are bad, and so are holes
-// with bytes under them.
-Task<Status> Volume::assess(Chunk& chunk, uint32_t lengthBlocks) {
-  uint32_t end = std::max(chunk.lengthBlocks(), lengthBlocks);
+// The area differs from what the record says. Checksums that don't match their blocks are bad. A hole may be a
+// checksum that was lost: unless all blocks that the record counted are found elsewhere, every hole is bad, too.
+Task<Status> Volume::assess(Chunk& chunk, const ChunkRecord& record) {
+  uint32_t end = std::max(chunk.lengthBlocks(), record.lengthBlocks);
   auto block = kj::heapArray<kj::byte>(BLOCK_BYTES);
-  std::vector<uint32_t> wrong;
+  std::vector<uint32_t> holes;
+  uint32_t found = 0;
+  size_t badBefore = chunk.bad.size();
   for (uint32_t i = 0; i < end; i++) {
     auto status = co_await readBlocks(chunk, i, block);
     if (!status.ok()) {
       co_return status;
     }
     uint64_t sum = chunk.sum(i);
-    bool good = sum == 0 ? allZero(block) : blockChecksum(block) == sum;
-    if (!good) {
-      wrong.push_back(i);
-    }
-  }
-  spdlog::error("{}: checksum area damaged; {} of {} blocks are bad", describeChunk(chunk.key), wrong.size(), end);
-  for (uint32_t i : wrong) {
-    if (chunk.sum(i) == 0) {
+    bool zero = allZero(block);
+    if (sum == 0 && zero) {
+      holes.push_back(i);
+    } else if (sum == 0) {
       lose(chunk, i, i + 1);
-    } else {
+    } else if (blockChecksum(block) != sum) {
       addBad(chunk, i);
     }
+    found += zero && (sum == 0 || chunk.isBad(i)) ? 0 : 1;
   }
+  for (size_t i = 0; i < holes.size() && found < record.allocatedBlocks; i++) {
+    lose(chunk, holes[i], holes[i] + 1);
+  }
+  spdlog::error("{}: checksum area damaged; {} of {} blocks are bad", describeChunk(chunk.key),
+                chunk.bad.size() - badBefore, end);
   auto written = writeSums(chunk, 0, chunk.lengthBlocks());
   co_return written.ok() ? written : fail(written.error());
 }

@@ -70,7 +70,11 @@ Status Volume::open(leveldb::Env& env) {
   }
   index_ = kj::mv(opened.value().index);
   index_->onFailure([this](const Error& error) { (void)fail(error); });
-  unclean_ = opened.value().unclean;
+  unclean_ = opened.value().unclean && !claimed_.created;
+  if (unclean_) {
+    // Shards' directories that the last process made, and whose names it may not have synced.
+    names_.changed("chunks");
+  }
   if (opened.value().fresh && !claimed_.created) {
     auto status = rebuild(opened.value().why);
     if (!status.ok()) {

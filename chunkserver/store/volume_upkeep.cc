@@ -106,9 +106,10 @@ Task<Status> Volume::close() {
   clearMarks(true);
   index_->put(metaKey(USED_KEY), encodeNumber(budget_.usedBytes()));
   auto closed = co_await index_->close();
-  if (closed.ok()) {
-    health_ = Error{EIO, disk_.hostPath(".") + ": closed"};
+  if (!closed.ok()) {
+    co_return fail(closed.error());
   }
+  health_ = Error{EIO, disk_.hostPath(".") + ": closed"};
   co_return closed;
 }
 
