@@ -5,6 +5,7 @@ $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
 
 interface ChunkDoor {
+  # `server`: whom the caller means to reach; null when it doesn't care. errno ESTALE: wrong cluster, protocol or server.
   enter @0 (hello :Types.Hello, server :Types.Uuid) -> (outcome :Types.Outcome, chunks :ChunkService, peer :PeerService);
 }
 
@@ -130,4 +131,5 @@ struct ChunkImage {
   sums @10 :List(UInt64);   # one per block of the chunk's length; 0: hole
   data @11 :Data;           # the allocated blocks, one after another, in order
   bad @12 :List(UInt32);    # blocks that don't match their sums at the sender either
+  discard @13 :Bool;        # with present = false: nobody was ever told that it exists, no need for quarantine
 }

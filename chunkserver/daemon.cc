@@ -1,0 +1,371 @@
+#include "chunkserver/daemon.h"
+
+#include <cerrno>
+
+#include "chunkserver/chunk_service.h"
+#include "chunkserver/door_service.h"
+#include "chunkserver/peer_service.h"
+#include "chunkserver/registration.h"
+#include "chunkserver/work.h"
+#include "common/log.h"
+#include "rpc/connection.h"
+
+namespace cairn {
+namespace {
+
+constexpr Nanos MAINTAIN_EVERY = SECOND;
+// How long an orderly end waits for mutations under way, and for other members to say what is settled.
+constexpr Nanos STOP_PATIENCE = 2 * SECOND;
+constexpr Nanos STOP_LOOK = 10 * MILLISECOND;
+// While chunks of a volume are pending for longer than this its dirty marks stay.
+constexpr Nanos PENDING_PATIENCE = 3 * SECOND;
+
+struct OpenVolume {
+  std::string path;
+  kj::Own<VolumeStore> store;
+  kj::Own<LocalVolume> local;
+  Nanos quietAt = 0;  // when nothing was pending last
+};
+
+class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
+ public:
+  DaemonImpl(DaemonSeams seams, DaemonOptions options, ServerId server)
+      : seams_(seams),
+        options_(std::move(options)),
+        membership_(seams.clock, identity(server)),
+        peers_(seams.network, seams.clock, seams.random, membership_),
+        gate_(kj::refcounted<ServiceGate>()),
+        fatal_(kj::newPromiseAndFulfiller<Error>()),
+        tasks_(kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))) {}
+
+  ~DaemonImpl() noexcept(false) { shut(); }
+
+  Status openVolumes(ServerHome& home, std::vector<VolumePlace> places);
+  Status openPorts();
+  void run();
+
+  std::vector<Address> addresses() const override;
+  bool registered() const override { return registration_.get() != nullptr && registration_->registered(); }
+  kj::Promise<Error> onFatal() override { return kj::mv(fatal_.promise); }
+  Task<void> stop() override;
+
+ private:
+  SelfIdentity identity(ServerId server) const {
+    SelfIdentity self;
+    self.cluster = options_.cluster.cluster;
+    self.server = server;
+    self.incarnation = seams_.random.uuid<Incarnation>();
+    self.name = options_.name;
+    self.socket = options_.socket;
+    self.hostId = options_.hostId;
+    return self;
+  }
+  Status openOne(ServerHome& home, VolumePlace& place);
+  void serve();
+  Task<void> maintain(OpenVolume& volume);
+  Task<void> recheck(OpenVolume& volume);
+  Task<void> watch(OpenVolume& volume, VolumeStanding& standing);
+  Task<void> readmit(OpenVolume& volume, VolumeStanding& standing);
+  bool isInSyncAnywhere(const LocalVolume& volume) const;
+  Task<void> watchRegistration();
+  Task<void> becomeQuiet();
+  bool allIdle() const;
+  bool allQuiet() const;
+  void shut();
+  void taskFailed(kj::Exception&& e) override { spdlog::error("a task ended: {}", kj::str(e).cStr()); }
+
+  DaemonSeams seams_;
+  const DaemonOptions options_;
+  Membership membership_;
+  Peers peers_;
+  std::vector<OpenVolume> volumes_;
+  std::vector<VolumeStanding> standings_;
+  kj::Own<Replicator> replicator_;
+  kj::Own<WorkRunner> work_;
+  kj::Own<ChunkHandlers> chunkHandlers_;
+  kj::Own<PeerHandlers> peerHandlers_;
+  kj::Own<ServiceGate> gate_;
+  kj::Own<Registration> registration_;
+  std::vector<kj::Own<Listener>> listeners_;
+  std::vector<Address> addresses_;
+  std::vector<kj::Own<RpcServer>> servers_;
+  kj::PromiseFulfillerPair<Error> fatal_;
+  bool stopping_ = false;
+  kj::Own<kj::TaskSet> tasks_;
+};
+
+Status DaemonImpl::openOne(ServerHome& home, VolumePlace& place) {
+  if (place.disk == nullptr) {
+    return place.error;
+  }
+  VolumeOptions options;
+  options.cluster = options_.cluster.cluster;
+  options.server = home.server();
+  options.create = home.volumeAt(place.path).isNull();
+  options.capacityLimit = options_.capacityLimit;
+  auto opened = openVolume(*place.disk, *place.env, seams_.clock, seams_.workers, seams_.random, options);
+  if (!opened.ok()) {
+    return opened.error();
+  }
+  auto& store = opened.value();
+  VolumeId known = home.volumeAt(place.path);
+  if (!known.isNull() && known != store->identity().volume) {
+    return Error{ESTALE, place.path + " holds volume " + toText(store->identity().volume) + ", but volume " +
+                             toText(known) + " is expected there: have disks been swapped?"};
+  }
+  Status remembered = home.remember(place.path, store->identity().volume);
+  if (!remembered.ok()) {
+    return remembered.error();
+  }
+  auto local = kj::heap<LocalVolume>(*store);
+  volumes_.push_back({place.path, kj::mv(store), kj::mv(local), seams_.clock.monotonic()});
+  return {};
+}
+
+// A disk's own failure, as opposed to an operator's mistake.
+bool isDiskFailure(int code) { return code == EIO || code == ENOENT || code == ENODEV || code == ENOTCONN; }
+
+Status DaemonImpl::openVolumes(ServerHome& home, std::vector<VolumePlace> places) {
+  std::vector<std::pair<VolumeId, Error>> failed;
+  for (auto& place : places) {
+    Status opened = openOne(home, place);
+    VolumeId known = home.volumeAt(place.path);
+    if (!opened.ok() && (known.isNull() || !isDiskFailure(opened.code()) || places.size() == 1)) {
+      return opened.error();
+    }
+    if (!opened.ok()) {
+      spdlog::error("volume {} isn't used: {}", place.path, opened.error().why);
+      failed.push_back({known, opened.error()});
+    }
+  }
+  if (volumes_.empty()) {
+    return failed.empty() ? Error{EINVAL, "no volume given"} : failed[0].second;
+  }
+  for (auto& volume : volumes_) {
+    VolumeStanding standing{volume.local->id, volume.local.get(), {}};
+    if (volume.store->indexRebuilt()) {
+      // Small chunks are missing, so it must not count as a member of any set before it has caught up.
+      standing.failed = "its index was lost and made again: every shard must be joined anew";
+      volume.local->failed = true;
+    }
+    standings_.push_back(standing);
+  }
+  for (auto& [id, error] : failed) {
+    standings_.push_back({id, nullptr, error.why});
+  }
+  return {};
+}
+
+Status DaemonImpl::openPorts() {
+  std::vector<Address> wanted{options_.listen};
+  if (!options_.socket.empty()) {
+    wanted.push_back("unix:" + options_.socket);
+  }
+  for (auto& address : wanted) {
+    auto listener = seams_.network.listen(address);
+    if (!listener.ok()) {
+      return listener.error();
+    }
+    addresses_.push_back(listener.value()->address());
+    listeners_.push_back(kj::mv(listener.value()));
+  }
+  membership_.setAddress(addresses_[0]);
+  return {};
+}
+
+void DaemonImpl::run() {
+  std::vector<LocalVolume*> locals;
+  for (auto& volume : volumes_) {
+    locals.push_back(volume.local.get());
+  }
+  replicator_ = kj::heap<Replicator>(seams_.clock, seams_.random, membership_, peers_, locals);
+  work_ = kj::heap<WorkRunner>(seams_.clock, membership_, *replicator_);
+  chunkHandlers_ = kj::heap<ChunkHandlers>(*replicator_, membership_, seams_.clock);
+  peerHandlers_ = kj::heap<PeerHandlers>(*replicator_, membership_, seams_.clock);
+  serve();
+  registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, membership_,
+                                         peers_, *replicator_, *work_, standings_);
+  tasks_->add(watchRegistration().promise());
+  for (size_t i = 0; i < volumes_.size(); ++i) {
+    tasks_->add(maintain(volumes_[i]).promise());
+    tasks_->add(recheck(volumes_[i]).promise());
+    tasks_->add(watch(volumes_[i], standings_[i]).promise());
+    if (volumes_[i].local->failed) {
+      tasks_->add(readmit(volumes_[i], standings_[i]).promise());
+    }
+  }
+}
+
+void DaemonImpl::serve() {
+  peers_.setSelf(newPeerService(*gate_, *peerHandlers_));
+  auto door = [this](const PeerIdentity&) -> capnp::Capability::Client {
+    auto chunks = newChunkService(*gate_, *chunkHandlers_);
+    auto peer = newPeerService(*gate_, *peerHandlers_);
+    return newChunkDoor(*gate_, membership_, kj::mv(chunks), kj::mv(peer));
+  };
+  for (auto& listener : listeners_) {
+    servers_.push_back(serveRpc(kj::mv(listener), door));
+  }
+  listeners_.clear();
+}
+
+std::vector<Address> DaemonImpl::addresses() const { return addresses_; }
+
+// ---- upkeep -------------------------------------------------------------------------------------
+
+Task<void> DaemonImpl::maintain(OpenVolume& volume) {
+  for (;;) {
+    co_await seams_.clock.after(MAINTAIN_EVERY);
+    if (!volume.store->health().ok()) {
+      co_return;
+    }
+    Nanos now = seams_.clock.monotonic();
+    if (replicator_->quiet(*volume.local)) {
+      volume.quietAt = now;
+    }
+    if (now - volume.quietAt > PENDING_PATIENCE) {
+      continue;  // what may differ from other members' copies must stay marked
+    }
+    auto kept = co_await volume.store->maintain();
+    if (!kept.ok()) {
+      spdlog::error("volume {}: {}", volume.path, kept.error().why);
+    }
+  }
+}
+
+Task<void> DaemonImpl::recheck(OpenVolume& volume) {
+  auto checked = co_await volume.store->recheck();
+  if (!checked.ok()) {
+    spdlog::error("volume {}: {}", volume.path, checked.error().why);
+  }
+}
+
+Task<void> DaemonImpl::watch(OpenVolume& volume, VolumeStanding& standing) {
+  co_await volume.store->whenFailed();
+  Status health = volume.store->health();
+  standing.failed = health.ok() ? "the volume has failed" : health.error().why;
+  spdlog::critical("volume {} is taken out of service: {}", volume.path, standing.failed);
+  replicator_->volumeFailed(*volume.local);
+  registration_->hurry();
+  bool anyLeft = false;
+  for (auto& other : volumes_) {
+    anyLeft = anyLeft || !other.local->failed;
+  }
+  if (!anyLeft) {
+    co_await seams_.clock.after(STOP_PATIENCE);  // the master is told first
+    fatal_.fulfiller->fulfill(Error{EIO, "every volume has failed; the last one: " + standing.failed});
+  }
+}
+
+bool DaemonImpl::isInSyncAnywhere(const LocalVolume& volume) const {
+  for (auto& [id, shard] : membership_.map.shards) {
+    if (volume.number && shard.isInSync(*volume.number)) {
+      return true;
+    }
+  }
+  return raw(membership_.map.version) == 0;  // unknown
+}
+
+// A volume whose index was made again may join once no shard counts on what it had.
+Task<void> DaemonImpl::readmit(OpenVolume& volume, VolumeStanding& standing) {
+  while (isInSyncAnywhere(*volume.local)) {
+    co_await membership_.changed.next();
+  }
+  if (volume.store->health().ok()) {
+    spdlog::info("volume {} joins its shards anew", volume.path);
+    volume.local->failed = false;
+    standing.failed.clear();
+    registration_->hurry();
+  }
+}
+
+Task<void> DaemonImpl::watchRegistration() {
+  auto refused = co_await registration_->refused();
+  fatal_.fulfiller->fulfill(kj::mv(refused));
+}
+
+// ---- the end ------------------------------------------------------------------------------------
+
+bool DaemonImpl::allIdle() const {
+  for (auto& [key, unit] : replicator_->units()) {
+    if (!unit->primary.idle() || !unit->state.applies.idle()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool DaemonImpl::allQuiet() const {
+  for (auto& volume : volumes_) {
+    if (!replicator_->quiet(*volume.local)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Lets mutations end and tells the other members, so that nothing is left that may differ.
+Task<void> DaemonImpl::becomeQuiet() {
+  Nanos deadline = seams_.clock.monotonic() + STOP_PATIENCE;
+  while (!allIdle() && seams_.clock.monotonic() < deadline) {
+    co_await seams_.clock.after(STOP_LOOK);
+  }
+  replicator_->announce();
+  while (!allQuiet() && seams_.clock.monotonic() < deadline) {
+    co_await seams_.clock.after(STOP_LOOK);
+  }
+}
+
+Task<void> DaemonImpl::stop() {
+  membership_.lease.end();
+  co_await becomeQuiet();
+  co_await registration_->leave();
+  std::vector<bool> quiet;
+  for (auto& volume : volumes_) {
+    quiet.push_back(replicator_->quiet(*volume.local));
+  }
+  shut();
+  for (size_t i = 0; i < volumes_.size(); ++i) {
+    // Pending chunks must be looked at after the next start, as after a crash.
+    if (!volumes_[i].local->failed && quiet[i]) {
+      auto closed = co_await volumes_[i].store->close();
+      if (!closed.ok()) {
+        spdlog::error("volume {}: {}", volumes_[i].path, closed.error().why);
+      }
+    }
+  }
+}
+
+void DaemonImpl::shut() {
+  if (stopping_) {
+    return;
+  }
+  stopping_ = true;
+  tasks_ = nullptr;
+  registration_ = nullptr;
+  gate_->close();
+  servers_.clear();
+  work_ = nullptr;
+  chunkHandlers_ = nullptr;
+  peerHandlers_ = nullptr;
+  replicator_ = nullptr;
+}
+
+}  // namespace
+
+Result<kj::Own<Daemon>> startDaemon(DaemonSeams seams, DaemonOptions options, ServerHome& home,
+                                    std::vector<VolumePlace> volumes) {
+  auto daemon = kj::heap<DaemonImpl>(seams, kj::mv(options), home.server());
+  Status opened = daemon->openVolumes(home, kj::mv(volumes));
+  if (!opened.ok()) {
+    return opened.error();
+  }
+  Status listening = daemon->openPorts();
+  if (!listening.ok()) {
+    return listening.error();
+  }
+  daemon->run();
+  return kj::Own<Daemon>(kj::mv(daemon));
+}
+
+}  // namespace cairn

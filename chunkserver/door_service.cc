@@ -1,0 +1,71 @@
+#include "chunkserver/door_service.h"
+
+#include <kj/debug.h>
+
+#include <cerrno>
+
+#include "common/log.h"
+
+namespace cairn {
+namespace {
+
+class ChunkDoorServer final : public wire::ChunkDoor::Server {
+ public:
+  ChunkDoorServer(kj::Own<ServiceGate> gate, const Membership& membership, wire::ChunkService::Client chunks,
+                  wire::PeerService::Client peer)
+      : gate_(kj::mv(gate)), membership_(membership), chunks_(kj::mv(chunks)), peer_(kj::mv(peer)) {}
+
+  kj::Promise<void> enter(EnterContext context) override {
+    if (gate_->closed()) {
+      return KJ_EXCEPTION(DISCONNECTED, "the chunkserver has stopped");
+    }
+    auto params = context.getParams();
+    auto results = context.getResults();
+    std::string why = refusal(params);
+    if (!why.empty()) {
+      spdlog::warn("refused {}: {}", params.getHello().getName().cStr(), why);
+      results.initOutcome().setErrno(ESTALE);
+      results.getOutcome().setWhy(why);
+      return kj::READY_NOW;
+    }
+    results.initOutcome();
+    results.setChunks(chunks_);
+    if (params.getHello().getRole() == wire::Role::CHUNKSERVER) {
+      results.setPeer(peer_);
+    }
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::string refusal(EnterParams::Reader params) const {
+    const SelfIdentity& self = membership_.self();
+    auto hello = params.getHello();
+    auto cluster = fromWire<ClusterTag>(hello.getCluster());
+    auto server = fromWire<ServerTag>(params.getServer());
+    if (cluster != self.cluster) {
+      return "this is a chunkserver of cluster " + toText(self.cluster) + ", not of " + toText(cluster);
+    }
+    if (hello.getProtocol() != wire::PROTOCOL) {
+      return "this chunkserver speaks protocol " + std::to_string(wire::PROTOCOL) + ", not " +
+             std::to_string(hello.getProtocol()) + ": run the same version everywhere";
+    }
+    if (!server.isNull() && server != self.server) {
+      return "this is chunkserver " + toText(self.server) + ", not " + toText(server);
+    }
+    return {};
+  }
+
+  kj::Own<ServiceGate> gate_;
+  const Membership& membership_;
+  wire::ChunkService::Client chunks_;
+  wire::PeerService::Client peer_;
+};
+
+}  // namespace
+
+wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership,
+                                     wire::ChunkService::Client chunks, wire::PeerService::Client peer) {
+  return kj::heap<ChunkDoorServer>(kj::addRef(gate), membership, kj::mv(chunks), kj::mv(peer));
+}
+
+}  // namespace cairn

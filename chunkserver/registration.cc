@@ -1,0 +1,298 @@
+#include "chunkserver/registration.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/log.h"
+
+namespace cairn {
+namespace {
+
+class Watcher final : public wire::MapWatcher::Server {
+ public:
+  Watcher(kj::Own<ServiceGate> gate, Registration& registration)
+      : gate_(kj::mv(gate)), registration_(registration) {}
+  kj::Promise<void> push(PushContext context) override {
+    if (gate_->closed()) {
+      return KJ_EXCEPTION(DISCONNECTED, "the chunkserver has stopped");
+    }
+    context.getResults().setHave(raw(registration_.takeMap(context.getParams().getMap())));
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Own<ServiceGate> gate_;
+  Registration& registration_;
+};
+
+}  // namespace
+
+Registration::Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster,
+                           Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work,
+                           std::vector<VolumeStanding>& volumes)
+    : network_(network),
+      clock_(clock),
+      random_(random),
+      cluster_(std::move(cluster)),
+      membership_(membership),
+      peers_(peers),
+      replicator_(replicator),
+      work_(work),
+      volumes_(volumes),
+      gate_(kj::refcounted<ServiceGate>()),
+      refusal_(kj::newPromiseAndFulfiller<Error>()),
+      tasks_(*this) {
+  tasks_.add(run().promise());
+  tasks_.add(hurriedBy(membership_.suspects.raised).promise());
+  tasks_.add(hurriedBy(replicator_.caughtUp).promise());
+  tasks_.add(hurriedBy(work_.finished).promise());
+}
+
+Registration::~Registration() noexcept(false) { gate_->close(); }
+
+void Registration::taskFailed(kj::Exception&& e) { spdlog::error("registration ended: {}", kj::str(e).cStr()); }
+
+kj::Promise<Error> Registration::refused() { return kj::mv(refusal_.promise); }
+
+Task<void> Registration::hurriedBy(Signal& signal) {
+  for (;;) {
+    co_await signal.next();
+    hurry_.raise();
+  }
+}
+
+MapVersion Registration::takeMap(wire::ShardMap::Reader map) {
+  if (membership_.map.apply(map)) {
+    peers_.mapChanged();
+    replicator_.mapChanged();
+  }
+  return membership_.map.version;
+}
+
+Task<void> Registration::run() {
+  size_t next = 0;
+  unsigned tries = 0;
+  while (!leaving_) {
+    co_await clock_.after(backoffDelay(random_, tries));
+    auto attempt = co_await session(cluster_.masters[next % cluster_.masters.size()]);
+    if (leaving_) {
+      co_return;  // leave() still needs the link
+    }
+    bool wasRegistered = registered_;
+    registered_ = false;
+    co_await nextTurn();  // never take a link down from inside its own event
+    registration_ = nullptr;
+    link_ = nullptr;
+    if (attempt.end == End::REFUSED) {
+      co_return;
+    }
+    tries = wasRegistered ? 1 : tries + 1;
+    ++next;
+    for (size_t i = 0; i < cluster_.masters.size(); ++i) {
+      if (!attempt.leader.empty() && cluster_.masters[i].name == attempt.leader) {
+        next = i;
+      }
+    }
+  }
+}
+
+Task<bool> Registration::connect(MasterAddress master) {
+  std::vector<Address> addresses;
+  if (!master.socket.empty()) {
+    addresses.push_back("unix:" + master.socket);
+  }
+  if (!master.address.empty()) {
+    addresses.push_back(master.address);
+  }
+  for (auto& address : addresses) {
+    try {
+      auto link = co_await dial(network_, clock_, address, CONNECT_LIMIT);
+      link_ = kj::mv(link);
+      co_return true;
+    } catch (const kj::Exception& e) {
+      spdlog::debug("master {} at {}: {}", master.name, address, e.getDescription().cStr());
+    }
+  }
+  co_return false;
+}
+
+Task<Registration::Attempt> Registration::session(MasterAddress master) {
+  Attempt attempt;
+  bool connected = co_await connect(master);
+  if (!connected) {
+    co_return attempt;
+  }
+  try {
+    auto request = link_->bootstrap().castAs<wire::MasterDoor>().enterRequest();
+    auto hello = request.initHello();
+    toWire(cluster_.cluster, hello.initCluster());
+    hello.setRole(wire::Role::CHUNKSERVER);
+    hello.setProtocol(wire::PROTOCOL);
+    hello.setName(membership_.self().name);
+    kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
+    auto response = co_await withDeadline(clock_, REGISTER_LIMIT, kj::mv(sent), "greeting the master");
+    if (response.getOutcome().getErrno() != 0) {
+      attempt = judge(response.getOutcome().getErrno(), response.getOutcome().getWhy().cStr());
+      attempt.leader = response.getLeader().cStr();
+      co_return attempt;
+    }
+    co_return co_await registerWith(response.getMaster());
+  } catch (const kj::Exception& e) {
+    spdlog::debug("master {}: {}", master.name, e.getDescription().cStr());
+  }
+  co_return attempt;
+}
+
+Registration::Attempt Registration::judge(int errnum, const std::string& why) {
+  Attempt attempt;
+  if (errnum == EAGAIN) {
+    attempt.end = End::NOT_LEADER;
+    return attempt;
+  }
+  Nanos now = clock_.monotonic();
+  rivalSince_ = rivalSince_ == 0 ? now : rivalSince_;
+  bool patient = errnum == EEXIST && now - rivalSince_ < RIVAL_PATIENCE;
+  if (everRegistered_ || patient) {
+    spdlog::error("the master refuses this chunkserver for now: {}", why);
+    return attempt;
+  }
+  attempt.end = End::REFUSED;
+  refusal_.fulfiller->fulfill(Error{errnum, why});
+  return attempt;
+}
+
+void Registration::fillHello(wire::ServerHello::Builder out) {
+  const SelfIdentity& self = membership_.self();
+  toWire(self.server, out.initId());
+  out.setName(self.name);
+  toWire(self.incarnation, out.initIncarnation());
+  out.setAddress(self.address);
+  out.setSocket(self.socket);
+  out.setHostId(self.hostId);
+  auto list = out.initVolumes(static_cast<unsigned>(volumes_.size()));
+  for (uint32_t i = 0; i < volumes_.size(); ++i) {
+    toWire(volumes_[i].id, list[i].initId());
+    list[i].setUsable(volumes_[i].failed.empty());
+    list[i].setWhy(volumes_[i].failed);
+    if (volumes_[i].local != nullptr) {
+      auto space = volumes_[i].local->store.space();
+      list[i].setTotalBytes(space.totalBytes);
+      list[i].setUsedBytes(space.usedBytes);
+    }
+  }
+}
+
+Task<Registration::Attempt> Registration::registerWith(wire::Master::Client master) {
+  auto request = master.registerRequest();
+  fillHello(request.initServer());
+  request.setWatcher(kj::heap<Watcher>(kj::addRef(*gate_), *this));
+  kj::Promise<capnp::Response<wire::Master::RegisterResults>> sent = request.send();
+  auto response = co_await withDeadline(clock_, REGISTER_LIMIT, kj::mv(sent), "registering with the master");
+  int errnum = response.getOutcome().getErrno();
+  if (errnum != 0) {
+    co_return judge(errnum, response.getOutcome().getWhy().cStr());
+  }
+  spdlog::info("registered with the master");
+  registered_ = true;
+  everRegistered_ = true;
+  rivalSince_ = 0;
+  registration_ = response.getRegistration();
+  co_await heartbeats(response.getRegistration());
+  co_return Attempt();
+}
+
+Task<void> Registration::heartbeats(wire::Registration::Client registration) {
+  while (!leaving_) {
+    Nanos next = clock_.monotonic() + HEARTBEAT_EVERY;
+    auto hurried = hurry_.nextOr(clock_, next);
+    bool standing = co_await beat(registration);
+    if (!standing) {
+      spdlog::warn("the master doesn't take this server's heartbeats: registering again");
+      co_return;
+    }
+    co_await kj::mv(hurried);
+  }
+}
+
+Task<bool> Registration::beat(wire::Registration::Client registration) {
+  Nanos sentAt = clock_.monotonic();
+  auto done = work_.done();
+  auto request = registration.heartbeatRequest();
+  fillBeat(request.initBeat(), done);
+  kj::Promise<capnp::Response<wire::Registration::HeartbeatResults>> sent = request.send();
+  auto response = co_await withDeadline(clock_, HEARTBEAT_LIMIT, kj::mv(sent), "a heartbeat");
+  if (response.getOutcome().getErrno() != 0) {
+    co_return false;
+  }
+  bool hadLease = membership_.lease.valid();
+  membership_.lease.extend(sentAt, response.getLeaseNanos());
+  if (!hadLease && membership_.lease.valid()) {
+    membership_.changed.raise();
+  }
+  work_.reported(done);
+  work_.take(response.getWork());
+  co_return true;
+}
+
+void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::Builder out) {
+  toWire(volume.id, out.initId());
+  out.setFailed(volume.failed);
+  if (volume.local == nullptr) {
+    return;
+  }
+  auto space = volume.local->store.space();
+  auto counters = volume.local->store.counters();
+  out.setTotalBytes(space.totalBytes);
+  out.setUsedBytes(space.usedBytes);
+  out.setBadBlocks(counters.badBlocks);
+  out.setAdoptedBlocks(counters.adoptedBlocks + volume.local->adoptedElsewhere);
+}
+
+void Registration::fillCaughtUp(wire::Heartbeat::Builder out) {
+  std::vector<const Replica*> caughtUp;
+  for (auto& [key, unit] : replicator_.units()) {
+    if (unit->state.role == Role::JOINING && unit->state.caughtUp) {
+      caughtUp.push_back(&unit->state);
+    }
+  }
+  auto list = out.initCaughtUp(static_cast<unsigned>(caughtUp.size()));
+  for (uint32_t i = 0; i < caughtUp.size(); ++i) {
+    list[i].setShard(raw(caughtUp[i]->shard));
+    list[i].setEpoch(raw(caughtUp[i]->epoch()));
+    list[i].setVolume(raw(caughtUp[i]->number()));
+  }
+}
+
+void Registration::fillBeat(wire::Heartbeat::Builder out, const std::vector<uint64_t>& done) {
+  out.setMapVersion(raw(membership_.map.version));
+  out.setFencesDrained(raw(replicator_.fences().drained()));
+  auto volumes = out.initVolumes(static_cast<unsigned>(volumes_.size()));
+  for (uint32_t i = 0; i < volumes_.size(); ++i) {
+    fillVolume(volumes_[i], volumes[i]);
+  }
+  fillCaughtUp(out);
+  auto suspects = membership_.suspects.current();
+  auto suspectList = out.initSuspects(static_cast<unsigned>(suspects.size()));
+  for (uint32_t i = 0; i < suspects.size(); ++i) {
+    toWire(suspects[i], suspectList[i]);
+  }
+  auto doneList = out.initDone(static_cast<unsigned>(done.size()));
+  for (uint32_t i = 0; i < done.size(); ++i) {
+    doneList.set(i, done[i]);
+  }
+}
+
+Task<void> Registration::leave() {
+  leaving_ = true;
+  membership_.lease.end();
+  KJ_IF_MAYBE(registration, registration_) {
+    try {
+      kj::Promise<capnp::Response<wire::Registration::LeaveResults>> sent = registration->leaveRequest().send();
+      co_await withDeadline(clock_, LEAVE_LIMIT, kj::mv(sent), "leaving");
+    } catch (const kj::Exception& e) {
+      spdlog::warn("the master wasn't told that this server leaves: {}", e.getDescription().cStr());
+    }
+  }
+}
+
+}  // namespace cairn

@@ -1,0 +1,93 @@
+// Registration: this server's standing with the master. Finds the master that leads, registers, sends heartbeats, takes
+// the shard map and work from it, and does so again whenever the master is gone and back.
+#pragma once
+#include <kj/async.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chunkserver/replication/replicator.h"
+#include "chunkserver/service_gate.h"
+#include "chunkserver/work.h"
+#include "common/cluster_file.h"
+#include "rpc/connection.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+
+// A volume as the master is told of it; `local` is nullptr when it couldn't be opened.
+struct VolumeStanding {
+  VolumeId id;
+  LocalVolume* local = nullptr;
+  std::string failed;  // why it isn't used; empty: it is
+};
+
+class Registration final : private kj::TaskSet::ErrorHandler {
+ public:
+  static constexpr Nanos HEARTBEAT_EVERY = 150 * MILLISECOND;
+  static constexpr Nanos HEARTBEAT_LIMIT = SECOND;
+  static constexpr Nanos CONNECT_LIMIT = SECOND;
+  static constexpr Nanos REGISTER_LIMIT = 5 * SECOND;
+  static constexpr Nanos LEAVE_LIMIT = SECOND;
+  // A killed process's registration may still look alive for as long as the master needs to notice.
+  static constexpr Nanos RIVAL_PATIENCE = 10 * SECOND;
+
+  Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, Membership& membership,
+               Peers& peers, Replicator& replicator, WorkRunner& work, std::vector<VolumeStanding>& volumes);
+  ~Registration() noexcept(false);
+  KJ_DISALLOW_COPY(Registration);
+
+  // Resolves when the master will never take this server: final, for people.
+  kj::Promise<Error> refused();
+  // Sends a heartbeat at once.
+  void hurry() { hurry_.raise(); }
+  bool registered() const { return registered_; }
+  // Gives the lease up. Nothing is sent afterwards.
+  Task<void> leave();
+
+  // From the master, through the watcher.
+  MapVersion takeMap(wire::ShardMap::Reader map);
+
+ private:
+  enum class End { LOST, NOT_LEADER, REFUSED };
+  struct Attempt {
+    End end = End::LOST;
+    std::string leader;
+  };
+  Task<void> run();
+  Task<Attempt> session(MasterAddress master);
+  Task<bool> connect(MasterAddress master);
+  Task<Attempt> registerWith(wire::Master::Client master);
+  Task<void> heartbeats(wire::Registration::Client registration);
+  Task<bool> beat(wire::Registration::Client registration);
+  Task<void> hurriedBy(Signal& signal);
+  Attempt judge(int errnum, const std::string& why);
+  void fillHello(wire::ServerHello::Builder out);
+  void fillBeat(wire::Heartbeat::Builder out, const std::vector<uint64_t>& done);
+  void fillVolume(const VolumeStanding& volume, wire::VolumeReport::Builder out);
+  void fillCaughtUp(wire::Heartbeat::Builder out);
+  void taskFailed(kj::Exception&& e) override;
+
+  Network& network_;
+  Clock& clock_;
+  Random& random_;
+  const ClusterFile cluster_;
+  Membership& membership_;
+  Peers& peers_;
+  Replicator& replicator_;
+  WorkRunner& work_;
+  std::vector<VolumeStanding>& volumes_;
+  kj::Own<ServiceGate> gate_;  // of the map watcher
+  kj::Own<Link> link_;
+  kj::Maybe<wire::Registration::Client> registration_;
+  kj::PromiseFulfillerPair<Error> refusal_;
+  Signal hurry_;
+  bool registered_ = false;      // now
+  bool everRegistered_ = false;
+  bool leaving_ = false;
+  Nanos rivalSince_ = 0;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace cairn

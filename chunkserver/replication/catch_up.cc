@@ -1,0 +1,85 @@
+#include "chunkserver/replication/catch_up.h"
+
+#include <kj/debug.h>
+
+namespace cairn {
+
+void CatchUp::start(Epoch since) {
+  since_ = since;
+  cursor_.reset();
+  scanned_ = false;
+  todo_.clear();
+  fetching_.clear();
+  dropped_.clear();
+}
+
+std::vector<ChunkId> CatchUp::takePage(const PrimaryPage& page, const std::map<ChunkId, LocalChunk>& local) {
+  KJ_REQUIRE(!scanned_);
+  KJ_REQUIRE(page.end || !cursor_ || *cursor_ < page.last);
+  auto inRange = [this, &page](ChunkId chunk) {
+    return (!cursor_ || *cursor_ < chunk) && (page.end || chunk <= page.last);
+  };
+  for (auto& [chunk, digest] : page.changed) {
+    auto here = local.find(chunk);
+    bool same = here != local.end() && here->second.present && !here->second.suspect && here->second.digest == digest;
+    if (inRange(chunk) && !same) {
+      todo_.insert(chunk);
+    }
+  }
+  for (ChunkId chunk : page.unchanged) {
+    auto here = local.find(chunk);
+    bool same = here != local.end() && here->second.present && !here->second.suspect && here->second.lastEpoch < since_;
+    if (inRange(chunk) && !same) {
+      todo_.insert(chunk);
+    }
+  }
+  for (auto it = dropped_.begin(); it != dropped_.end();) {
+    if (inRange(*it)) {
+      todo_.insert(*it);
+      it = dropped_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  std::vector<ChunkId> surplus;
+  for (auto& [chunk, here] : local) {
+    bool there = page.changed.count(chunk) != 0 || page.unchanged.count(chunk) != 0 || todo_.count(chunk) != 0;
+    if (inRange(chunk) && here.present && !there) {
+      surplus.push_back(chunk);
+    }
+  }
+  cursor_ = page.last;
+  scanned_ = page.end;
+  return surplus;
+}
+
+std::optional<ChunkId> CatchUp::beginFetch() {
+  if (todo_.empty()) {
+    return std::nullopt;
+  }
+  ChunkId chunk = *todo_.begin();
+  todo_.erase(todo_.begin());
+  fetching_.insert(chunk);
+  return chunk;
+}
+
+void CatchUp::retryFetch(ChunkId chunk) {
+  KJ_REQUIRE(fetching_.erase(chunk) == 1);
+  todo_.insert(chunk);
+}
+
+CatchUp::Action CatchUp::forward(ChunkId chunk) {
+  if (fetching_.count(chunk) != 0) {
+    return Action::WAIT;
+  }
+  if (todo_.count(chunk) != 0) {
+    return Action::DROP;
+  }
+  if (scanned_ || (cursor_ && chunk <= *cursor_)) {
+    return Action::APPLY;
+  }
+  dropped_.insert(chunk);
+  return Action::DROP;
+}
+
+}  // namespace cairn

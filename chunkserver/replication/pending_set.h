@@ -1,0 +1,38 @@
+// PendingSet: the chunks of one shard with mutations not yet known complete on every member. Reconciliation makes
+// exactly these equal. Pure.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "common/ids.h"
+
+namespace cairn {
+
+class PendingSet {
+ public:
+  // A mutation with this place in the shard's order of the current epoch. Places may come in any order.
+  void add(ChunkId chunk, uint64_t sequence);
+  // Everything below `sequence` of the current epoch is complete everywhere.
+  void completeBelow(uint64_t sequence);
+  // The epoch ended: what is here stays until settle().
+  void endEpoch();
+  // Reconciliation made all members equal: nothing from earlier epochs is pending any more.
+  void settle() { carried_.clear(); }
+  // A chunk that differs for another reason than a mutation of this epoch; stays until settle().
+  void carry(ChunkId chunk) { carried_.insert(chunk); }
+
+  bool contains(ChunkId chunk) const { return carried_.count(chunk) != 0 || latest_.count(chunk) != 0; }
+  bool empty() const { return carried_.empty() && latest_.empty(); }
+  size_t size() const { return carried_.size() + latest_.size(); }
+  // In order, without doubles.
+  std::vector<ChunkId> chunks() const;
+
+ private:
+  std::set<ChunkId> carried_;
+  std::map<ChunkId, uint64_t> latest_;      // the highest place of each chunk
+  std::map<uint64_t, ChunkId> bySequence_;  // the same, the other way round
+};
+
+}  // namespace cairn

@@ -1,0 +1,77 @@
+// Replica: one volume's part in one shard, as the shard map says it. State shared by the parts that act on it:
+// Primary, Backup, Reconciler and Joiner. Made when the volume first gets a part, kept for the life of the process.
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "chunkserver/replication/applies.h"
+#include "chunkserver/replication/fences.h"
+#include "chunkserver/replication/membership.h"
+#include "chunkserver/replication/peers.h"
+#include "chunkserver/replication/pending_set.h"
+#include "chunkserver/replication/signal.h"
+#include "chunkserver/store/volume_store.h"
+
+namespace cairn {
+
+// One data directory of this server. `number` is known once the map has it.
+struct LocalVolume {
+  explicit LocalVolume(VolumeStore& store) : store(store), id(store.identity().volume) {}
+  VolumeStore& store;
+  const VolumeId id;
+  std::optional<VolumeNumber> number;
+  bool failed = false;
+  uint64_t adoptedElsewhere = 0;  // blocks adopted from another member's torn bytes, not counted by the store
+};
+
+// What every part of replication needs of the server around it.
+struct Surroundings {
+  Clock& clock;
+  Random& random;
+  Membership& membership;
+  Peers& peers;
+  Fences& fences;
+  // Local work on whole chunks: describing, reading and installing images. Never held across a call to a peer.
+  Permits& heavy;
+  // Chunks that this server makes equal, or fetches, at the same time.
+  Permits& transfers;
+  // Raised when a primary has nothing in flight any more: its members should hear of it.
+  Signal& fellQuiet;
+};
+
+enum class Role { NONE, PRIMARY, IN_SYNC, JOINING };
+
+// Another member of the shard.
+struct MemberName {
+  VolumeNumber volume{};
+  ServerId server;
+};
+
+struct Replica {
+  Replica(LocalVolume& volume, ShardId shard) : volume(volume), shard(shard) {}
+
+  LocalVolume& volume;
+  const ShardId shard;
+  ShardRecord record;
+  Role role = Role::NONE;
+  // Rises with each new epoch or role. Who waited compares it and gives up.
+  uint64_t turn = 0;
+  // This epoch is reconciled: a primary may serve everything, an in-sync member reads.
+  bool ready = false;
+  // Not reconciled nor caught up since the process started: every dirty chunk may differ from other members'.
+  bool restarted = true;
+  // A joining member has everything and has synced it: told to the master.
+  bool caughtUp = false;
+  PendingSet pending;
+  Applies applies;
+  // Raised when any of the above changes.
+  Signal changed;
+
+  VolumeStore& store() const { return volume.store; }
+  VolumeNumber number() const { return *volume.number; }
+  Epoch epoch() const { return record.epoch; }
+  ChunkKey key(ChunkId chunk) const { return {shard, chunk}; }
+  bool serving() const { return !volume.failed && (role == Role::PRIMARY || role == Role::IN_SYNC); }
+};
+
+}  // namespace cairn
