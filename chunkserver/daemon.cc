@@ -123,7 +123,9 @@ Status DaemonImpl::openOne(ServerHome& home, VolumePlace& place) {
 }
 
 // A disk's own failure, as opposed to an operator's mistake.
-bool isDiskFailure(int code) { return code == EIO || code == ENOENT || code == ENODEV || code == ENOTCONN; }
+bool isDiskFailure(int code) {
+  return code == EIO || code == ENOENT || code == ENODEV || code == ENOTCONN;
+}
 
 Status DaemonImpl::openVolumes(ServerHome& home, std::vector<VolumePlace> places) {
   std::vector<std::pair<VolumeId, Error>> failed;
@@ -209,7 +211,9 @@ void DaemonImpl::serve() {
   listeners_.clear();
 }
 
-std::vector<Address> DaemonImpl::addresses() const { return addresses_; }
+std::vector<Address> DaemonImpl::addresses() const {
+  return addresses_;
+}
 
 // ---- upkeep -------------------------------------------------------------------------------------
 

@@ -31,8 +31,8 @@ struct DaemonSeams {
 struct DaemonOptions {
   ClusterFile cluster;
   std::string name;
-  std::string listen;        // host:port; port 0: any
-  std::string socket;        // path of the Unix socket; empty: none
+  std::string listen;  // host:port; port 0: any
+  std::string socket;  // path of the Unix socket; empty: none
   std::string hostId;
   uint64_t capacityLimit = 0;  // bytes of chunks per volume; 0: what the disk has
 };

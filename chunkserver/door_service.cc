@@ -63,8 +63,8 @@ class ChunkDoorServer final : public wire::ChunkDoor::Server {
 
 }  // namespace
 
-wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership,
-                                     wire::ChunkService::Client chunks, wire::PeerService::Client peer) {
+wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership, wire::ChunkService::Client chunks,
+                                     wire::PeerService::Client peer) {
   return kj::heap<ChunkDoorServer>(kj::addRef(gate), membership, kj::mv(chunks), kj::mv(peer));
 }
 

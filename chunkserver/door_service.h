@@ -7,7 +7,7 @@
 
 namespace cairn {
 
-wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership,
-                                     wire::ChunkService::Client chunks, wire::PeerService::Client peer);
+wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership, wire::ChunkService::Client chunks,
+                                     wire::PeerService::Client peer);
 
 }  // namespace cairn

@@ -247,4 +247,6 @@ int program(int argc, char* argv[]) {
 }  // namespace
 }  // namespace cairn
 
-int main(int argc, char* argv[]) { return cairn::program(argc, argv); }
+int main(int argc, char* argv[]) {
+  return cairn::program(argc, argv);
+}

@@ -242,7 +242,7 @@ Task<void> PeerHandlers::changed(ChangedContext context) {
   }
   // What was accepted before the member's forwards began must be in the list.
   co_await state.applies.drain();
-  auto page = co_await state.store().enumerate(state.shard, Epoch{0}, start, CHUNKS_PER_PAGE);
+  auto page = co_await state.store().enumerate(state.shard, Epoch(0), start, CHUNKS_PER_PAGE);
   if (!page.ok() || raw(state.epoch()) != params.getEpoch()) {
     answer(results.initAnswer(), page.ok() ? wire::Verdict::STALE_EPOCH : verdictOf(page.code()));
     co_return;
@@ -270,7 +270,7 @@ Task<void> PeerHandlers::taken(TakenContext context) {
   auto unit = co_await readyPrimary(params.getVolume(), params.getShard(), params.getEpoch(), params.getMapVersion());
   bool complete = false;
   if (unit != nullptr) {
-    bool taken = co_await unit->primary.takeIn(VolumeNumber{params.getMember()});
+    bool taken = co_await unit->primary.takeIn(VolumeNumber(params.getMember()));
     complete = taken;
   }
   auto results = context.getResults();

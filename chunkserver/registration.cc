@@ -10,8 +10,7 @@ namespace {
 
 class Watcher final : public wire::MapWatcher::Server {
  public:
-  Watcher(kj::Own<ServiceGate> gate, Registration& registration)
-      : gate_(kj::mv(gate)), registration_(registration) {}
+  Watcher(kj::Own<ServiceGate> gate, Registration& registration) : gate_(kj::mv(gate)), registration_(registration) {}
   kj::Promise<void> push(PushContext context) override {
     if (gate_->closed()) {
       return KJ_EXCEPTION(DISCONNECTED, "the chunkserver has stopped");
@@ -27,9 +26,8 @@ class Watcher final : public wire::MapWatcher::Server {
 
 }  // namespace
 
-Registration::Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster,
-                           Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work,
-                           std::vector<VolumeStanding>& volumes)
+Registration::Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, Membership& membership,
+                           Peers& peers, Replicator& replicator, WorkRunner& work, std::vector<VolumeStanding>& volumes)
     : network_(network),
       clock_(clock),
       random_(random),
@@ -48,11 +46,17 @@ Registration::Registration(Network& network, Clock& clock, Random& random, Clust
   tasks_.add(hurriedBy(work_.finished).promise());
 }
 
-Registration::~Registration() noexcept(false) { gate_->close(); }
+Registration::~Registration() noexcept(false) {
+  gate_->close();
+}
 
-void Registration::taskFailed(kj::Exception&& e) { spdlog::error("registration ended: {}", kj::str(e).cStr()); }
+void Registration::taskFailed(kj::Exception&& e) {
+  spdlog::error("registration ended: {}", kj::str(e).cStr());
+}
 
-kj::Promise<Error> Registration::refused() { return kj::mv(refusal_.promise); }
+kj::Promise<Error> Registration::refused() {
+  return kj::mv(refusal_.promise);
+}
 
 Task<void> Registration::hurriedBy(Signal& signal) {
   for (;;) {
@@ -285,7 +289,7 @@ void Registration::fillBeat(wire::Heartbeat::Builder out, const std::vector<uint
 Task<void> Registration::leave() {
   leaving_ = true;
   membership_.lease.end();
-  KJ_IF_MAYBE(registration, registration_) {
+  KJ_IF_MAYBE (registration, registration_) {
     try {
       kj::Promise<capnp::Response<wire::Registration::LeaveResults>> sent = registration->leaveRequest().send();
       co_await withDeadline(clock_, LEAVE_LIMIT, kj::mv(sent), "leaving");

@@ -83,7 +83,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<wire::Registration::Client> registration_;
   kj::PromiseFulfillerPair<Error> refusal_;
   Signal hurry_;
-  bool registered_ = false;      // now
+  bool registered_ = false;  // now
   bool everRegistered_ = false;
   bool leaving_ = false;
   Nanos rivalSince_ = 0;

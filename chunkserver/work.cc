@@ -19,7 +19,9 @@ WorkRunner::WorkRunner(Clock& clock, Membership& membership, Replicator& replica
 
 WorkRunner::~WorkRunner() noexcept(false) = default;
 
-void WorkRunner::taskFailed(kj::Exception&& e) { spdlog::error("clean-up work ended: {}", kj::str(e).cStr()); }
+void WorkRunner::taskFailed(kj::Exception&& e) {
+  spdlog::error("clean-up work ended: {}", kj::str(e).cStr());
+}
 
 void WorkRunner::start(uint64_t id, Item item) {
   if (work_.emplace(id, item).second) {

@@ -188,7 +188,8 @@ Task<Backup::Outcome> Backup::install(wire::ChunkImage::Reader image) {
   ChunkId chunk = chunkOf(image.getName());
   state_.pending.carry(chunk);
   if (!image.getPresent()) {
-    auto gone = image.getDiscard() ? state_.store().remove(state_.key(chunk)) : state_.store().quarantine(state_.key(chunk));
+    ChunkKey key = state_.key(chunk);
+    auto gone = image.getDiscard() ? state_.store().remove(key) : state_.store().quarantine(key);
     auto removed = co_await kj::mv(gone);
     co_return outcomeOf(removed);
   }

@@ -180,9 +180,11 @@ Task<Equalizer::Outcome> Equalizer::installEverywhere(const Job& job, MergePlan 
     }
   }
   merged.setBad(plan.bad);
-  spdlog::info("shard {:x}: chunk {:x}-{}: copies differed; made equal from member {}, {} blocks from others, {} adopted, "
-               "{} stay bad", raw(state_.shard), raw(job.chunk.object), job.chunk.index, plan.base, plan.patches.size(),
-               plan.adopted.size(), plan.bad.size());
+  spdlog::info(
+      "shard {:x}: chunk {:x}-{}: copies differed; made equal from member {}, {} blocks from others, {} "
+      "adopted, {} stay bad",
+      raw(state_.shard), raw(job.chunk.object), job.chunk.index, plan.base, plan.patches.size(), plan.adopted.size(),
+      plan.bad.size());
   co_return co_await placeEverywhere(job, &merged);
 }
 

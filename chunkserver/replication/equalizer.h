@@ -1,5 +1,5 @@
-// Equalizer: makes the copies of one chunk equal on a set of members, by the plan of merge.h. The primary runs it, while
-// nothing changes the chunk.
+// Equalizer: makes the copies of one chunk equal on a set of members, by the plan of merge.h. The primary runs it,
+// while nothing changes the chunk.
 #pragma once
 #include <vector>
 

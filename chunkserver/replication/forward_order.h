@@ -13,9 +13,9 @@ template <typename Result>
 class ForwardOrder {
  public:
   enum class Place {
-    TAKE,       // it is its turn: take() it now
-    EARLY,      // one before it is still missing
-    REPEATED,   // taken before: result(), if it is still kept
+    TAKE,      // it is its turn: take() it now
+    EARLY,     // one before it is still missing
+    REPEATED,  // taken before: result(), if it is still kept
   };
 
   // A new epoch. In-sync members know the first sequence (1); a joining one is told it by the primary.

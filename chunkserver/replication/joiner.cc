@@ -126,7 +126,7 @@ Task<std::map<ChunkId, LocalChunk>> Joiner::localRange(const PrimaryPage& page) 
   std::optional<ChunkId> after = backup_.catchUp().cursor();
   for (;;) {
     const ChunkId* start = after ? &*after : nullptr;
-    auto listed = co_await state_.store().enumerate(state_.shard, Epoch{0}, start, LOCAL_PAGE);
+    auto listed = co_await state_.store().enumerate(state_.shard, Epoch(0), start, LOCAL_PAGE);
     KJ_REQUIRE(listed.ok(), "listing this volume's chunks", listed.error().why);
     for (auto& summary : listed.value().chunks) {
       if (!page.end && page.last < summary.chunk) {
@@ -225,13 +225,13 @@ Task<bool> Joiner::place(uint64_t turn, ChunkId chunk, wire::ChunkImage::Reader 
   ImageParts parts(image);
   ImageView view = parts.view();
   auto running = state_.applies.begin();
-  auto placing = parts.present() ? state_.store().install(state_.key(chunk), view)
-                                 : state_.store().quarantine(state_.key(chunk));
+  auto placing =
+      parts.present() ? state_.store().install(state_.key(chunk), view) : state_.store().quarantine(state_.key(chunk));
   backup_.endFetch(chunk);
   auto placed = co_await kj::mv(placing);
   if (!placed.ok()) {
-    spdlog::warn("shard {:x}: chunk {:x}-{} can't be taken over: {}", raw(state_.shard), raw(chunk.object),
-                 chunk.index, placed.error().why);
+    spdlog::warn("shard {:x}: chunk {:x}-{} can't be taken over: {}", raw(state_.shard), raw(chunk.object), chunk.index,
+                 placed.error().why);
   }
   co_return placed.ok() && current(turn);
 }

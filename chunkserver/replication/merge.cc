@@ -16,7 +16,9 @@ bool matches(const CopyState& copy, uint32_t block) {
   return copy.present && !lists(copy.bad, block) && !lists(copy.torn, block);
 }
 
-uint64_t sumOf(const CopyState& copy, uint32_t block) { return block < copy.sums.size() ? copy.sums[block] : 0; }
+uint64_t sumOf(const CopyState& copy, uint32_t block) {
+  return block < copy.sums.size() ? copy.sums[block] : 0;
+}
 
 bool allEqual(const std::vector<CopyState>& copies) {
   for (auto& copy : copies) {

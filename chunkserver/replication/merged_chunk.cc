@@ -57,8 +57,13 @@ void MergedChunk::patch(uint32_t block, const MergedChunk& from, bool adopt) {
 }
 
 ImageView MergedChunk::view(Epoch epoch) const {
-  return {chunkBits_, generation_, epoch, raw(hints_.inode) == 0 ? nullptr : &hints_,
-          kj::arrayPtr(sums_.data(), sums_.size()), bytes_.asPtr(), kj::arrayPtr(bad_.data(), bad_.size())};
+  return {chunkBits_,
+          generation_,
+          epoch,
+          raw(hints_.inode) == 0 ? nullptr : &hints_,
+          kj::arrayPtr(sums_.data(), sums_.size()),
+          bytes_.asPtr(),
+          kj::arrayPtr(bad_.data(), bad_.size())};
 }
 
 void MergedChunk::write(wire::ChunkImage::Builder out, ChunkId chunk, Epoch epoch) const {

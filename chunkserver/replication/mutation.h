@@ -72,9 +72,9 @@ struct Primary::Mutation : kj::Refcounted {
   Nanos started = 0;
   bool over = false;
   bool answeredAll = false;
-  bool carried = false;  // the epoch changed before it was answered
-  std::optional<wire::Verdict> here;           // what this volume said
-  wire::Verdict verdict = wire::Verdict::OK;   // what the client gets
+  bool carried = false;                       // the epoch changed before it was answered
+  std::optional<wire::Verdict> here;          // what this volume said
+  wire::Verdict verdict = wire::Verdict::OK;  // what the client gets
   std::string why;
   int64_t allocatedDelta = 0;
   std::map<unsigned, wire::Verdict> refusals;  // by slot

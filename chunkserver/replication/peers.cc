@@ -22,7 +22,7 @@ class Peers::Peer {
   }
   kj::Maybe<wire::PeerService::Client> now() { return client_; }
   kj::Promise<wire::PeerService::Client> connected() {
-    KJ_IF_MAYBE(client, client_) {
+    KJ_IF_MAYBE (client, client_) {
       return wire::PeerService::Client(*client);
     }
     return up_.next().then([this]() { return connected(); });
@@ -131,7 +131,7 @@ kj::Maybe<wire::PeerService::Client> Peers::now(ServerId server) {
 }
 
 kj::Promise<wire::PeerService::Client> Peers::connected(ServerId server) {
-  KJ_IF_MAYBE(client, now(server)) {
+  KJ_IF_MAYBE (client, now(server)) {
     return kj::mv(*client);
   }
   Peer* peer = find(server);

@@ -2,7 +2,6 @@
 
 #include <capnp/message.h>
 
-
 #include "chunkserver/replication/mutation.h"
 #include "common/log.h"
 
@@ -136,7 +135,7 @@ Task<bool> Primary::takeIn(VolumeNumber volume) {
     while (turn == state_.turn && members_[slot - 1].participant && !window_.acknowledgedBelow(slot, limit)) {
       co_await moved_.next();
     }
-    co_return turn == state_.turn && members_[slot - 1].participant && members_[slot - 1].name.volume == volume;
+    co_return turn == state_.turn&& members_[slot - 1].participant&& members_[slot - 1].name.volume == volume;
   }
   co_return false;
 }
@@ -191,7 +190,9 @@ bool Primary::stalled() const {
   return inFlight_.size() >= IN_FLIGHT_MAX || age > STALL_LIMIT;
 }
 
-bool Primary::current(const Mutation& mutation) const { return !mutation.over && mutation.turn == state_.turn; }
+bool Primary::current(const Mutation& mutation) const {
+  return !mutation.over && mutation.turn == state_.turn;
+}
 
 Task<MutationResult> Primary::mutate(MutationSpec spec) {
   ChunkId chunk = chunkOf(spec.target);
@@ -306,7 +307,7 @@ Task<Primary::Reply> Primary::forwardOnce(Mutation& mutation, unsigned slot) {
         co_return Reply::LOST;
       }
     }
-    KJ_IF_MAYBE(client, peer) {
+    KJ_IF_MAYBE (client, peer) {
       auto request = client->forwardRequest(capnp::MessageSize{FORWARD_HEAD_WORDS + mutation.words, 0});
       fillForward(mutation, slot, request);
       kj::Promise<capnp::Response<wire::PeerService::ForwardResults>> sent = request.send();
@@ -504,7 +505,7 @@ Task<bool> Primary::syncOnce(ChunkId chunk, MutationResult& result) {
       result.verifiers.push_back(*acknowledged);
     }
   }
-  co_return complete && turn == state_.turn;
+  co_return complete&& turn == state_.turn;
 }
 
 Task<MutationResult> Primary::sync(ChunkId chunk) {

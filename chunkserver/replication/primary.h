@@ -1,9 +1,9 @@
 // Primary: the shard's mutations while this volume is its primary. Applies each locally, forwards it to all members in
 // one order, answers when all in-sync members have it.
 //
-// A mutation that a member refuses for good (no room, fenced there, a bad block under a partial write) leaves the copies
-// different: the chunk is frozen and made equal before anybody gets an answer. One in flight when the epoch changes is
-// completed by the reconciliation of the next epoch, if this volume is primary there too.
+// A mutation that a member refuses for good (no room, fenced there, a bad block under a partial write) leaves the
+// copies different: the chunk is frozen and made equal before anybody gets an answer. One in flight when the epoch
+// changes is completed by the reconciliation of the next epoch, if this volume is primary there too.
 #pragma once
 #include <map>
 #include <optional>
@@ -150,7 +150,7 @@ class Primary {
   std::map<uint64_t, kj::Own<Mutation>> inFlight_;
   std::map<ChunkId, uint32_t> frozen_;  // no mutation of these begins; by how many who want that
   std::set<ChunkId> resolving_;         // refusals of these are being resolved
-  Signal moved_;  // a mutation ended, a member answered, or a chunk thawed
+  Signal moved_;                        // a mutation ended, a member answered, or a chunk thawed
 };
 
 }  // namespace cairn

@@ -18,7 +18,9 @@ bool undoes(wire::Verdict verdict) {
 
 }  // namespace
 
-void Primary::freeze(ChunkId chunk) { ++frozen_[chunk]; }
+void Primary::freeze(ChunkId chunk) {
+  ++frozen_[chunk];
+}
 
 void Primary::thaw(ChunkId chunk) {
   auto it = frozen_.find(chunk);

@@ -1,6 +1,6 @@
-// Reconciler: what a primary does at the start of an epoch before it serves anything of the shard. It gathers from every
-// in-sync member the chunks that may differ, and makes each equal. Hundreds of shards change their epochs together
-// when a server goes, so questions to one member leave in one message.
+// Reconciler: what a primary does at the start of an epoch before it serves anything of the shard. It gathers from
+// every in-sync member the chunks that may differ, and makes each equal. Hundreds of shards change their epochs
+// together when a server goes, so questions to one member leave in one message.
 #pragma once
 #include <map>
 #include <vector>

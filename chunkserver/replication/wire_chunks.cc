@@ -120,8 +120,12 @@ CopyState copyOf(wire::ChunkState::Reader in) {
           readList<uint32_t>(in.getTorn())};
 }
 
-CopyState copyOf(const ChunkDescription& in) { return {in.present, in.digest, in.sums, in.bad, in.torn}; }
-CopyState copyOf(const ChunkSummary& in) { return {in.present, in.present ? in.digest : 0, {}, {}, {}}; }
+CopyState copyOf(const ChunkDescription& in) {
+  return {in.present, in.digest, in.sums, in.bad, in.torn};
+}
+CopyState copyOf(const ChunkSummary& in) {
+  return {in.present, in.present ? in.digest : 0, {}, {}, {}};
+}
 
 void ImageTarget::sums(kj::ArrayPtr<const uint64_t> sums) {
   auto out = out_.initSums(static_cast<unsigned>(sums.size()));
@@ -157,8 +161,13 @@ ImageParts::ImageParts(wire::ChunkImage::Reader in)
       bytes_(in.getData()) {}
 
 ImageView ImageParts::view() const {
-  return {chunkBits_, generation_, lastEpoch_, raw(hints_.inode) == 0 ? nullptr : &hints_,
-          kj::arrayPtr(sums_.data(), sums_.size()), bytes_, kj::arrayPtr(bad_.data(), bad_.size())};
+  return {chunkBits_,
+          generation_,
+          lastEpoch_,
+          raw(hints_.inode) == 0 ? nullptr : &hints_,
+          kj::arrayPtr(sums_.data(), sums_.size()),
+          bytes_,
+          kj::arrayPtr(bad_.data(), bad_.size())};
 }
 
 }  // namespace cairn

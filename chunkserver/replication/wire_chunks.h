@@ -10,8 +10,12 @@
 
 namespace cairn {
 
-inline ChunkId chunkOf(wire::Target::Reader target) { return {ObjectId{target.getObject()}, target.getIndex()}; }
-inline ChunkId chunkOf(wire::ChunkName::Reader name) { return {ObjectId{name.getObject()}, name.getIndex()}; }
+inline ChunkId chunkOf(wire::Target::Reader target) {
+  return {ObjectId{target.getObject()}, target.getIndex()};
+}
+inline ChunkId chunkOf(wire::ChunkName::Reader name) {
+  return {ObjectId{name.getObject()}, name.getIndex()};
+}
 void writeName(ChunkId chunk, wire::ChunkName::Builder out);
 void writeNames(const std::vector<ChunkId>& chunks, capnp::List<wire::ChunkName>::Builder out);
 

@@ -28,7 +28,9 @@ class Dice {
   Generator generator_;
 };
 
-ChunkId chunk(uint64_t n) { return {ObjectId{n / 4 + 1}, static_cast<uint32_t>(n % 4)}; }
+ChunkId chunk(uint64_t n) {
+  return {ObjectId{n / 4 + 1}, static_cast<uint32_t>(n % 4)};
+}
 
 // ---- PendingSet ---------------------------------------------------------------------------------
 
