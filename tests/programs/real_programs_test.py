@@ -39,7 +39,7 @@ def a_tree(top, limit):
         os.makedirs(target)
         names = run("sh", "-c", f"cd {source} && find . -type f -o -type l | LC_ALL=C sort | head -{limit}")
         subprocess.run(["cpio", "-pdm", "--quiet", target] if shutil.which("cpio") else
-                       ["sh", "-c", f"tar -C {source} -cf - -T - | tar -C {target} -xpf -"],
+                       ["sh", "-c", f"tar --format=posix -C {source} -cf - -T - | tar -C {target} -xpf -"],
                        input=names, text=True, cwd=source, check=True)
 
 
@@ -81,9 +81,9 @@ class RealPrograms(unittest.TestCase):
         back = os.path.join(self.local, "back")
         os.mkdir(there)
         os.mkdir(back)
-        run("sh", "-c", f"tar -C {source} -cf - . | tar -C {there} -xpf -")
+        run("sh", "-c", f"tar --format=posix -C {source} -cf - . | tar -C {there} -xpf -")
         run("diff", "-r", "--no-dereference", source, there)
-        run("sh", "-c", f"tar -C {there} -cf - . | tar -C {back} -xpf -")
+        run("sh", "-c", f"tar --format=posix -C {there} -cf - . | tar -C {back} -xpf -")
         self.assertEqual(metadata(source), metadata(back))
         again = os.path.join(self.top, "again")
         run("rsync", "-aH", source + "/", again + "/")
@@ -124,7 +124,7 @@ class RealPrograms(unittest.TestCase):
         size = "256m" if FULL else "24m"
         run("fio", "--name=verify", f"--directory={self.top}", "--numjobs=4", "--rw=randwrite", "--bsrange=512-64k",
             "--bs_unaligned=1", f"--size={size}", "--verify=xxhash", "--verify_fatal=1", "--do_verify=1",
-            "--ioengine=psync", "--fallocate=none", "--group_reporting", "--end_fsync=1")
+            "--ioengine=psync", "--fallocate=none", "--group_reporting", "--end_fsync=1", cwd=self.top)
 
     def test_sparse_file(self):
         path = os.path.join(self.top, "sparse")
