@@ -21,16 +21,25 @@ class SystemProcesses final : public Processes {
   }
 
   bool beingKilled(pid_t pid) override {
-    auto own = field(pid, "SigPnd:");
-    auto shared = field(pid, "ShdPnd:");
-    if (own.empty() || shared.empty()) {
+    if (field(pid, "SigPnd:").empty()) {
       return true;  // gone
     }
-    constexpr uint64_t KILL_BIT = uint64_t{1} << (SIGKILL - 1);
-    return ((std::stoull(own, nullptr, 16) | std::stoull(shared, nullptr, 16)) & KILL_BIT) != 0;
+    uint64_t pending = signals(pid, "SigPnd:") | signals(pid, "ShdPnd:");
+    uint64_t harmless = signals(pid, "SigBlk:") | signals(pid, "SigIgn:") | signals(pid, "SigCgt:");
+    for (int signal : {SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH}) {
+      harmless |= bit(signal);
+    }
+    return (pending & (~harmless | bit(SIGKILL))) != 0;
   }
 
  private:
+  static uint64_t bit(int signal) { return uint64_t{1} << (signal - 1); }
+  static uint64_t signals(pid_t pid, const std::string& name) {
+    constexpr int HEXADECIMAL = 16;
+    auto text = field(pid, name);
+    return text.empty() ? 0 : std::stoull(text, nullptr, HEXADECIMAL);
+  }
+
   // The rest of the line of /proc/PID/status that begins with `name`; empty when there is no such process.
   static std::string field(pid_t pid, const std::string& name) {
     std::ifstream status("/proc/" + std::to_string(pid) + "/status");

@@ -16,7 +16,7 @@ class Processes {
   virtual ~Processes() = default;
   // Supplementary groups of a process (or thread); none when it is gone.
   virtual std::vector<uint32_t> groups(pid_t pid) = 0;
-  // It is about to die: SIGKILL is pending, or it is gone.
+  // It is about to die: a signal that ends it is pending, or it is gone.
   virtual bool beingKilled(pid_t pid) = 0;
 };
 

@@ -180,6 +180,76 @@ class Program(unittest.TestCase):
             self.assertEqual(done.returncode, 2)
             self.assertIn("fusermount3 -uz", done.stderr)
 
+    # ---- waiting for a cluster that does not answer
+
+    def test_a_waiting_program_can_be_killed(self):
+        with MemoryMount() as mount:
+            # Each in a directory of its own: the kernel lets one wait for another within a directory.
+            users = []
+            for i in range(20):
+                os.mkdir(mount.path(f"d{i}"))
+                users.append(subprocess.Popen(["stat", mount.path(f"d{i}", "stuck")], stderr=subprocess.DEVNULL))
+            time.sleep(0.3)
+            self.assertEqual([user.poll() for user in users], [None] * 20)
+            os.mkdir(mount.path("others go on"))
+            for user, number in zip(users, [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT] * 5):
+                user.send_signal(number)
+            began = time.monotonic()
+            self.assertEqual([user.wait(10) for user in users], [-9, -15, -2, -3] * 5)
+            self.assertLess(time.monotonic() - began, 2)
+            os.mkdir(mount.path("and after"))
+
+    def test_killed_after_an_earlier_signal(self):
+        """The kernel tells of the first signal only; it must not take the later one's effect."""
+        with MemoryMount() as mount:
+            script = ("import os, signal\nsignal.signal(signal.SIGUSR1, lambda *_: None)\n"
+                      f"print('ready', flush=True)\nos.stat({mount.path('stuck')!r})\n")
+            user = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+            self.assertEqual(user.stdout.readline(), b"ready\n")
+            time.sleep(0.2)
+            user.send_signal(signal.SIGUSR1)
+            time.sleep(0.5)
+            self.assertIsNone(user.poll())
+            user.kill()
+            self.assertEqual(user.wait(5), -9)
+            user.stdout.close()
+
+    def test_a_handled_signal_disturbs_nothing(self):
+        with MemoryMount() as mount:
+            ticks = []
+            old = signal.signal(signal.SIGALRM, lambda *_: ticks.append(1))
+            signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+            try:
+                self.assertFalse(os.path.exists(mount.path("slow")))
+                body = os.urandom(1 << 20) * 64
+                with open(mount.path("f"), "wb", buffering=0) as f:
+                    self.assertEqual(f.write(body), len(body))
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, old)
+            self.assertGreater(len(ticks), 0)
+            with open(mount.path("f"), "rb") as f:
+                self.assertEqual(f.read(), body)
+
+    def test_an_exception_becomes_eio(self):
+        with MemoryMount() as mount:
+            for _ in range(3):
+                with self.assertRaises(OSError) as caught:
+                    os.stat(mount.path("broken"))
+                self.assertEqual(caught.exception.errno, 5)
+            os.mkdir(mount.path("lives"))
+            with open(mount.log) as f:
+                self.assertIn("lookup of inode 1: ", f.read())
+
+    def test_ends_with_programs_waiting(self):
+        with MemoryMount() as mount:
+            user = subprocess.Popen(["stat", mount.path("stuck")], stderr=subprocess.DEVNULL)
+            time.sleep(0.2)
+            mount.process.send_signal(signal.SIGTERM)
+            mount.process.wait(30)
+            self.assertNotEqual(user.wait(5), 0)
+            self.assertFalse(os.path.ismount(mount.mnt))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -1,5 +1,6 @@
 // The client library's face over MemoryFiles: linked instead of the library it makes dfs-mount-memory, a mount
-// without a cluster. Answers at once, or after a turn of the event loop, as an answer from afar would come.
+// without a cluster. Answers after a turn of the event loop, as an answer from afar would come. Three names are
+// special: looking up "stuck" never ends, "slow" takes a second, "broken" throws.
 #include <linux/fs.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -72,6 +73,12 @@ std::vector<std::string> Client::waits() const {
 
 Task<Result<Attributes>> Client::lookup(InodeId parent, std::string name, Caller) {
   co_await impl_->turn();
+  if (name == "stuck") {
+    co_await kj::Promise<void>(kj::NEVER_DONE);
+  } else if (name == "slow") {
+    co_await impl_->clock.after(SECOND);
+  }
+  KJ_REQUIRE(name != "broken", "as asked for by a test");
   auto found = impl_->files.lookup(parent, name);
   co_return found.ok() ? impl_->attributes(found.value()) : found.error();
 }
