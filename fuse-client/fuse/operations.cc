@@ -13,6 +13,7 @@ Operations::Operations(Client& client, Clock& clock, Processes& processes, Arriv
       arrival_(arrival),
       options_(options),
       root_(root),
+      failures_(clock),
       groups_(processes, clock),
       tasks_(*this) {}
 

@@ -46,7 +46,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // One request on its way.
   struct Call {
     Call(Operations& owner, uint64_t id, fuse_req_t request, const char* name)
-        : owner(owner), id(id), request(request, name) {}
+        : owner(owner), id(id), request(request, name, owner.failures_) {}
     Operations& owner;
     uint64_t id;
     Request request;
@@ -160,6 +160,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   const InodeId root_;
   FuseSession* session_ = nullptr;
 
+  FailureLog failures_;
   GroupCache groups_;
   Nodes nodes_;
   std::unordered_map<uint64_t, Directory> directories_;  // by handle

@@ -8,18 +8,18 @@
 
 #include <cerrno>
 
-#include "common/log.h"
 #include "common/result.h"
+#include "fuse-client/fuse/failure_log.h"
 
 namespace cairn {
 
 class Request {
  public:
-  Request(fuse_req_t request, const char* operation)
-      : request_(request), operation_(operation), context_(*fuse_req_ctx(request)) {}
+  Request(fuse_req_t request, const char* operation, FailureLog& log)
+      : request_(request), operation_(operation), log_(log), context_(*fuse_req_ctx(request)) {}
   ~Request() noexcept {
     if (request_ != nullptr) {
-      spdlog::error("{}: ended without an answer; the program gets EIO. This is a bug", operation_);
+      log_.add(operation_, inode_, "ended without an answer; the program gets EIO. This is a bug");
       fail(EIO);
     }
   }
@@ -40,12 +40,12 @@ class Request {
   void fail(const Error& error) {
     bool usable = error.code > 0 && error.code < LARGEST_ERRNO;
     if (!usable || error.code == EIO) {
-      spdlog::warn("{} of inode {}: {}", operation_, inode_, error.why);
+      log_.add(operation_, inode_, error.why);
     }
     fail(usable ? error.code : EIO);
   }
   void fail(const kj::Exception& exception) {
-    spdlog::error("{} of inode {}: {}; the program gets EIO", operation_, inode_, exception.getDescription().cStr());
+    log_.add(operation_, inode_, std::string(exception.getDescription().cStr()) + "; the program gets EIO");
     fail(EIO);
   }
   void finish(const Status& status) {
@@ -108,6 +108,7 @@ class Request {
 
   fuse_req_t request_;
   const char* operation_;
+  FailureLog& log_;
   fuse_ctx context_;
   uint64_t inode_ = 0;
 };

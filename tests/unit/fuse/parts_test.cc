@@ -6,6 +6,7 @@
 #include <map>
 
 #include "fuse-client/fuse/arrival.h"
+#include "fuse-client/fuse/failure_log.h"
 #include "fuse-client/fuse/nodes.h"
 #include "fuse-client/fuse/processes.h"
 
@@ -112,6 +113,18 @@ TEST(GroupCache, AsksAgainForAnotherIdentityAndAfterAMoment) {
   processes.generation = 2;
   clock.now += SECOND;
   EXPECT_EQ(cache.groups(5, 2, 1), (std::vector<uint32_t>{5, 2}));
+}
+
+TEST(FailureLog, SaysSomeAndCountsTheRest) {
+  FakeClock clock;
+  FailureLog log(clock);
+  for (int i = 0; i < 1000; i++) {
+    log.add("test", 1, "failed as it should");
+  }
+  EXPECT_EQ(log.dropped(), 980u);
+  clock.now += 60 * SECOND;
+  log.add("test", 1, "failed as it should");
+  EXPECT_EQ(log.dropped(), 0u);
 }
 
 TEST(GroupCache, StaysSmall) {
