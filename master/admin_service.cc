@@ -53,8 +53,7 @@ void writeMaster(Core& core, wire::MasterStatus::Builder out) {
   out.setAppliedIndex(raw(core.replica.reader().appliedIndex()));
 }
 
-void writeVolumes(const ShardMap& map, const Membership::Member* member, ServerId server,
-                  wire::ServerStatus::Builder out) {
+void writeVolumes(const ShardMap& map, const Roster::Member* member, ServerId server, wire::ServerStatus::Builder out) {
   std::vector<const VolumeRecord*> volumes;
   for (auto& [number, volume] : map.volumes) {
     if (volume.server == server) {
@@ -85,7 +84,7 @@ void writeServers(Core& core, wire::ClusterStatus::Builder out) {
   uint32_t i = 0;
   for (auto& [id, record] : map.servers) {
     auto item = list[i++];
-    const Membership::Member* member = core.chunkservers.membership().member(id);
+    const Roster::Member* member = core.chunkservers.roster().member(id);
     item.setName(record.name);
     item.setAddress(record.address);
     item.setState(stateText(record.state));
@@ -131,9 +130,9 @@ class AdminService final : public wire::Admin::Server {
 
 kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   auto out = context.getResults().initStatus();
-  auto& membership = core.chunkservers.membership();
+  auto& roster = core.chunkservers.roster();
   auto& map = core.replica.reader().map();
-  HealthInput input{map, membership};
+  HealthInput input{map, roster};
   input.serversWanted = core.cluster.servers;
   input.ownAvailableBytes = core.ownSpace.availableBytes();
   input.ownSpaceShort = core.ownSpace.isShort();
@@ -142,7 +141,7 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   writeReasons(assess(input), out);
   writeMaster(core, out.initMasters(1)[0]);
   writeServers(core, out);
-  writeSpace(rawSpace(membership), copiesOf(core.replica.reader().map()), core.replica.reader().counters().inodes,
+  writeSpace(rawSpace(roster), copiesOf(core.replica.reader().map()), core.replica.reader().counters().inodes,
              out.initSpace());
   out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
   out.setVersion(core.version);
@@ -158,7 +157,7 @@ Task<void> AdminService::resolve(Core& core, ResolveContext context) {
   auto path = context.getParams().getPath();
   auto results = context.getResults();
   std::string_view text(path.asChars().begin(), path.size());
-  writeOutcome(core.replica.reader().resolve(text, results.initAttributes()), results.initOutcome());
+  setOutcome(core.replica.reader().resolve(text, results.initAttributes()), results.initOutcome());
 }
 
 void AdminService::listSessions(Core& core, SessionsContext context) {
@@ -177,11 +176,13 @@ Task<void> AdminService::evict(Core& core, EvictContext context) {
   SessionId session{context.getParams().getSession()};
   spdlog::warn("session {} is being evicted by an administrator", raw(session));
   auto ended = co_await core.sessions.end(session);
-  writeOutcome(ended, context.getResults().initOutcome());
+  setOutcome(ended, context.getResults().initOutcome());
 }
 
 }  // namespace
 
-wire::Admin::Client newAdmin(Lifeline& lifeline) { return kj::heap<AdminService>(lifeline); }
+wire::Admin::Client newAdmin(Lifeline& lifeline) {
+  return kj::heap<AdminService>(lifeline);
+}
 
 }  // namespace cairn

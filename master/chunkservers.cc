@@ -11,7 +11,7 @@ Chunkservers::Chunkservers(Clock& clock, Replica& replica, PlacementRules rules)
     : clock_(clock),
       replica_(replica),
       rules_(rules),
-      membership_(replica.reader().map(), clock.monotonic()),
+      roster_(replica.reader().map(), clock.monotonic()),
       tasks_(*this) {}
 
 Chunkservers::~Chunkservers() noexcept(false) = default;
@@ -29,7 +29,7 @@ Status Chunkservers::checkHello(wire::ServerHello::Reader hello) const {
   if (hello.getVolumes().size() == 0 || hello.getVolumes().size() > VOLUMES_MAX) {
     return Error{EINVAL, "a chunkserver must have 1 to " + std::to_string(VOLUMES_MAX) + " volumes"};
   }
-  if (membership_.member(id) == nullptr && membership_.members().size() >= SERVERS_MAX) {
+  if (roster_.member(id) == nullptr && roster_.members().size() >= SERVERS_MAX) {
     return Error{ENOSPC, "this cluster has " + std::to_string(SERVERS_MAX) + " chunkservers already, the most it can"};
   }
   std::map<VolumeId, ServerId> owners;
@@ -75,7 +75,7 @@ Status Chunkservers::arrive(wire::ServerHello::Reader hello) {
     volume.why = item.getWhy().cStr();
     volumes.push_back(std::move(volume));
   }
-  auto arrived = membership_.arrive(std::move(record), std::move(volumes), clock_.monotonic());
+  auto arrived = roster_.arrive(std::move(record), std::move(volumes), clock_.monotonic());
   lookSoon();
   return arrived;
 }
@@ -83,7 +83,7 @@ Status Chunkservers::arrive(wire::ServerHello::Reader hello) {
 Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation, wire::Heartbeat::Reader beat) {
   Nanos now = clock_.monotonic();
   Nanos lease = 0;
-  if (!membership_.beat(server, incarnation, now, lease)) {
+  if (!roster_.beat(server, incarnation, now, lease)) {
     return Error{ESTALE, "not registered under this incarnation: register again"};
   }
   for (auto item : beat.getVolumes()) {
@@ -95,14 +95,14 @@ Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation
     volume.adoptedBlocks = item.getAdoptedBlocks();
     volume.why = item.getFailed().cStr();
     volume.usable = volume.why.empty();
-    membership_.reportVolume(server, std::move(volume), now);
+    roster_.reportVolume(server, std::move(volume), now);
   }
-  membership_.reportMap(server, MapVersion{beat.getMapVersion()}, MapVersion{beat.getFencesDrained()});
+  roster_.reportMap(server, MapVersion{beat.getMapVersion()}, MapVersion{beat.getFencesDrained()});
   takeClaims(server, beat);
   for (auto suspect : beat.getSuspects()) {
-    membership_.suspect(server, fromWire<ServerTag>(suspect), now);
+    roster_.suspect(server, fromWire<ServerTag>(suspect), now);
   }
-  if (membership_.revision() != revisionSeen_) {
+  if (roster_.revision() != revisionSeen_) {
     lookSoon();
   }
   return lease;
@@ -133,17 +133,17 @@ void Chunkservers::forgetOldClaims() {
 }
 
 void Chunkservers::leave(ServerId server, const Incarnation& incarnation) {
-  membership_.leave(server, incarnation, clock_.monotonic());
+  roster_.leave(server, incarnation, clock_.monotonic());
   lookSoon();
 }
 
 void Chunkservers::disconnected(ServerId server, const Incarnation& incarnation) {
-  membership_.disconnected(server, incarnation);
+  roster_.disconnected(server, incarnation);
 }
 
 std::map<ServerId, MapVersion> Chunkservers::fencesDrained() const {
   std::map<ServerId, MapVersion> out;
-  for (auto& [id, member] : membership_.members()) {
+  for (auto& [id, member] : roster_.members()) {
     if (member.registered) {
       out[id] = member.fencesDrained;
     }
@@ -151,13 +151,15 @@ std::map<ServerId, MapVersion> Chunkservers::fencesDrained() const {
   return out;
 }
 
-void Chunkservers::mapChanged() { lookSoon(); }
+void Chunkservers::mapChanged() {
+  lookSoon();
+}
 
 void Chunkservers::tick() {
   Nanos now = clock_.monotonic();
-  membership_.passTime(now);
+  roster_.passTime(now);
   bool due = lookAgain_.has_value() && now >= *lookAgain_;
-  if (due || membership_.revision() != revisionSeen_) {
+  if (due || roster_.revision() != revisionSeen_) {
     lookSoon();
   }
 }
@@ -190,8 +192,8 @@ Task<bool> Chunkservers::settleOnce() {
   for (auto& [key, epoch] : claims_) {
     caughtUp.push_back({key.first, epoch, key.second});
   }
-  revisionSeen_ = membership_.revision();
-  Decision decision = decide(map(), membership_, caughtUp, rules_, clock_.monotonic());
+  revisionSeen_ = roster_.revision();
+  Decision decision = decide(map(), roster_, caughtUp, rules_, clock_.monotonic());
   lookAgain_ = decision.lookAgain;
   if (decision.change.empty()) {
     co_return false;

@@ -1,4 +1,4 @@
-// Chunkservers: drives the membership and the placement rules. Registrations and heartbeats come in, changes of the
+// Chunkservers: drives the roster and the placement rules. Registrations and heartbeats come in, changes of the
 // shard map go to the log, one entry for all that a turn brought, one entry under way at a time.
 #pragma once
 #include <kj/async.h>
@@ -29,7 +29,7 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   void leave(ServerId server, const Incarnation& incarnation);
   void disconnected(ServerId server, const Incarnation& incarnation);
 
-  const Membership& membership() const { return membership_; }
+  const Roster& roster() const { return roster_; }
   // Up to which map version each server has confirmed its fences.
   std::map<ServerId, MapVersion> fencesDrained() const;
 
@@ -55,7 +55,7 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   Clock& clock_;
   Replica& replica_;
   const PlacementRules rules_;
-  Membership membership_;
+  Roster roster_;
   std::map<std::pair<ShardId, VolumeNumber>, Epoch> claims_;  // of joining members: caught up
   uint64_t revisionSeen_ = 0;
   std::optional<Nanos> lookAgain_;

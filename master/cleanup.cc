@@ -10,9 +10,13 @@ Cleanup::Cleanup(Clock& clock, Replica& replica)
 
 Cleanup::~Cleanup() noexcept(false) = default;
 
-void Cleanup::taskFailed(kj::Exception&& e) { spdlog::error("cleaning up: {}", kj::str(e).cStr()); }
+void Cleanup::taskFailed(kj::Exception&& e) {
+  spdlog::error("cleaning up: {}", kj::str(e).cStr());
+}
 
-void Cleanup::queued() { moreReclaims_ = moreCuts_ = true; }
+void Cleanup::queued() {
+  moreReclaims_ = moreCuts_ = true;
+}
 
 void Cleanup::tick() {
   refill();
@@ -108,7 +112,9 @@ void Cleanup::done(ServerId server, MapVersion mapVersion, capnp::List<uint64_t>
   }
 }
 
-void Cleanup::forget(ServerId server) { queue_.forget(server); }
+void Cleanup::forget(ServerId server) {
+  queue_.forget(server);
+}
 
 void Cleanup::confirmSoon() {
   if (!confirming_ && !queue_.finished(1).empty()) {

@@ -10,7 +10,9 @@ namespace {
 // Of a result beside the reply: its root and pointers.
 constexpr uint64_t RESULT_WORDS = 8;
 
-bool addsNames(wire::Op::Reader op) { return op.isMake() || op.isLink() || op.isSetXattr(); }
+bool addsNames(wire::Op::Reader op) {
+  return op.isMake() || op.isLink() || op.isSetXattr();
+}
 
 class ClientService final : public wire::ClientSession::Server {
  public:
@@ -89,7 +91,7 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   auto params = context.getParams();
   auto op = params.getOp();
   if (core.ownSpace.isShort() && addsNames(op)) {
-    writeOutcome(Error{ENOSPC, "the master's disk is nearly full"}, context.getResults().initReply().initOutcome());
+    setOutcome(Error{ENOSPC, "the master's disk is nearly full"}, context.getResults().initReply().initOutcome());
     co_return;
   }
   auto plan = NameGate::planOf(op);
@@ -106,7 +108,7 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   Removal removal(core.sessions, plan.removes);
   auto applied = co_await proposeOp(core, params, victim);
   if (!applied.ok() && applied.error().code == ENOSPC) {
-    writeOutcome(applied.error(), context.getResults().initReply().initOutcome());
+    setOutcome(applied.error(), context.getResults().initReply().initOutcome());
     co_return;
   }
   if (!applied.ok()) {
@@ -166,7 +168,7 @@ Task<void> ClientService::read(Core& core, ReadContext context) {
   auto answer = context.getResults().initAnswer();
   core.replica.reader().answer(query, answer);
   if (query.isSpace() && answer.getOutcome().getErrno() == 0) {
-    writeSpace(rawSpace(core.chunkservers.membership()), copiesOf(core.replica.reader().map()),
+    writeSpace(rawSpace(core.chunkservers.roster()), copiesOf(core.replica.reader().map()),
                core.replica.reader().counters().inodes, answer.initSpace());
   }
 }

@@ -42,7 +42,7 @@ class Lifeline final : public kj::Refcounted {
   // Runs a service's method, cancelled when the master goes. Throws DISCONNECTED when it has gone.
   template <typename Method>
   kj::Promise<void> run(Method&& method) {
-    KJ_IF_MAYBE(gone, goneError()) {
+    KJ_IF_MAYBE (gone, goneError()) {
       return kj::mv(*gone);
     }
     kj::Promise<void> promise = method(*core_);
@@ -74,7 +74,7 @@ class Lifeline final : public kj::Refcounted {
   kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the log can't be written", error.why));
 }
 
-inline void writeOutcome(const Status& status, wire::Outcome::Builder out) {
+inline void setOutcome(const Status& status, wire::Outcome::Builder out) {
   out.setErrno(status.code());
   if (!status.ok()) {
     out.setWhy(status.error().why);

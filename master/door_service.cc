@@ -42,7 +42,7 @@ Task<void> MasterService::attach(Core& core, AttachContext context) {
   auto results = context.getResults();
   if (!attached.ok()) {
     spdlog::info("client {} is not attached: {}", name, attached.error().why);
-    writeOutcome(attached.error(), results.initOutcome());
+    setOutcome(attached.error(), results.initOutcome());
     co_return;
   }
   auto barrier = co_await core.replica.readBarrier();  // a lease is worth something only from a real leader
@@ -73,7 +73,7 @@ Task<void> MasterService::registerServer(Core& core, RegisterContext context) {
     arrived = core.chunkservers.arrive(hello);
   }
   auto results = context.getResults();
-  writeOutcome(arrived, results.initOutcome());
+  setOutcome(arrived, results.initOutcome());
   if (!arrived.ok()) {
     spdlog::warn("chunkserver {} at {} is refused: {}", hello.getName().cStr(), hello.getAddress().cStr(),
                  arrived.error().why);
@@ -98,7 +98,7 @@ class DoorService final : public wire::MasterDoor::Server {
     auto hello = context.getParams().getHello();
     auto results = context.getResults();
     auto checked = check(core, hello);
-    writeOutcome(checked, results.initOutcome());
+    setOutcome(checked, results.initOutcome());
     if (checked.ok()) {
       results.setMaster(kj::heap<MasterService>(*lifeline_));
     } else if (checked.code() == EAGAIN) {

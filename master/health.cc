@@ -45,7 +45,7 @@ class Assessor {
   }
 
   bool isLive(VolumeNumber volume) const {
-    Presence presence = in_.membership.presence(in_.map, volume);
+    Presence presence = in_.roster.presence(in_.map, volume);
     return presence == Presence::PRESENT || presence == Presence::PRESUMED;
   }
 
@@ -53,7 +53,7 @@ class Assessor {
   void notPlaced();
   void unavailable();
   void servers();
-  void volumes(const Membership::Member& member);
+  void volumes(const Roster::Member& member);
   void missingCopies();
   void dataSpace();
   void ownSpace();
@@ -90,7 +90,7 @@ void Assessor::countShards() {
 
 void Assessor::notPlaced() {
   size_t here = 0;
-  for (auto& [id, member] : in_.membership.members()) {
+  for (auto& [id, member] : in_.roster.members()) {
     here += member.registered && member.alive;
   }
   add("waiting-for-servers",
@@ -114,7 +114,7 @@ void Assessor::unavailable() {
 }
 
 void Assessor::servers() {
-  for (auto& [id, member] : in_.membership.members()) {
+  for (auto& [id, member] : in_.roster.members()) {
     if (!member.alive) {
       std::string how = member.left ? " was stopped " : " has not answered for ";
       std::string since = duration(in_.now - member.since) + (member.left ? " ago" : "");
@@ -128,7 +128,7 @@ void Assessor::servers() {
   }
 }
 
-void Assessor::volumes(const Membership::Member& member) {
+void Assessor::volumes(const Roster::Member& member) {
   for (auto& [id, state] : member.volumes) {
     std::string name = "volume " + toText(id) + " of chunkserver " + member.record.name;
     if (!state.usable) {
@@ -167,7 +167,7 @@ void Assessor::missingCopies() {
 }
 
 void Assessor::dataSpace() {
-  RawSpace raw = rawSpace(in_.membership);
+  RawSpace raw = rawSpace(in_.roster);
   if (raw.totalBytes == 0) {
     return;
   }
@@ -199,6 +199,8 @@ const char* Health::level() const {
   return reasons.front().critical ? "critical" : "degraded";
 }
 
-Health assess(const HealthInput& input) { return Assessor(input).run(); }
+Health assess(const HealthInput& input) {
+  return Assessor(input).run();
+}
 
 }  // namespace cairn

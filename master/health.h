@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "common/clock.h"
-#include "master/placement/membership.h"
+#include "master/placement/roster.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -30,9 +30,9 @@ struct ShardTally {
 
 struct HealthInput {
   const ShardMap& map;
-  const Membership& membership;
-  uint32_t serversWanted = 0;       // before the first placement
-  uint64_t ownAvailableBytes = 0;   // of the master's disk
+  const Roster& roster;
+  uint32_t serversWanted = 0;      // before the first placement
+  uint64_t ownAvailableBytes = 0;  // of the master's disk
   bool ownSpaceShort = false;
   bool ownSpaceLow = false;
   Nanos now = 0;

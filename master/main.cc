@@ -96,8 +96,9 @@ Result<bool> prepareDirectory(const Flags& flags) {
     return Error{errno, "cannot use " + flags.directory + ": " + strerror(errno)};
   }
   if (!flags.initialize) {
-    return Error{ENOENT, flags.directory + " does not exist: name the directory with this master's data, or start with "
-                                           "--init to make a new cluster's"};
+    return Error{ENOENT, flags.directory +
+                             " does not exist: name the directory with this master's data, or start with "
+                             "--init to make a new cluster's"};
   }
   if (::mkdir(flags.directory.c_str(), PRIVATE_MODE) != 0) {
     return Error{errno, "cannot make " + flags.directory + ": " + strerror(errno)};
@@ -157,8 +158,8 @@ class Program {
       return refuse(exitCodeOf(disk.error()), disk.error().why);
     }
     disk_ = kj::mv(disk.value());
-    MemberSeams seams{*runtime_.clock, *runtime_.random,          *network_, *disk_,
-                      *runtime_.workers, *leveldb::Env::Default()};
+    MemberSeams seams{*runtime_.clock, *runtime_.random,  *network_,
+                      *disk_,          *runtime_.workers, *leveldb::Env::Default()};
     kj::Promise<Result<kj::Own<Member>>> starting = startMember(options_, seams);
     auto started = starting.wait(runtime_.io.waitScope);
     if (!started.ok()) {
@@ -245,4 +246,6 @@ int program(int argc, char* argv[]) {
 }  // namespace
 }  // namespace cairn
 
-int main(int argc, char* argv[]) { return cairn::program(argc, argv); }
+int main(int argc, char* argv[]) {
+  return cairn::program(argc, argv);
+}

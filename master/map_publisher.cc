@@ -8,7 +8,9 @@ namespace cairn {
 MapPublisher::MapPublisher(Clock& clock, const ShardMap& map) : clock_(clock), map_(map), tasks_(*this) {}
 MapPublisher::~MapPublisher() noexcept(false) = default;
 
-void MapPublisher::taskFailed(kj::Exception&& e) { spdlog::error("pushing the map: {}", kj::str(e).cStr()); }
+void MapPublisher::taskFailed(kj::Exception&& e) {
+  spdlog::error("pushing the map: {}", kj::str(e).cStr());
+}
 
 uint64_t MapPublisher::add(wire::MapWatcher::Client client, std::string name, kj::Function<void()> onLost) {
   if (watchers_.size() >= WATCHERS_MAX) {
@@ -20,7 +22,9 @@ uint64_t MapPublisher::add(wire::MapWatcher::Client client, std::string name, kj
   return id;
 }
 
-void MapPublisher::remove(uint64_t watcher) { watchers_.erase(watcher); }
+void MapPublisher::remove(uint64_t watcher) {
+  watchers_.erase(watcher);
+}
 
 void MapPublisher::changed() {
   if (!publishDue_) {

@@ -55,7 +55,7 @@ class MemberImpl final : public Member, private kj::TaskSet::ErrorHandler {
         cleanup_(seams.clock, *replica_),
         sessions_(seams.clock, seams.random, *replica_, chunkservers_),
         ownSpace_(seams.disk),
-        core_{seams.clock,  *replica_, options_.cluster, options_.name, options_.version, publisher_,
+        core_{seams.clock,   *replica_, options_.cluster, options_.name, options_.version, publisher_,
               chunkservers_, cleanup_,  sessions_,        names_,        ownSpace_},
         lifeline_(kj::refcounted<Lifeline>(core_)),
         observer_(core_),
@@ -148,8 +148,9 @@ Status checkDirectory(const MemberOptions& options, Disk& disk) {
                                 "\"): start without --init to go on with what is there, or name an empty directory"};
   }
   if (!options.initialize && names.empty()) {
-    return Error{ENOENT, path + " is empty: this master has no data there; start with --init to make a new cluster's, "
-                                "or mount the disk that has it"};
+    return Error{ENOENT, path +
+                             " is empty: this master has no data there; start with --init to make a new cluster's, "
+                             "or mount the disk that has it"};
   }
   return {};
 }
@@ -170,7 +171,9 @@ Task<Status> formatCluster(Replica& replica, const MemberOptions& options) {
   co_return outcomeOf(applied);
 }
 
-bool isUnix(const Address& address) { return address.compare(0, 5, "unix:") == 0; }
+bool isUnix(const Address& address) {
+  return address.compare(0, 5, "unix:") == 0;
+}
 
 Task<bool> answers(const MemberSeams& seams, Address address) {
   try {
@@ -201,8 +204,7 @@ Task<Status> listenBefore(const MemberOptions& options, const MemberSeams& seams
   co_return Status();
 }
 
-Status listenAfter(const MemberOptions& options, const MemberSeams& seams,
-                   std::vector<kj::Own<Listener>>& listeners) {
+Status listenAfter(const MemberOptions& options, const MemberSeams& seams, std::vector<kj::Own<Listener>>& listeners) {
   for (auto& address : options.listen) {
     if (!isUnix(address)) {
       continue;

@@ -19,10 +19,10 @@ namespace cairn {
 
 struct MemberOptions {
   ClusterFile cluster;
-  std::string name;                // in cluster.toml
-  std::vector<Address> listen;     // at least one
-  bool initialize = false;         // make a new data directory; it must be empty
-  uint32_t rootUid = 0;            // owner of a new cluster's root directory
+  std::string name;             // in cluster.toml
+  std::vector<Address> listen;  // at least one
+  bool initialize = false;      // make a new data directory; it must be empty
+  uint32_t rootUid = 0;         // owner of a new cluster's root directory
   uint32_t rootGid = 0;
   uint64_t cacheBytes = 64 << 20;
   uint64_t segmentBytes = 32 << 20;

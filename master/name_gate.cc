@@ -14,7 +14,9 @@ constexpr uint32_t WHITEOUT = 4;
 
 }  // namespace
 
-uint64_t NameGate::key(InodeId parent, capnp::Data::Reader name) { return hash64(name, raw(parent)); }
+uint64_t NameGate::key(InodeId parent, capnp::Data::Reader name) {
+  return hash64(name, raw(parent));
+}
 
 NameGate::Plan NameGate::planOf(wire::Op::Reader op) {
   Plan plan;
@@ -53,7 +55,9 @@ NameGate::Plan NameGate::planOf(wire::Op::Reader op) {
   return plan;
 }
 
-bool NameGate::isClear(InodeId parent, capnp::Data::Reader name) const { return !busy_.contains(key(parent, name)); }
+bool NameGate::isClear(InodeId parent, capnp::Data::Reader name) const {
+  return !busy_.contains(key(parent, name));
+}
 
 kj::Promise<void> NameGate::whenClear(InodeId parent, capnp::Data::Reader name) {
   auto it = busy_.find(key(parent, name));

@@ -49,7 +49,7 @@ Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) 
   }
   auto results = context.getResults();
   if (!lease.ok()) {
-    writeOutcome(lease.error(), results.initOutcome());
+    setOutcome(lease.error(), results.initOutcome());
     co_return;
   }
   core.cleanup.done(server_, MapVersion{beat.getMapVersion()}, beat.getDone());

@@ -22,7 +22,9 @@ Sessions::Sessions(Clock& clock, Random& random, Replica& replica, const Chunkse
 
 Sessions::~Sessions() noexcept(false) = default;
 
-void Sessions::taskFailed(kj::Exception&& e) { spdlog::error("sessions: {}", kj::str(e).cStr()); }
+void Sessions::taskFailed(kj::Exception&& e) {
+  spdlog::error("sessions: {}", kj::str(e).cStr());
+}
 
 Task<Result<Sessions::Attached>> Sessions::open(std::string name) {
   if (table_.size() >= SessionTable::SESSIONS_MAX) {
@@ -55,7 +57,9 @@ Result<Sessions::Attached> Sessions::takeUp(SessionId session) {
   return Attached{session, table_.attach(session, false, clock_.monotonic())};
 }
 
-void Sessions::linkLost(SessionId session, uint64_t link) { table_.detach(session, link); }
+void Sessions::linkLost(SessionId session, uint64_t link) {
+  table_.detach(session, link);
+}
 
 Task<Status> Sessions::end(SessionId session) {
   if (!table_.contains(session)) {
@@ -175,7 +179,9 @@ Task<void> Sessions::flushDrops() {
   }
 }
 
-void Sessions::mapChanged() { fences_.update(replica_.reader().map(), clock_.monotonic()); }
+void Sessions::mapChanged() {
+  fencedList_.update(replica_.reader().map(), clock_.monotonic());
+}
 
 void Sessions::tick() {
   Nanos now = clock_.monotonic();
@@ -202,7 +208,7 @@ Task<void> Sessions::endExpired(SessionId session) {
 
 Task<void> Sessions::unfence() {
   KJ_DEFER(unfencing_ = false);
-  auto sessions = fences_.removable(replica_.reader().map(), chunkservers_.fencesDrained(), clock_.monotonic());
+  auto sessions = fencedList_.removable(replica_.reader().map(), chunkservers_.fencesDrained(), clock_.monotonic());
   if (sessions.empty()) {
     co_return;
   }

@@ -13,7 +13,7 @@
 #include "common/task.h"
 #include "master/chunkservers.h"
 #include "master/replica.h"
-#include "master/session/fences.h"
+#include "master/session/fenced_list.h"
 #include "master/session/session_table.h"
 
 namespace cairn {
@@ -70,7 +70,7 @@ class Sessions final : private kj::TaskSet::ErrorHandler {
   Replica& replica_;
   const Chunkservers& chunkservers_;
   SessionTable table_;
-  Fences fences_;
+  FencedList fencedList_;
   std::set<SessionId> ending_;
   std::map<SessionId, std::vector<InodeId>> drops_;  // of orphans, for the log
   bool flushing_ = false;

@@ -11,9 +11,9 @@ uint64_t RawSpace::availableBytes() const {
   return limit > usedBytes ? limit - usedBytes : 0;
 }
 
-RawSpace rawSpace(const Membership& membership) {
+RawSpace rawSpace(const Roster& roster) {
   RawSpace out;
-  for (auto& [id, member] : membership.members()) {
+  for (auto& [id, member] : roster.members()) {
     for (auto& [volume, state] : member.volumes) {
       if (state.usable) {
         out.totalBytes += state.totalBytes;
@@ -24,7 +24,9 @@ RawSpace rawSpace(const Membership& membership) {
   return out;
 }
 
-uint8_t copiesOf(const ShardMap& map) { return map.classes.empty() ? 1 : map.classes.begin()->second.copies; }
+uint8_t copiesOf(const ShardMap& map) {
+  return map.classes.empty() ? 1 : map.classes.begin()->second.copies;
+}
 
 void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space::Builder out) {
   // Every file needs some room of its own: a guess that makes `df -i` useful.
@@ -39,7 +41,9 @@ void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space
   out.setRawUsedBytes(raw.usedBytes);
 }
 
-uint64_t OwnSpace::reserveBytes() const { return std::min(RESERVE_BYTES_MAX, space_.totalBytes / RESERVE_PART); }
+uint64_t OwnSpace::reserveBytes() const {
+  return std::min(RESERVE_BYTES_MAX, space_.totalBytes / RESERVE_PART);
+}
 
 void OwnSpace::refresh() {
   auto space = disk_.space();

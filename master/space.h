@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "common/disk.h"
-#include "master/placement/membership.h"
+#include "master/placement/roster.h"
 #include "schema/master.capnp.h"
 
 namespace cairn {
@@ -20,7 +20,7 @@ struct RawSpace {
   // Without what is kept back.
   uint64_t availableBytes() const;
 };
-RawSpace rawSpace(const Membership& membership);
+RawSpace rawSpace(const Roster& roster);
 
 // Copies that new files get.
 uint8_t copiesOf(const ShardMap& map);

@@ -14,9 +14,9 @@ constexpr uint64_t WEIGHT_BYTES = uint64_t{64} << 20;
 
 class Decider {
  public:
-  Decider(const ShardMap& map, const Membership& membership, const std::vector<CaughtUp>& caughtUp,
-          const PlacementRules& rules, Nanos now)
-      : map_(map), membership_(membership), caughtUp_(caughtUp), rules_(rules), now_(now) {}
+  Decider(const ShardMap& map, const Roster& roster, const std::vector<CaughtUp>& caughtUp, const PlacementRules& rules,
+          Nanos now)
+      : map_(map), roster_(roster), caughtUp_(caughtUp), rules_(rules), now_(now) {}
 
   Decision run();
 
@@ -30,7 +30,7 @@ class Decider {
   void admit();
   std::vector<Restart> findRestarts() const;
   void recordServers();
-  void recordVolumes(const Membership::Member& member);
+  void recordVolumes(const Roster::Member& member);
   void placeFirst();
   void placeClass(const ReplicationClass& cls, const std::vector<RingVolume>& volumes);
 
@@ -40,13 +40,13 @@ class Decider {
   void join(ShardRecord& next) const;
   void promote(const ShardRecord& shard, ShardRecord& next) const;
 
-  Presence presence(VolumeNumber volume) const { return membership_.presence(map_, volume); }
+  Presence presence(VolumeNumber volume) const { return roster_.presence(map_, volume); }
   bool restarted(VolumeNumber volume) const;  // and is let back in now
   bool serves(VolumeNumber volume) const { return presence(volume) == Presence::PRESENT || restarted(volume); }
   void lookAgainAt(Nanos when);
 
   const ShardMap& map_;
-  const Membership& membership_;
+  const Roster& roster_;
   const std::vector<CaughtUp>& caughtUp_;
   const PlacementRules& rules_;
   const Nanos now_;
@@ -89,7 +89,7 @@ std::vector<Decider::Restart> Decider::findRestarts() const {
 void Decider::admit() {
   std::set<ServerId> arrived;
   std::optional<Nanos> first;
-  for (auto& [id, member] : membership_.members()) {
+  for (auto& [id, member] : roster_.members()) {
     auto it = map_.servers.find(id);
     bool isNew = member.registered && member.alive &&
                  (it == map_.servers.end() || it->second.incarnation != member.record.incarnation);
@@ -113,7 +113,7 @@ void Decider::admit() {
     }
   }
   for (ServerId id : waiting) {
-    Nanos since = membership_.member(id)->since;
+    Nanos since = roster_.member(id)->since;
     first = std::min(since, first.value_or(since));
   }
   bool graceOver = first.has_value() && now_ >= *first + RESTART_GRACE;
@@ -128,7 +128,7 @@ void Decider::admit() {
 }
 
 void Decider::recordServers() {
-  for (auto& [id, member] : membership_.members()) {
+  for (auto& [id, member] : roster_.members()) {
     auto it = map_.servers.find(id);
     bool known = it != map_.servers.end();
     bool current = known && (!member.registered || member.record.incarnation == it->second.incarnation);
@@ -147,7 +147,7 @@ void Decider::recordServers() {
   }
   // A server that waits to be admitted is not online under the incarnation that the map knows.
   for (auto& [id, record] : map_.servers) {
-    const Membership::Member* member = membership_.member(id);
+    const Roster::Member* member = roster_.member(id);
     bool replaced = member != nullptr && member->registered && member->record.incarnation != record.incarnation;
     if (replaced && !admitted_.contains(id) && record.online) {
       ServerRecord offline = record;
@@ -157,7 +157,7 @@ void Decider::recordServers() {
   }
 }
 
-void Decider::recordVolumes(const Membership::Member& member) {
+void Decider::recordVolumes(const Roster::Member& member) {
   uint32_t last = map_.volumes.empty() ? 0 : raw(map_.volumes.rbegin()->first);
   for (auto& record : decision_.change.volumes) {
     last = std::max(last, raw(record.number));
@@ -184,7 +184,7 @@ void Decider::placeFirst() {
   std::set<ServerId> servers;
   std::vector<RingVolume> volumes;
   auto consider = [&](const VolumeRecord& volume) {
-    const Membership::Member* member = membership_.member(volume.server);
+    const Roster::Member* member = roster_.member(volume.server);
     bool here = member != nullptr && member->registered && member->alive && volume.usable &&
                 member->volumes.contains(volume.id);
     if (here) {
@@ -242,7 +242,7 @@ void Decider::dropGone(ShardRecord& next, uint32_t minCopies) {
   std::optional<Nanos> serving;  // since when
   for (VolumeNumber volume : next.inSync) {
     if (serves(volume)) {
-      Nanos since = membership_.since(map_, volume);
+      Nanos since = roster_.since(map_, volume);
       serving = std::min(since, serving.value_or(since));
     } else if (presence(volume) != Presence::PRESUMED) {
       gone.push_back(volume);  // or back, but still waiting to be let in: another shard's members are missing
@@ -252,10 +252,10 @@ void Decider::dropGone(ShardRecord& next, uint32_t minCopies) {
     return;  // the last in-sync members are never dropped
   }
   for (VolumeNumber volume : gone) {
-    Nanos since = membership_.since(map_, volume);
+    Nanos since = roster_.since(map_, volume);
     uint32_t survivors = 0;
     for (VolumeNumber other : next.inSync) {
-      survivors += serves(other) && membership_.since(map_, other) <= since;
+      survivors += serves(other) && roster_.since(map_, other) <= since;
     }
     Nanos due = survivors >= minCopies ? since : std::max(since, *serving) + SETTLE;
     if (now_ >= due) {
@@ -347,9 +347,9 @@ Decision Decider::run() {
 
 }  // namespace
 
-Decision decide(const ShardMap& map, const Membership& membership, const std::vector<CaughtUp>& caughtUp,
+Decision decide(const ShardMap& map, const Roster& roster, const std::vector<CaughtUp>& caughtUp,
                 const PlacementRules& rules, Nanos now) {
-  return Decider(map, membership, caughtUp, rules, now).run();
+  return Decider(map, roster, caughtUp, rules, now).run();
 }
 
 }  // namespace cairn

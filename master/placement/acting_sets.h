@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "master/placement/membership.h"
+#include "master/placement/roster.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -44,7 +44,7 @@ struct Decision {
   std::optional<Nanos> lookAgain;  // the same input at this time decides more
 };
 
-Decision decide(const ShardMap& map, const Membership& membership, const std::vector<CaughtUp>& caughtUp,
+Decision decide(const ShardMap& map, const Roster& roster, const std::vector<CaughtUp>& caughtUp,
                 const PlacementRules& rules, Nanos now);
 
 }  // namespace cairn

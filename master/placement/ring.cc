@@ -411,8 +411,8 @@ uint32_t replicasMoved(const Placement& before, const Placement& after) {
   uint32_t moved = 0;
   for (size_t shard = 0; shard < after.size(); ++shard) {
     for (VolumeNumber volume : after[shard]) {
-      bool had = shard < before.size() &&
-                 std::find(before[shard].begin(), before[shard].end(), volume) != before[shard].end();
+      bool had =
+          shard < before.size() && std::find(before[shard].begin(), before[shard].end(), volume) != before[shard].end();
       moved += had ? 0 : 1;
     }
   }

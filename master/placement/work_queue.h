@@ -21,10 +21,10 @@ struct WorkItem {
 
 class WorkQueue {
  public:
-  static constexpr size_t ITEMS_MAX = 4096;          // under way
-  static constexpr size_t SHARDS_MAX = 256 << 10;    // of all of them together: bounds the memory
-  static constexpr size_t HANDED_MAX = 4096;         // to one server, unconfirmed
-  static constexpr Nanos HAND_AGAIN = 10 * SECOND;   // the reply may have been lost
+  static constexpr size_t ITEMS_MAX = 4096;         // under way
+  static constexpr size_t SHARDS_MAX = 256 << 10;   // of all of them together: bounds the memory
+  static constexpr size_t HANDED_MAX = 4096;        // to one server, unconfirmed
+  static constexpr Nanos HAND_AGAIN = 10 * SECOND;  // the reply may have been lost
 
   // Claims made under a map older than `oldest` don't count: this master doesn't know what changed before.
   explicit WorkQueue(MapVersion oldest) : oldest_(oldest) {}

@@ -1,9 +1,8 @@
-#include "master/placement/acting_sets.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
+#include "master/placement/acting_sets.h"
 #include "tests/unit/master/placement_world.h"
 
 namespace cairn {
@@ -199,8 +198,8 @@ TEST(ActingSets, APausedMasterDropsNobody) {
   world.turn();
   auto before = epochs(world.map);
   world.now += 60 * SECOND;
-  world.membership->passTime(world.now);  // the timer fires before the heartbeats are read
-  EXPECT_TRUE(decide(world.map, *world.membership, {}, world.rules, world.now).change.empty());
+  world.roster->passTime(world.now);  // the timer fires before the heartbeats are read
+  EXPECT_TRUE(decide(world.map, *world.roster, {}, world.rules, world.now).change.empty());
   world.pass(5 * SECOND);
   EXPECT_EQ(epochs(world.map), before);
 }
@@ -210,9 +209,9 @@ TEST(ActingSets, ASuspectLosesItsLeaseNotItsPlaceAtOnce) {
   world.startAll();
   world.turn();
   auto id = [&](size_t i) { return world.machines[i].record.id; };
-  world.membership->suspect(id(0), id(1), world.now);
+  world.roster->suspect(id(0), id(1), world.now);
   Nanos lease = 1;
-  ASSERT_TRUE(world.membership->beat(id(1), world.machines[1].record.incarnation, world.now, lease));
+  ASSERT_TRUE(world.roster->beat(id(1), world.machines[1].record.incarnation, world.now, lease));
   EXPECT_EQ(lease, 0);
   world.turn();
   EXPECT_EQ(world.first().inSync.size(), 3);
@@ -228,8 +227,8 @@ TEST(ActingSets, WhoSuspectsEverybodyIsTheOneCutOff) {
   world.startAll();
   world.turn();
   auto id = [&](size_t i) { return world.machines[i].record.id; };
-  world.membership->suspect(id(0), id(1), world.now);
-  world.membership->suspect(id(0), id(2), world.now);
+  world.roster->suspect(id(0), id(1), world.now);
+  world.roster->suspect(id(0), id(2), world.now);
   world.pass(2 * SECOND);
   EXPECT_FALSE(world.first().isInSync(world.volumeOf(0)));
   EXPECT_EQ(world.first().inSync.size(), 2);
@@ -241,9 +240,9 @@ TEST(ActingSets, ACopiedDataDirectoryIsRefused) {
   world.turn();
   auto copy = world.machines[0].record;
   copy.incarnation = world.random.uuid<Incarnation>();
-  EXPECT_EQ(world.membership->arrive(copy, world.machines[0].volumes, world.now).code(), EEXIST);
+  EXPECT_EQ(world.roster->arrive(copy, world.machines[0].volumes, world.now).code(), EEXIST);
   world.kill(0);
-  EXPECT_TRUE(world.membership->arrive(copy, world.machines[0].volumes, world.now).ok());
+  EXPECT_TRUE(world.roster->arrive(copy, world.machines[0].volumes, world.now).ok());
 }
 
 TEST(ActingSets, AFailedVolumeLeavesWhileItsServerStays) {
@@ -253,7 +252,7 @@ TEST(ActingSets, AFailedVolumeLeavesWhileItsServerStays) {
   world.turn();
   auto bad = world.machines[0].volumes[0];
   bad.usable = false;
-  world.membership->reportVolume(world.machines[0].record.id, bad, world.now);
+  world.roster->reportVolume(world.machines[0].record.id, bad, world.now);
   world.turn();
   uint32_t shrunk = 0;
   for (auto& [id, shard] : world.map.shards) {
@@ -318,7 +317,7 @@ class History {
         }
         break;
       case 5:
-        world_.membership->suspect(machine.record.id, world_.machines[0].record.id, world_.now);
+        world_.roster->suspect(machine.record.id, world_.machines[0].record.id, world_.now);
         break;
       case 6:
         if (machine.running && machine.reachable) {

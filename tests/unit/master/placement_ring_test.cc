@@ -1,5 +1,3 @@
-#include "master/placement/ring.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "master/placement/ring.h"
 #include "tests/unit/master/seeded_random.h"
 
 namespace cairn {

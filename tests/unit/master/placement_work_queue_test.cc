@@ -1,7 +1,6 @@
-#include "master/placement/work_queue.h"
-
 #include <gtest/gtest.h>
 
+#include "master/placement/work_queue.h"
 #include "tests/unit/master/placement_world.h"
 
 namespace cairn {

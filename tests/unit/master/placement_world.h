@@ -1,4 +1,4 @@
-// A map and its membership under a test's hand: servers come, go, restart; decisions are applied as log entries would
+// A map and its roster under a test's hand: servers come, go, restart; decisions are applied as log entries would
 // be.
 #pragma once
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ class PlacementWorld {
     for (uint32_t i = 0; i < servers; ++i) {
       addServer(1);
     }
-    membership.emplace(map, now);
+    roster.emplace(map, now);
   }
 
   struct Machine {
@@ -42,7 +42,7 @@ class PlacementWorld {
     machines[i].record.incarnation = random.uuid<Incarnation>();
     machines[i].running = true;
     if (machines[i].reachable) {
-      ASSERT_TRUE(membership->arrive(machines[i].record, machines[i].volumes, now).ok());
+      ASSERT_TRUE(roster->arrive(machines[i].record, machines[i].volumes, now).ok());
     }
   }
   void startAll() {
@@ -54,18 +54,18 @@ class PlacementWorld {
   }
   void kill(size_t i) {
     machines[i].running = false;
-    membership->disconnected(machines[i].record.id, machines[i].record.incarnation);
+    roster->disconnected(machines[i].record.id, machines[i].record.incarnation);
   }
   void leave(size_t i) {
-    membership->leave(machines[i].record.id, machines[i].record.incarnation, now);
+    roster->leave(machines[i].record.id, machines[i].record.incarnation, now);
     kill(i);
   }
   // The master dies and comes back with its map.
   void restartMaster() {
-    membership.emplace(map, now);
+    roster.emplace(map, now);
     for (auto& machine : machines) {
       if (machine.running && machine.reachable) {
-        ASSERT_TRUE(membership->arrive(machine.record, machine.volumes, now).ok());
+        ASSERT_TRUE(roster->arrive(machine.record, machine.volumes, now).ok());
       }
     }
   }
@@ -76,13 +76,13 @@ class PlacementWorld {
     for (auto& machine : machines) {
       Nanos lease = 0;
       bool speaks = machine.running && machine.reachable;
-      if (speaks && !membership->beat(machine.record.id, machine.record.incarnation, now, lease)) {
-        ASSERT_TRUE(membership->arrive(machine.record, machine.volumes, now).ok());
+      if (speaks && !roster->beat(machine.record.id, machine.record.incarnation, now, lease)) {
+        ASSERT_TRUE(roster->arrive(machine.record, machine.volumes, now).ok());
       }
     }
-    membership->passTime(now);
+    roster->passTime(now);
     for (int i = 0; i < 4; ++i) {
-      Decision decision = decide(map, *membership, caughtUp, rules, now);
+      Decision decision = decide(map, *roster, caughtUp, rules, now);
       if (decision.change.empty()) {
         return;
       }
@@ -152,7 +152,7 @@ class PlacementWorld {
   std::vector<Machine> machines;
   std::vector<CaughtUp> caughtUp;
   Nanos now = 1000 * SECOND;
-  std::optional<Membership> membership;
+  std::optional<Roster> roster;
 };
 
 }  // namespace cairn

@@ -1,14 +1,13 @@
-#include "master/health.h"
-
 #include <gtest/gtest.h>
 
+#include "master/health.h"
 #include "tests/unit/master/placement_world.h"
 
 namespace cairn {
 namespace {
 
 Health healthOf(PlacementWorld& world) {
-  HealthInput input{world.map, *world.membership};
+  HealthInput input{world.map, *world.roster};
   input.serversWanted = world.rules.firstServers;
   input.now = world.now;
   return assess(input);
@@ -86,7 +85,7 @@ TEST(Health, BadBlocksFailedVolumesAndSpaceAreTold) {
   world.turn();
   auto state = world.machines[0].volumes[0];
   state.badBlocks = 3;
-  world.membership->reportVolume(world.machines[0].record.id, state, world.now);
+  world.roster->reportVolume(world.machines[0].record.id, state, world.now);
   auto bad = healthOf(world);
   EXPECT_STREQ(bad.level(), "degraded");
   ASSERT_NE(find(bad, "bad-blocks"), nullptr);
@@ -95,7 +94,7 @@ TEST(Health, BadBlocksFailedVolumesAndSpaceAreTold) {
     for (auto& machine : world.machines) {
       auto full = machine.volumes[0];
       full.usedBytes = full.totalBytes / 100 * percent + 100;
-      world.membership->reportVolume(machine.record.id, full, world.now);
+      world.roster->reportVolume(machine.record.id, full, world.now);
     }
     auto health = healthOf(world);
     EXPECT_EQ(find(health, "space-low") != nullptr, percent >= 90 && percent < 95) << percent;
@@ -105,7 +104,7 @@ TEST(Health, BadBlocksFailedVolumesAndSpaceAreTold) {
   auto failed = world.machines[2].volumes[0];
   failed.usable = false;
   failed.why = "input/output error";
-  world.membership->reportVolume(world.machines[2].record.id, failed, world.now);
+  world.roster->reportVolume(world.machines[2].record.id, failed, world.now);
   world.turn();
   ASSERT_NE(find(healthOf(world), "volume-failed"), nullptr);
   EXPECT_NE(find(healthOf(world), "volume-failed")->text.find("input/output error"), std::string::npos);

@@ -2,7 +2,7 @@
 
 #include <cerrno>
 
-#include "master/session/fences.h"
+#include "master/session/fenced_list.h"
 #include "tests/unit/master/service_world.h"
 
 namespace cairn {
@@ -255,7 +255,7 @@ TEST_F(ServiceTest, AFenceGoesWhenNoLateWriteCanExist) {
   servers[0]->drains = false;
   ASSERT_TRUE(client.detach());
   ASSERT_EQ(map().fenced.size(), 1);
-  runFor(Fences::KEEP + 60 * SECOND);
+  runFor(FencedList::KEEP + 60 * SECOND);
   EXPECT_EQ(map().fenced.size(), 1) << "one chunkserver may still have a write of it";
   servers[0]->drains = true;
   runFor(30 * SECOND);
@@ -291,8 +291,7 @@ TEST_F(ServiceTest, ALostServerIsReplacedWithinTwoSeconds) {
       2 * SECOND));
   EXPECT_TRUE(hasReason("server-down"));
   servers[0]->restart();
-  ASSERT_TRUE(cluster.world.runUntil(
-      [&] { return status().getStatus().getShards().getHealthy() == 16; }, 10 * SECOND));
+  ASSERT_TRUE(cluster.world.runUntil([&] { return status().getStatus().getShards().getHealthy() == 16; }, 10 * SECOND));
   EXPECT_STREQ(status().getStatus().getHealth().cStr(), "healthy");
 }
 

@@ -28,10 +28,11 @@ kj::ArrayPtr<const kj::byte> bytesOf(const std::string& text) {
   return kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size());
 }
 
-
 }  // namespace
 
-wire::MapWatcher::Client TestWatcher::client() { return kj::heap<WatcherServer>(*this); }
+wire::MapWatcher::Client TestWatcher::client() {
+  return kj::heap<WatcherServer>(*this);
+}
 
 TestLink::TestLink(World& world, std::string host, const std::string& address)
     : world(world), link(world.await(dial(world.network().host(host), world.clock(), address, SECOND), LIMIT)) {}
@@ -79,9 +80,13 @@ MasterWorld::MasterWorld(uint64_t seed, uint32_t servers) : world(seed) {
   start();
 }
 
-MasterWorld::~MasterWorld() noexcept(false) { process = nullptr; }
+MasterWorld::~MasterWorld() noexcept(false) {
+  process = nullptr;
+}
 
-Member& MasterWorld::member() { return *process->member; }
+Member& MasterWorld::member() {
+  return *process->member;
+}
 
 void MasterWorld::start() {
   process = std::make_unique<Process>(*this);

@@ -43,8 +43,8 @@ struct MasterWorld {
   ~MasterWorld() noexcept(false);
 
   void start();
-  void stop();     // in good order
-  void crash();    // its process dies
+  void stop();   // in good order
+  void crash();  // its process dies
   void restart() {
     crash();
     start();

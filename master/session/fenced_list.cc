@@ -1,18 +1,18 @@
-#include "master/session/fences.h"
+#include "master/session/fenced_list.h"
 
 #include <algorithm>
 
 namespace cairn {
 
-void Fences::update(const ShardMap& map, Nanos now) {
+void FencedList::update(const ShardMap& map, Nanos now) {
   for (SessionId session : map.fenced) {
     entries_.try_emplace(session, Entry{map.version, now});
   }
   std::erase_if(entries_, [&](auto& entry) { return !map.fenced.contains(entry.first); });
 }
 
-std::vector<SessionId> Fences::removable(const ShardMap& map, const std::map<ServerId, MapVersion>& drained,
-                                         Nanos now) const {
+std::vector<SessionId> FencedList::removable(const ShardMap& map, const std::map<ServerId, MapVersion>& drained,
+                                             Nanos now) const {
   std::vector<SessionId> out;
   auto old = [now](auto& entry) { return now >= entry.second.since + KEEP; };
   if (std::none_of(entries_.begin(), entries_.end(), old)) {

@@ -1,4 +1,4 @@
-// Fences: when an ended session may leave the map's fenced list. Pure. A chunkserver refuses the writes of a fenced
+// FencedList: when an ended session may leave the map's fenced list. Pure. A chunkserver refuses the writes of a fenced
 // session; the entry may go once no such write can exist any more: every chunkserver that keeps a shard has confirmed
 // that it knows the entry and has none under way, and a message of that client can't be in a socket either.
 #pragma once
@@ -11,7 +11,7 @@
 
 namespace cairn {
 
-class Fences {
+class FencedList {
  public:
   // TCP gives up sending after about 15 minutes; what a client sent before it ended is gone by then.
   static constexpr Nanos KEEP = 20 * 60 * SECOND;

@@ -1,6 +1,6 @@
-#include "master/session/fences.h"
-
 #include <gtest/gtest.h>
+
+#include "master/session/fenced_list.h"
 
 namespace cairn {
 namespace {
@@ -8,9 +8,9 @@ namespace {
 constexpr Nanos START = 1000 * SECOND;
 const ServerId S1{1, 1}, S2{2, 2}, IDLE{3, 3};
 
-class FencesTest : public testing::Test {
+class FencedListTest : public testing::Test {
  protected:
-  FencesTest() {
+  FencedListTest() {
     map.version = MapVersion{10};
     map.volumes[VolumeNumber{1}] = {VolumeNumber{1}, VolumeId{1, 1}, S1};
     map.volumes[VolumeNumber{2}] = {VolumeNumber{2}, VolumeId{2, 2}, S2};
@@ -21,14 +21,14 @@ class FencesTest : public testing::Test {
     map.shards[shard.id] = shard;
   }
   ShardMap map;
-  Fences fences;
+  FencedList fences;
 };
 
-TEST_F(FencesTest, GoesWhenAllHaveConfirmedAndTimeHasPassed) {
+TEST_F(FencedListTest, GoesWhenAllHaveConfirmedAndTimeHasPassed) {
   map.version = MapVersion{11};
   map.fenced = {SessionId{7}};
   fences.update(map, START);
-  Nanos late = START + Fences::KEEP;
+  Nanos late = START + FencedList::KEEP;
   std::map<ServerId, MapVersion> drained{{S1, MapVersion{11}}, {S2, MapVersion{11}}};
   EXPECT_TRUE(fences.removable(map, drained, late - 1).empty()) << "too early";
   EXPECT_EQ(fences.removable(map, drained, late), (std::vector<SessionId>{SessionId{7}}));
@@ -40,7 +40,7 @@ TEST_F(FencesTest, GoesWhenAllHaveConfirmedAndTimeHasPassed) {
   EXPECT_EQ(fences.removable(map, drained, late).size(), 1) << "out of the acting sets";
 }
 
-TEST_F(FencesTest, EachEntryCountsFromItsOwnVersion) {
+TEST_F(FencedListTest, EachEntryCountsFromItsOwnVersion) {
   map.version = MapVersion{11};
   map.fenced = {SessionId{7}};
   fences.update(map, START);
@@ -48,10 +48,10 @@ TEST_F(FencesTest, EachEntryCountsFromItsOwnVersion) {
   map.fenced.insert(SessionId{8});
   fences.update(map, START);
   std::map<ServerId, MapVersion> drained{{S1, MapVersion{12}}, {S2, MapVersion{20}}};
-  EXPECT_EQ(fences.removable(map, drained, START + Fences::KEEP), (std::vector<SessionId>{SessionId{7}}));
+  EXPECT_EQ(fences.removable(map, drained, START + FencedList::KEEP), (std::vector<SessionId>{SessionId{7}}));
   map.fenced = {SessionId{8}};
   fences.update(map, START);
-  EXPECT_TRUE(fences.removable(map, drained, START + Fences::KEEP).empty());
+  EXPECT_TRUE(fences.removable(map, drained, START + FencedList::KEEP).empty());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Membership: which chunkservers can serve, as far as their heartbeats tell. Pure: time comes with each call.
+// Roster: which chunkservers can serve, as far as their heartbeats tell. Pure: time comes with each call.
 //
 // A chunkserver serves for SERVER_LEASE after it *sent* a heartbeat; it counts as gone REPLACE_AFTER after a
 // heartbeat *arrived*, so that a gone one serves no more, however slow its messages were. Soft state: after the
@@ -45,27 +45,27 @@ struct VolumeState {
   uint64_t adoptedBlocks = 0;
 };
 
-class Membership {
+class Roster {
  public:
   // What is known of one server. `since`: when it came or went.
   struct Member {
-    ServerRecord record;               // as the server tells; as the map has it until then
+    ServerRecord record;  // as the server tells; as the map has it until then
     std::map<VolumeId, VolumeState> volumes;
     bool registered = false;
-    uint32_t links = 0;                // live registrations of this incarnation
+    uint32_t links = 0;  // live registrations of this incarnation
     bool alive = false;
-    bool left = false;                 // in good order
+    bool left = false;  // in good order
     Nanos since = 0;
     Nanos leaseEnd = 0;
-    Nanos revokedBy = 0;               // lease isn't renewed until it has run out; 0: it is
+    Nanos revokedBy = 0;  // lease isn't renewed until it has run out; 0: it is
     std::set<ServerId> suspectedBy;
     Nanos distrustedUntil = 0;
     Nanos distrust = DISTRUST;
-    MapVersion applied{};              // map version that it has applied
+    MapVersion applied{};  // map version that it has applied
     MapVersion fencesDrained{};
   };
 
-  Membership(const ShardMap& map, Nanos now);
+  Roster(const ShardMap& map, Nanos now);
 
   // A server registers. EEXIST: a live process with another incarnation has this id.
   Status arrive(ServerRecord record, std::vector<VolumeState> volumes, Nanos now);

@@ -1,10 +1,10 @@
-#include "master/placement/membership.h"
+#include "master/placement/roster.h"
 
 #include <algorithm>
 
 namespace cairn {
 
-Membership::Membership(const ShardMap& map, Nanos now) : lastLook_(now) {
+Roster::Roster(const ShardMap& map, Nanos now) : lastLook_(now) {
   for (auto& [id, record] : map.servers) {
     Member& member = members_[id];
     member.record = record;
@@ -14,12 +14,13 @@ Membership::Membership(const ShardMap& map, Nanos now) : lastLook_(now) {
   }
 }
 
-Status Membership::arrive(ServerRecord record, std::vector<VolumeState> volumes, Nanos now) {
+Status Roster::arrive(ServerRecord record, std::vector<VolumeState> volumes, Nanos now) {
   Member& member = members_[record.id];
   bool other = member.registered && member.record.incarnation != record.incarnation;
   if (other && member.alive && member.links > 0) {
     return Error{EEXIST, "chunkserver id " + toText(record.id) + " is in use by \"" + member.record.name + "\" at " +
-                             member.record.address + ", which is alive; a data directory must not be copied: give this "
+                             member.record.address +
+                             ", which is alive; a data directory must not be copied: give this "
                              "chunkserver an empty one"};
   }
   bool continues = member.alive && member.record.incarnation == record.incarnation;
@@ -53,7 +54,7 @@ Status Membership::arrive(ServerRecord record, std::vector<VolumeState> volumes,
   return {};
 }
 
-bool Membership::beat(ServerId server, const Incarnation& incarnation, Nanos now, Nanos& lease) {
+bool Roster::beat(ServerId server, const Incarnation& incarnation, Nanos now, Nanos& lease) {
   auto it = members_.find(server);
   if (it == members_.end() || !it->second.registered || it->second.record.incarnation != incarnation ||
       it->second.left) {
@@ -74,7 +75,7 @@ bool Membership::beat(ServerId server, const Incarnation& incarnation, Nanos now
   return true;
 }
 
-void Membership::reportVolume(ServerId server, VolumeState volume, Nanos now) {
+void Roster::reportVolume(ServerId server, VolumeState volume, Nanos now) {
   auto it = members_.find(server);
   if (it == members_.end()) {
     return;
@@ -89,7 +90,7 @@ void Membership::reportVolume(ServerId server, VolumeState volume, Nanos now) {
   known->second = std::move(volume);
 }
 
-void Membership::reportMap(ServerId server, MapVersion applied, MapVersion fencesDrained) {
+void Roster::reportMap(ServerId server, MapVersion applied, MapVersion fencesDrained) {
   auto it = members_.find(server);
   if (it != members_.end()) {
     it->second.applied = std::max(it->second.applied, applied);
@@ -97,7 +98,7 @@ void Membership::reportMap(ServerId server, MapVersion applied, MapVersion fence
   }
 }
 
-size_t Membership::othersAlive(ServerId server) const {
+size_t Roster::othersAlive(ServerId server) const {
   size_t count = 0;
   for (auto& [id, member] : members_) {
     count += id != server && member.registered && member.alive;
@@ -105,7 +106,7 @@ size_t Membership::othersAlive(ServerId server) const {
   return count;
 }
 
-void Membership::suspect(ServerId reporter, ServerId suspect, Nanos now) {
+void Roster::suspect(ServerId reporter, ServerId suspect, Nanos now) {
   auto from = members_.find(reporter);
   auto to = members_.find(suspect);
   bool counts = from != members_.end() && to != members_.end() && reporter != suspect && from->second.alive &&
@@ -132,7 +133,7 @@ void Membership::suspect(ServerId reporter, ServerId suspect, Nanos now) {
   }
 }
 
-void Membership::leave(ServerId server, const Incarnation& incarnation, Nanos now) {
+void Roster::leave(ServerId server, const Incarnation& incarnation, Nanos now) {
   auto it = members_.find(server);
   if (it != members_.end() && it->second.registered && it->second.record.incarnation == incarnation) {
     it->second.left = true;
@@ -142,14 +143,14 @@ void Membership::leave(ServerId server, const Incarnation& incarnation, Nanos no
   }
 }
 
-void Membership::disconnected(ServerId server, const Incarnation& incarnation) {
+void Roster::disconnected(ServerId server, const Incarnation& incarnation) {
   auto it = members_.find(server);
   if (it != members_.end() && it->second.record.incarnation == incarnation && it->second.links > 0) {
     --it->second.links;
   }
 }
 
-void Membership::end(Member& member, Nanos now) {
+void Roster::end(Member& member, Nanos now) {
   member.alive = false;
   member.since = now;
   if (member.revokedBy != 0) {
@@ -161,7 +162,7 @@ void Membership::end(Member& member, Nanos now) {
   ++revision_;
 }
 
-void Membership::passTime(Nanos now) {
+void Roster::passTime(Nanos now) {
   if (now - lastLook_ > STALL) {
     // Heartbeats may be waiting unread behind this call.
     for (auto& [id, member] : members_) {
@@ -176,7 +177,7 @@ void Membership::passTime(Nanos now) {
   }
 }
 
-Presence Membership::presence(ServerId server, const Incarnation& inMap) const {
+Presence Roster::presence(ServerId server, const Incarnation& inMap) const {
   auto it = members_.find(server);
   if (it == members_.end() || !it->second.alive) {
     return Presence::GONE;
@@ -187,7 +188,7 @@ Presence Membership::presence(ServerId server, const Incarnation& inMap) const {
   return it->second.record.incarnation == inMap ? Presence::PRESENT : Presence::ARRIVED;
 }
 
-Presence Membership::presence(const ShardMap& map, VolumeNumber number) const {
+Presence Roster::presence(const ShardMap& map, VolumeNumber number) const {
   const VolumeRecord* volume = map.volume(number);
   const ServerRecord* server = map.serverOf(number);
   if (volume == nullptr || server == nullptr) {
@@ -202,7 +203,7 @@ Presence Membership::presence(const ShardMap& map, VolumeNumber number) const {
   return it != volumes.end() && it->second.usable ? whole : Presence::GONE;
 }
 
-Nanos Membership::since(const ShardMap& map, VolumeNumber number) const {
+Nanos Roster::since(const ShardMap& map, VolumeNumber number) const {
   const VolumeRecord* volume = map.volume(number);
   auto it = volume == nullptr ? members_.end() : members_.find(volume->server);
   if (it == members_.end()) {
@@ -213,7 +214,7 @@ Nanos Membership::since(const ShardMap& map, VolumeNumber number) const {
   return own ? state->second.since : it->second.since;
 }
 
-const Membership::Member* Membership::member(ServerId server) const {
+const Roster::Member* Roster::member(ServerId server) const {
   auto it = members_.find(server);
   return it == members_.end() ? nullptr : &it->second;
 }
