@@ -1,12 +1,15 @@
 // The replica as a whole, in a simulated world: exactly what was acknowledged is there after any end.
+#include "master/replica.h"
+
 #include <capnp/serialize.h>
 #include <gtest/gtest.h>
+#include <kj/vector.h>
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <random>
 #include <set>
 
-#include "master/replica.h"
 #include "tests/sim/world/world.h"
 
 namespace cairn {
@@ -56,7 +59,8 @@ struct Process {
   }
 
   SessionId openSession(uint64_t nonce) {
-    auto applied = propose([&](wire::Command::Builder command) { command.initOpenSession().initNonce().setLow(nonce); });
+    auto applied =
+        propose([&](wire::Command::Builder command) { command.initOpenSession().initNonce().setLow(nonce); });
     return applied.ok() ? applied.value().changes.opened : SessionId{};
   }
 
@@ -107,6 +111,337 @@ TEST(Replica, StartsEmptyFormatsAndGoesOn) {
   EXPECT_TRUE(again.reader().lookup(ROOT_INODE, "a").ok());
   EXPECT_EQ(again.replica().term(), Term{2});
   EXPECT_NE(again.reader().digest(), digest);  // the new term's first entry
+}
+
+// ---- power cuts ----
+
+// Proposes makes of numbered names, a few at a time, and remembers which were acknowledged.
+class Maker {
+ public:
+  explicit Maker(uint64_t seed) : random_(seed) {}
+
+  void run(Process& process, SessionId session, unsigned count) {
+    World& world = process.world;
+    kj::Vector<kj::Promise<void>> going;
+    for (unsigned i = 0; i < count; ++i) {
+      uint64_t number = ++sequence_;
+      auto note = [this, number](Result<Applied> applied) {
+        if (applied.ok()) {
+          acknowledged_.insert(number);
+        }
+      };
+      kj::Promise<Result<Applied>> made = process.make(session, number, nameOf(number));
+      going.add(made.then(kj::mv(note)).eagerlyEvaluate(nullptr));
+      if (random_() % 4 == 0) {
+        world.runFor(static_cast<Nanos>(random_() % (3 * MILLISECOND)));
+      }
+    }
+    world.runFor(static_cast<Nanos>(random_() % (5 * MILLISECOND)));
+  }
+
+  // Everything acknowledged is there; what isn't known may be; nothing else is.
+  void check(const NamespaceReader& reader) const {
+    for (uint64_t number : acknowledged_) {
+      ASSERT_TRUE(reader.lookup(ROOT_INODE, nameOf(number)).ok()) << "acknowledged name " << number << " is gone";
+    }
+    uint64_t there = 0;
+    for (uint64_t number = 1; number <= sequence_; ++number) {
+      there += reader.lookup(ROOT_INODE, nameOf(number)).ok() ? 1 : 0;
+    }
+    EXPECT_EQ(reader.counters().inodes, there + 1);
+  }
+
+  static std::string nameOf(uint64_t number) { return "name" + std::to_string(number); }
+  const std::set<uint64_t>& acknowledged() const { return acknowledged_; }
+  uint64_t sequence() const { return sequence_; }
+
+ private:
+  std::mt19937_64 random_;
+  uint64_t sequence_ = 0;
+  std::set<uint64_t> acknowledged_;
+};
+
+TEST(Replica, PowerCutsLoseNothingAcknowledged) {
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    World world(seed);
+    Maker maker(seed);
+    SessionId session{};
+    for (int life = 0; life < 6; ++life) {
+      Process process(world);
+      ASSERT_TRUE(process.opened.ok()) << process.opened.error().why;
+      if (life == 0) {
+        process.format();
+      }
+      maker.check(process.reader());
+      session = process.openSession(9);
+      maker.run(process, session, 300);
+      world.volume("m1").powerCut();
+    }
+    EXPECT_GT(maker.acknowledged().size(), 100u);
+  }
+}
+
+TEST(Replica, EqualSeedsGiveEqualWorlds) {
+  uint64_t hashes[2];
+  for (uint64_t& hash : hashes) {
+    World world(77);
+    Maker maker(77);
+    for (int life = 0; life < 3; ++life) {
+      Process process(world);
+      ASSERT_TRUE(process.opened.ok());
+      if (life == 0) {
+        process.format();
+      }
+      maker.run(process, process.openSession(9), 200);
+      world.volume("m1").powerCut();
+    }
+    hash = world.traceHash();
+  }
+  EXPECT_EQ(hashes[0], hashes[1]);
+}
+
+TEST(Replica, ARepeatAfterRestartGetsTheFirstReply) {
+  World world(5);
+  SessionId session{};
+  kj::Array<capnp::word> first;
+  {
+    Process process(world);
+    process.format();
+    session = process.openSession(9);
+    auto made = world.await(process.make(session, 1, "a"), LIMIT);
+    first = kj::heapArray(made.value().reply.asPtr());
+  }
+  world.volume("m1").powerCut();
+  Process again(world);
+  auto repeated = world.await(again.make(session, 1, "a"), LIMIT);
+  ASSERT_TRUE(repeated.ok());
+  EXPECT_TRUE(repeated.value().repeated);
+  EXPECT_EQ(repeated.value().reply.asBytes(), first.asBytes());
+  EXPECT_EQ(again.openSession(9), session);  // and the session is still the one of that nonce
+}
+
+// ---- snapshots and rebuilding ----
+
+uint64_t usedByLog(Disk& disk) {
+  uint64_t segments = 0;
+  for (const auto& name : disk.list("log").value()) {
+    segments += name.ends_with(".segment") ? 1 : 0;
+  }
+  return segments;
+}
+
+TEST(Replica, SnapshotsKeepTheLogShort) {
+  World world(6);
+  Maker maker(6);
+  uint64_t digest = 0;
+  {
+    Process process(world);
+    process.format();
+    auto session = process.openSession(9);
+    for (int i = 0; i < 30; ++i) {
+      maker.run(process, session, 500);
+      world.runFor(SECOND);
+    }
+    EXPECT_EQ(process.disk->list("snapshots").value().size(), 2u);
+    EXPECT_LT(usedByLog(*process.disk), 20u);
+    maker.check(process.reader());
+    world.await(process.replica().stop(), LIMIT);
+    digest = process.reader().digest();
+  }
+  // LevelDB is gone: the snapshot and the log make the same state again.
+  world.volume("m1").processDied();
+  {
+    auto disk = world.volume("m1").open();
+    auto env = world.newEnv();
+    ASSERT_TRUE(Store::remove(*env, disk->hostPath("state")).ok());
+  }
+  Process again(world);
+  ASSERT_TRUE(again.opened.ok()) << again.opened.error().why;
+  maker.check(again.reader());
+  EXPECT_EQ(again.reader().appliedTerm(), Term{2});
+  EXPECT_NE(digest, 0u);
+}
+
+// Fills a master with more than one snapshot's worth and stops it in good order.
+void fill(World& world, Maker& maker) {
+  Process process(world);
+  ASSERT_TRUE(process.opened.ok());
+  process.format();
+  auto session = process.openSession(9);
+  for (int i = 0; i < 25; ++i) {
+    maker.run(process, session, 500);
+    world.runFor(SECOND);
+  }
+  world.await(process.replica().stop(), LIMIT);
+}
+
+// Flips bits of the files in a directory, as an ageing disk does.
+void damage(World& world, const std::string& directory, unsigned count, std::mt19937_64& random) {
+  auto disk = world.volume("m1").open();
+  auto names = disk->list(directory).value();
+  for (unsigned i = 0; i < count; ++i) {
+    auto file = disk->open(directory + "/" + names[random() % names.size()], Disk::Mode::READ_WRITE);
+    ASSERT_TRUE(file.ok());
+    uint64_t size = file.value()->info().value().sizeBytes;
+    if (size > 0) {
+      uint64_t at = random() % size;
+      kj::byte byte = 0;
+      ASSERT_TRUE(file.value()->readNow(at, kj::arrayPtr(&byte, 1)).ok());
+      byte ^= static_cast<kj::byte>(1u << random() % 8);
+      ASSERT_TRUE(file.value()->write(at, kj::arrayPtr(&byte, 1)).ok());
+    }
+  }
+}
+
+TEST(Replica, ADamagedLevelDbIsMadeAgain) {
+  World world(7);
+  Maker maker(7);
+  fill(world, maker);
+  std::mt19937_64 random(7);
+  for (int trial = 0; trial < 20; ++trial) {
+    world.volume("m1").processDied();
+    damage(world, "state", 3, random);
+    // Damage is found at the open or at the first read of the block; a restart then rebuilds.
+    bool whole = false;
+    for (int attempt = 0; attempt < 3 && !whole; ++attempt) {
+      Process process(world);
+      ASSERT_TRUE(process.opened.ok()) << process.opened.error().why;
+      auto failed = kj::runCatchingExceptions([&] { maker.check(process.reader()); });
+      whole = failed == nullptr;
+      if (!whole) {
+        EXPECT_EQ(world.await(process.replica().onFatal(), LIMIT).code, EIO);
+        EXPECT_FALSE(process.replica().isLeader());
+      } else {
+        world.await(process.replica().stop(), LIMIT);
+      }
+      world.volume("m1").processDied();
+    }
+    EXPECT_TRUE(whole);
+  }
+}
+
+TEST(Replica, ADamagedSnapshotFallsBackToTheOlder) {
+  World world(8);
+  Maker maker(8);
+  fill(world, maker);
+  world.volume("m1").processDied();
+  auto disk = world.volume("m1").open();
+  auto snapshots = disk->list("snapshots").value();
+  ASSERT_EQ(snapshots.size(), 2u);
+  ASSERT_TRUE(world.volume("m1").rotAt("snapshots/" + snapshots[1], 5000));
+  {
+    auto env = world.newEnv();
+    ASSERT_TRUE(Store::remove(*env, disk->hostPath("state")).ok());
+  }
+  {
+    Process process(world);
+    ASSERT_TRUE(process.opened.ok()) << process.opened.error().why;
+    maker.check(process.reader());
+  }
+  // With both damaged there is nothing to make the state from: said, not guessed.
+  world.volume("m1").processDied();
+  ASSERT_TRUE(world.volume("m1").rotAt("snapshots/" + snapshots[0], 5000));
+  {
+    auto env = world.newEnv();
+    ASSERT_TRUE(Store::remove(*env, disk->hostPath("state")).ok());
+  }
+  Process process(world);
+  ASSERT_FALSE(process.opened.ok());
+  EXPECT_NE(process.opened.error().why.find("snapshot"), std::string::npos) << process.opened.error().why;
+}
+
+TEST(Replica, AStateAheadOfTheLogIsRefused) {
+  World world(9);
+  Maker maker(9);
+  {
+    Process process(world);
+    process.format();
+    maker.run(process, process.openSession(9), 50);
+    world.await(process.replica().stop(), LIMIT);
+  }
+  world.volume("m1").processDied();
+  auto disk = world.volume("m1").open();
+  for (const auto& name : disk->list("log").value()) {
+    ASSERT_TRUE(disk->remove("log/" + name).ok());
+  }
+  Process process(world);
+  ASSERT_FALSE(process.opened.ok());
+  EXPECT_NE(process.opened.error().why.find("acknowledged entries are gone"), std::string::npos);
+}
+
+TEST(Replica, TheWrongDirectoryIsRefused) {
+  World world(10);
+  {
+    Process process(world);
+    process.format();
+    Process second(world);
+    EXPECT_EQ(second.opened.code(), EWOULDBLOCK);
+  }
+  world.volume("m1").processDied();
+  auto other = smallOptions();
+  other.cluster = ClusterId{1, 1};
+  {
+    Process process(world, "m1", other);
+    EXPECT_EQ(process.opened.code(), EINVAL);
+  }
+  world.volume("m1").processDied();
+  Process process(world);
+  EXPECT_TRUE(process.opened.ok());
+  EXPECT_TRUE(process.reader().formatted());
+}
+
+// ---- failing disks ----
+
+TEST(Replica, EveryFailedAccessLosesNothingAcknowledged) {
+  unsigned ended = 0;
+  for (uint64_t nth = 1; nth < 400; nth += nth < 150 ? 1 : 7) {
+    SCOPED_TRACE("access " + std::to_string(nth));
+    World world(11);
+    Maker maker(11);
+    bool formatted = false;
+    world.volume("m1").setTrip({nth, EIO, false});
+    {
+      kj::Maybe<kj::Own<Process>> process;
+      auto failed = kj::runCatchingExceptions([&] { process = kj::heap<Process>(world); });
+      KJ_IF_MAYBE (alive, process) {
+        if (failed == nullptr && (*alive)->opened.ok()) {
+          auto applied = (*alive)->propose([](wire::Command::Builder command) {
+            toWire(CLUSTER, command.initFormat().initCluster());
+            command.getFormat().initClasses(1);
+          });
+          formatted = applied.ok();
+          maker.run(**alive, (*alive)->openSession(9), 100);
+          ended += (*alive)->replica().isLeader() ? 0 : 1;
+        }
+      }
+    }
+    world.volume("m1").setTrip({});
+    world.volume("m1").powerCut();
+    Process again(world);
+    ASSERT_TRUE(again.opened.ok()) << again.opened.error().why;
+    if (formatted) {
+      maker.check(again.reader());
+    }
+  }
+  EXPECT_GT(ended, 10u);
+}
+
+TEST(Replica, AFailedSyncIsFatal) {
+  World world(12);
+  Process process(world);
+  process.format();
+  auto session = process.openSession(9);
+  SimFaults faults;
+  faults.syncError = 1'000'000;
+  faults.befalls = [](const std::string& path) { return path.starts_with("log/"); };
+  world.volume("m1").setFaults(faults);
+  auto fatal = process.replica().onFatal();
+  EXPECT_EQ(world.await(process.make(session, 1, "a"), LIMIT).code(), EIO);
+  EXPECT_EQ(world.await(kj::mv(fatal), LIMIT).code, EIO);
+  EXPECT_FALSE(process.replica().isLeader());
+  EXPECT_EQ(world.await(process.make(session, 2, "b"), LIMIT).code(), EIO);
+  EXPECT_FALSE(world.await(process.replica().readBarrier(), LIMIT).ok());
 }
 
 }  // namespace

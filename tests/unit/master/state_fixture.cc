@@ -21,14 +21,15 @@ void fillCaller(const TestCaller& from, wire::Caller::Builder out) {
 
 }  // namespace
 
-TestNamespace::TestNamespace(leveldb::Env* env, std::string path) {
-  if (env == nullptr) {
+TestNamespace::TestNamespace(Bare, leveldb::Env* env, std::string path) : env_(env), path_(kj::mv(path)) {
+  if (env_ == nullptr) {
     ownEnv_.reset(leveldb::NewMemEnv(leveldb::Env::Default()));
-    env = ownEnv_.get();
+    env_ = ownEnv_.get();
   }
-  auto store = Store::open(*env, path, CACHE_BYTES);
-  KJ_REQUIRE(store.ok(), store.error().why);
-  machine_ = kj::heap<StateMachine>(kj::mv(store.value()));
+  open();
+}
+
+TestNamespace::TestNamespace(leveldb::Env* env, std::string path) : TestNamespace(Bare{}, env, kj::mv(path)) {
   auto formatted = apply([](wire::Command::Builder command) {
     auto format = command.initFormat();
     toWire(CLUSTER, format.initCluster());
@@ -41,14 +42,35 @@ TestNamespace::TestNamespace(leveldb::Env* env, std::string path) {
   session = openSession("test", 77);
 }
 
+void TestNamespace::open() {
+  auto store = Store::open(*env_, path_, CACHE_BYTES);
+  KJ_REQUIRE(store.ok(), store.error().why);
+  machine_ = kj::heap<StateMachine>(kj::mv(store.value()));
+}
+
+void TestNamespace::reopen() {
+  uint64_t digest = reader().digest();
+  writeOut();
+  machine_ = nullptr;
+  open();
+  EXPECT_EQ(reader().digest(), digest);
+}
+
 Applied TestNamespace::apply(const std::function<void(wire::Command::Builder)>& fill) {
   capnp::MallocMessageBuilder message;
   auto command = message.initRoot<wire::Command>();
   command.initTime().setSeconds(now_);
   fill(command);
-  log_.push_back(capnp::messageToFlatArray(message));
-  CommandEntry entry(kj::arrayPtr(reinterpret_cast<const kj::byte*>(log_.back().begin()), log_.back().asBytes().size()));
-  return machine_->apply(next(machine_->appliedIndex()), Term{1}, entry.reader());
+  auto words = capnp::messageToFlatArray(message);
+  return applyWords(words);
+}
+
+Applied TestNamespace::applyWords(kj::ArrayPtr<const capnp::word> words) {
+  log_.push_back(kj::heapArray(words));
+  CommandEntry entry(words.asBytes());
+  auto applied = machine_->apply(next(machine_->appliedIndex()), Term{1}, entry.reader());
+  replies_.push_back(kj::heapArray(applied.reply.asPtr()));
+  return applied;
 }
 
 int TestNamespace::outcome(const Applied& applied) {
@@ -156,7 +178,8 @@ TestReply TestNamespace::set(InodeId inode, uint32_t which,
 }
 
 TestReply TestNamespace::chmod(InodeId inode, uint32_t mode, const TestCaller& caller) {
-  return set(inode, 1, [&](auto set) { set.setMode(mode); }, caller);
+  return set(
+      inode, 1, [&](auto set) { set.setMode(mode); }, caller);
 }
 
 TestReply TestNamespace::chown(InodeId inode, uint32_t uid, uint32_t gid, const TestCaller& caller) {
@@ -170,7 +193,8 @@ TestReply TestNamespace::chown(InodeId inode, uint32_t uid, uint32_t gid, const 
 }
 
 TestReply TestNamespace::truncate(InodeId inode, uint64_t size, const TestCaller& caller) {
-  return set(inode, 8, [&](auto set) { set.setSize(size); }, caller);
+  return set(
+      inode, 8, [&](auto set) { set.setSize(size); }, caller);
 }
 
 TestReply TestNamespace::setXattr(InodeId inode, const std::string& name, const std::string& value, uint32_t flags,

@@ -8,7 +8,9 @@
 
 #include <cerrno>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +49,9 @@ class TestNamespace {
   static constexpr ClusterId CLUSTER{1, 2};
 
   explicit TestNamespace(leveldb::Env* env = nullptr, std::string path = "/state");
+  struct Bare {};  // nothing applied yet
+  explicit TestNamespace(Bare, leveldb::Env* env = nullptr, std::string path = "/state");
+  ~TestNamespace() noexcept {}  // gtest's fixtures need it
 
   // ---- clients' operations, by the first session ----
   TestReply execute(const Fill& fill, const TestCaller& caller = ROOT);
@@ -72,6 +77,7 @@ class TestNamespace {
 
   // ---- any command ----
   Applied apply(const std::function<void(wire::Command::Builder)>& fill);
+  Applied applyWords(kj::ArrayPtr<const capnp::word> words);
   SessionId openSession(const std::string& name, uint64_t nonce);
   int outcome(const Applied& applied);
   // A client's command with a slot and sequence of its own.
@@ -96,17 +102,25 @@ class TestNamespace {
   const NamespaceReader& reader() { return machine_->reader(); }
   // Every command so far, for a replay.
   const std::vector<kj::Array<capnp::word>>& log() const { return log_; }
+  const std::vector<kj::Array<capnp::word>>& replies() const { return replies_; }
   void tick() { now_ += 1; }  // the next commands come a second later
   int64_t now() const { return now_; }
   // Writes everything applied to LevelDB.
   void writeOut();
+  // Writes out, closes and opens again.
+  void reopen();
   // All keys and values but the store's own.
   std::map<std::string, std::string> contents();
 
  private:
+  void open();
+
   std::unique_ptr<leveldb::Env> ownEnv_;
+  leveldb::Env* env_;
+  std::string path_;
   kj::Own<StateMachine> machine_;
   std::vector<kj::Array<capnp::word>> log_;
+  std::vector<kj::Array<capnp::word>> replies_;
   std::vector<kj::Own<capnp::MallocMessageBuilder>> kept_;  // answers that stat() gave out
   int64_t now_ = 1'000'000;
   uint64_t sequence_ = 0;

@@ -1,0 +1,123 @@
+// What a create costs: run by hand, with --gtest_also_run_disabled_tests --gtest_filter='*Bench*'.
+// CAIRN_BENCH_DIRECTORY names where the log lies; a directory in memory leaves the sync's cost aside.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <cstdlib>
+
+#include "common/system/disk.h"
+#include "common/system/runtime.h"
+#include "master/replica.h"
+
+namespace cairn {
+namespace {
+
+constexpr ClusterId CLUSTER{11, 22};
+
+double cpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  auto seconds = [](timeval time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+class Bench {
+ public:
+  Bench() {
+    const char* base = getenv("CAIRN_BENCH_DIRECTORY");
+    std::string pattern = std::string(base == nullptr ? "/tmp" : base) + "/cairn_bench_XXXXXX";
+    path_ = mkdtemp(pattern.data());
+    auto disk = openSystemDisk(path_, *runtime_.workers);
+    disk_ = kj::mv(disk.value());
+    ReplicaOptions options;
+    options.cluster = CLUSTER;
+    options.member = "m1";
+    auto opened =
+        openReplica(options, *runtime_.clock, *runtime_.random, *disk_, *runtime_.workers, *leveldb::Env::Default());
+    auto promise = kj::mv(opened).promise();
+    auto result = promise.wait(runtime_.io.waitScope);
+    KJ_REQUIRE(result.ok(), result.error().why);
+    replica_ = kj::mv(result.value());
+    prepare();
+  }
+  ~Bench() noexcept(false) {
+    replica_ = nullptr;
+    EXPECT_EQ(system(("rm -rf " + path_).c_str()), 0);
+  }
+
+  // `total` creates over as many directories as there are in flight, `width` at a time.
+  void run(unsigned width, uint64_t total) {
+    left_ = total;
+    double cpu = cpuSeconds();
+    auto start = std::chrono::steady_clock::now();
+    auto lanes = kj::heapArrayBuilder<kj::Promise<void>>(width);
+    for (unsigned i = 0; i < width; ++i) {
+      lanes.add(lane(i));
+    }
+    kj::joinPromises(lanes.finish()).wait(runtime_.io.waitScope);
+    std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+    double count = static_cast<double>(total);
+    printf("%2u in flight: %.0f creates/s, %.1f us each, %.1f us of CPU each\n", width, count / wall.count(),
+           wall.count() / count * 1e6 * (width == 1 ? 1 : 0), (cpuSeconds() - cpu) / count * 1e6);
+  }
+
+ private:
+  Applied wait(Task<Result<Applied>> task) {
+    auto promise = kj::mv(task).promise();
+    auto result = promise.wait(runtime_.io.waitScope);
+    KJ_REQUIRE(result.ok(), result.error().why);
+    return kj::mv(result.value());
+  }
+
+  void prepare() {
+    capnp::MallocMessageBuilder format;
+    toWire(CLUSTER, format.initRoot<wire::Command>().initFormat().initCluster());
+    format.getRoot<wire::Command>().getFormat().initClasses(1)[0].setCopies(3);
+    wait(replica_->propose(format));
+    capnp::MallocMessageBuilder open;
+    open.initRoot<wire::Command>().initOpenSession().initNonce().setLow(1);
+    session_ = wait(replica_->propose(open)).changes.opened;
+  }
+
+  Task<void> lane(unsigned number) {
+    while (left_ > 0) {
+      --left_;
+      std::string name = "file-number-" + std::to_string(left_);
+      capnp::MallocMessageBuilder message;
+      auto client = message.initRoot<wire::Command>().initClient();
+      client.setSession(raw(session_));
+      client.setSlot(static_cast<uint8_t>(number));
+      client.setSequence(++sequence_);
+      auto op = client.initOp();
+      op.initCaller();
+      auto make = op.initMake();
+      make.setParent(raw(ROOT_INODE));
+      make.setName(kj::arrayPtr(reinterpret_cast<const kj::byte*>(name.data()), name.size()));
+      make.setMode(S_IFREG | 0644);
+      auto applied = co_await replica_->propose(message);
+      KJ_REQUIRE(applied.ok(), applied.error().why);
+    }
+  }
+
+  Runtime runtime_;
+  std::string path_;
+  kj::Own<Disk> disk_;
+  kj::Own<Replica> replica_;
+  SessionId session_{};
+  uint64_t sequence_ = 0;
+  uint64_t left_ = 0;
+};
+
+TEST(ReplicaBench, DISABLED_Creates) {
+  Bench bench;
+  bench.run(1, 2000);
+  bench.run(64, 100000);
+  bench.run(64, 100000);
+}
+
+}  // namespace
+}  // namespace cairn
