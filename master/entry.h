@@ -12,8 +12,7 @@ namespace cairn {
 class CommandEntry {
  public:
   // Copies, for a payload lies anywhere and words need their alignment.
-  explicit CommandEntry(kj::ArrayPtr<const kj::byte> payload)
-      : CommandEntry(wordsOf(payload)) {}
+  explicit CommandEntry(kj::ArrayPtr<const kj::byte> payload) : CommandEntry(wordsOf(payload)) {}
   explicit CommandEntry(kj::Array<capnp::word> words) : words_(kj::mv(words)), message_(words_, options()) {}
 
   wire::Command::Reader reader() { return message_.getRoot<wire::Command>(); }

@@ -344,8 +344,8 @@ Task<Result<kj::Own<Replica>>> openReplica(ReplicaOptions options, Clock& clock,
   if (!state.ok()) {
     co_return state.error();
   }
-  auto replica = kj::heap<SingleReplica>(kj::mv(options), clock, disk, workers, kj::mv(directory.value()),
-                                         kj::mv(log.value()));
+  auto replica =
+      kj::heap<SingleReplica>(kj::mv(options), clock, disk, workers, kj::mv(directory.value()), kj::mv(log.value()));
   auto started = co_await replica->start(kj::mv(state.value()));
   if (!started.ok()) {
     co_return started.error();

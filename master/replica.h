@@ -27,11 +27,11 @@ class ReplicaObserver {
 };
 
 struct ReplicaOptions {
-  ClusterId cluster;                              // the data directory must belong to it
-  std::string member;                             // name in cluster.toml; the data directory must belong to it
-  uint64_t segmentBytes = 32 << 20;               // of the log
+  ClusterId cluster;                                // the data directory must belong to it
+  std::string member;                               // name in cluster.toml; the data directory must belong to it
+  uint64_t segmentBytes = 32 << 20;                 // of the log
   uint64_t snapshotLogBytes = uint64_t{256} << 20;  // a snapshot is made when the log has grown by so much
-  uint64_t cacheBytes = 64 << 20;                 // for reads of the state
+  uint64_t cacheBytes = 64 << 20;                   // for reads of the state
 };
 
 class Replica {

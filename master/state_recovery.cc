@@ -58,8 +58,8 @@ class Recovery {
     }
     const auto& head = store.value()->writtenHead();
     if (head.index > log_.lastIndex()) {
-      return Error{EBADE, path_ + ": holds entry " + std::to_string(raw(head.index)) + ", but the log ends with entry " +
-                              std::to_string(raw(log_.lastIndex())) +
+      return Error{EBADE, path_ + ": holds entry " + std::to_string(raw(head.index)) +
+                              ", but the log ends with entry " + std::to_string(raw(log_.lastIndex())) +
                               ": acknowledged entries are gone from the log. Restore the data directory from a copy"};
     }
     if (next(head.index) < log_.firstIndex()) {
@@ -150,7 +150,7 @@ class Recovery {
 
 Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes) {
   Result<RecoveredState> result = Error{EIO, "unknown"};
-  KJ_IF_MAYBE(e, kj::runCatchingExceptions([&] { result = Recovery(disk, env, log, cacheBytes).run(); })) {
+  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&] { result = Recovery(disk, env, log, cacheBytes).run(); })) {
     return Error{EIO, disk.hostPath(STATE_DIRECTORY) + ": " + e->getDescription().cStr()};
   }
   return result;

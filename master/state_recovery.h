@@ -1,5 +1,5 @@
-// How a replica gets at its state when it starts: LevelDB where it can be trusted, else made again from the newest whole
-// snapshot and the log after it.
+// How a replica gets at its state when it starts: LevelDB where it can be trusted, else made again from the newest
+// whole snapshot and the log after it.
 #pragma once
 #include <leveldb/env.h>
 

@@ -13,10 +13,13 @@ constexpr char FILE_NAME[] = "identity";
 constexpr char LOCK_NAME[] = "lock";
 constexpr uint64_t FILE_BYTES_MAX = 4096;
 
-std::string sumText(const std::string& text) { return uuidText(hash64(text, 1), hash64(text, 2)); }
+std::string sumText(const std::string& text) {
+  return uuidText(hash64(text, 1), hash64(text, 2));
+}
 
 std::string toText(const Identity& identity) {
-  std::string text = "# A CairnFS master's data directory. Made by dfs-master; changing it makes the directory useless.\n";
+  std::string text =
+      "# A CairnFS master's data directory. Made by dfs-master; changing it makes the directory useless.\n";
   text += "format = " + std::to_string(identity.format) + "\n";
   text += "cluster = " + cairn::toText(identity.cluster) + "\n";
   text += "member = " + identity.member + "\n";
@@ -97,8 +100,8 @@ Result<Identity> findIdentity(Disk& disk, ClusterId cluster, const std::string& 
                              ", not to " + cairn::toText(cluster) + "; name another directory or another cluster file"};
   }
   if (identity.member != member) {
-    return Error{EINVAL, path + ": the data directory belongs to master \"" + identity.member + "\", not to \"" + member +
-                             "\"; name another directory or start that master"};
+    return Error{EINVAL, path + ": the data directory belongs to master \"" + identity.member + "\", not to \"" +
+                             member + "\"; name another directory or start that master"};
   }
   return parsed;
 }

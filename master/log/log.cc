@@ -147,7 +147,9 @@ uint64_t Log::bytesAfter(LogIndex index) const {
 
 // ---- appending ----
 
-uint64_t Log::batchBytesMax() const { return std::min(BATCH_BYTES_MAX, options_.segmentBytes - SEGMENT_HEADER_BYTES); }
+uint64_t Log::batchBytesMax() const {
+  return std::min(BATCH_BYTES_MAX, options_.segmentBytes - SEGMENT_HEADER_BYTES);
+}
 
 Task<Status> Log::append(kj::ArrayPtr<const LogEntry> entries) {
   if (failed_) {
@@ -209,11 +211,18 @@ Task<void> Log::commitBatch(Batch batch) {
       co_return;
     }
   }
+  uint64_t chain = chain_;
   seal(batch);
   auto& segment = segments_.back();
   auto written = headerWanted_ ? writeHeader() : Status();
   if (written.ok()) {
     written = active_->write(segment.end, kj::arrayPtr(batch.bytes.data(), batch.bytes.size()));
+  }
+  if (written.code() == ENOSPC) {
+    // Some file systems need room even to overwrite. What was written is overwritten by the next try.
+    chain_ = chain;
+    giveUp(written.error());
+    co_return;
   }
   if (!written.ok()) {
     fail(written.error());
@@ -248,11 +257,11 @@ void Log::seal(Batch& batch) {
 void Log::noteDurable(LogIndex durable) {
   durable_ = durable;
   auto marked = marker_->set(durable);
-  if (!marked.ok()) {
+  if (!marked.ok() && marked.code() != ENOSPC) {
     fail(marked.error());
     return;
   }
-  if (marked.value()) {
+  if (marked.ok() && marked.value()) {
     tasks_.add(syncMarker());
   }
   while (!waiters_.empty() && waiters_.front().last <= durable) {
@@ -293,7 +302,9 @@ void Log::fail(Error error) {
   failure_.fulfiller->fulfill(kj::mv(error));
 }
 
-kj::Promise<Error> Log::onFailure() { return kj::mv(failure_.promise); }
+kj::Promise<Error> Log::onFailure() {
+  return kj::mv(failure_.promise);
+}
 
 Task<Status> Log::close() {
   auto settled = co_await append(nullptr);
@@ -315,8 +326,9 @@ Status Log::writeHeader() {
   header.clusterHigh = options_.cluster.high;
   header.clusterLow = options_.cluster.low;
   header.sum = sumOf(header);
-  headerWanted_ = false;
-  return active_->write(0, kj::arrayPtr(reinterpret_cast<const kj::byte*>(&header), sizeof(header)));
+  auto written = active_->write(0, kj::arrayPtr(reinterpret_cast<const kj::byte*>(&header), sizeof(header)));
+  headerWanted_ = !written.ok();
+  return written;
 }
 
 // Everything in the active segment is durable here, so that a whole header of the next one proves it.
@@ -442,7 +454,9 @@ Status Log::dropOne(uint64_t number) {
   return renamed;
 }
 
-void Log::taskFailed(kj::Exception&& exception) { fail({EIO, exception.getDescription().cStr()}); }
+void Log::taskFailed(kj::Exception&& exception) {
+  fail({EIO, exception.getDescription().cStr()});
+}
 
 // ---- reading ----
 

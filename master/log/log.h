@@ -115,10 +115,10 @@ class Log final : private kj::TaskSet::ErrorHandler {
   std::deque<Waiter> waiters_;
   bool committing_ = false;
 
-  kj::Own<File> ready_;         // the next segment; null when there is none
-  bool preparing_ = false;      // one is being made
-  Status prepared_;             // how making it went last
-  std::deque<uint64_t> spare_;  // numbers of unused segments after it
+  kj::Own<File> ready_;           // the next segment; null when there is none
+  bool preparing_ = false;        // one is being made
+  Status prepared_;               // how making it went last
+  std::deque<uint64_t> spare_;    // numbers of unused segments after it
   std::deque<uint64_t> dropped_;  // numbers of segments that are no longer needed
   bool dropping_ = false;
 

@@ -41,6 +41,13 @@ Result<kj::Own<SyncedMarker>> SyncedMarker::open(Disk& disk, const std::string& 
     if (got.value() == sizeof(place) && place.sum == sumOf(place)) {
       marker->index_ = std::max(marker->index_, LogIndex{place.index});
     }
+    if (got.value() < sizeof(place)) {  // room for it now, so that a full disk later doesn't matter
+      place = {};
+      auto made = marker->file_->write(i * PLACE_BYTES, bytes);
+      if (!made.ok()) {
+        return made.error();
+      }
+    }
   }
   return kj::mv(marker);
 }

@@ -1,6 +1,6 @@
-// The synced-up-to marker: a small file beside the log that says which entry is durable, written after every sync of the
-// log and synced only now and then. It can lag behind, never run ahead, so what lies at or below it and doesn't verify
-// has rotted and wasn't torn. Two places written in turn: a torn write spoils one.
+// The synced-up-to marker: a small file beside the log that says which entry is durable, written after every sync of
+// the log and synced only now and then. It can lag behind, never run ahead, so what lies at or below it and doesn't
+// verify has rotted and wasn't torn. Two places written in turn: a torn write spoils one.
 #pragma once
 #include <kj/memory.h>
 

@@ -41,7 +41,9 @@ std::optional<uint64_t> segmentNumber(const std::string& name) {
   return number;
 }
 
-uint64_t sumOf(const SegmentHeader& header) { return hash64(startOf(header, offsetof(SegmentHeader, sum))); }
+uint64_t sumOf(const SegmentHeader& header) {
+  return hash64(startOf(header, offsetof(SegmentHeader, sum)));
+}
 
 uint64_t sumOf(const RecordHeader& header, uint64_t payloadSum) {
   return hash64(startOf(header, offsetof(RecordHeader, sum)), payloadSum);

@@ -1,8 +1,8 @@
 // The log's format on disk, written down once. All numbers little-endian.
 //
-// A segment is a file "<number, 16 hex digits>.segment" of fixed size. Its first BLOCK_BYTES begin with a SegmentHeader;
-// then records follow, each a RecordHeader and its payload, padded to 8 bytes. A recycled segment keeps its old bytes:
-// they are told apart by the segment number in each record.
+// A segment is a file "<number, 16 hex digits>.segment" of fixed size. Its first BLOCK_BYTES begin with a
+// SegmentHeader; then records follow, each a RecordHeader and its payload, padded to 8 bytes. A recycled segment keeps
+// its old bytes: they are told apart by the segment number in each record.
 //
 // Two hashes: `sum` says whether this record is whole, by itself; `chain` covers all records before it as well, so none
 // can be missing, doubled or from another log. `synced` says what was known durable when the record was written: a

@@ -92,7 +92,8 @@ class Finder {
 
   Status begin(const SegmentHeader& header) {
     if (header.version > SegmentHeader::VERSION) {
-      return Error{EPROTO, disk_.hostPath(pathOf(header.number)) + ": written by a newer version of this program (format " +
+      return Error{EPROTO, disk_.hostPath(pathOf(header.number)) +
+                               ": written by a newer version of this program (format " +
                                std::to_string(header.version) + "); start that version"};
     }
     if (ClusterId{header.clusterHigh, header.clusterLow} != options_.cluster) {

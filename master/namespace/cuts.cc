@@ -22,8 +22,14 @@ bool addCut(Execution& execution, Inode& inode, uint64_t size) {
   std::erase_if(inode.cuts, covered);
   LayoutCut cut{++inode.generation, size, execution.head.nextQueueId++};
   inode.cuts.push_back(cut);
-  CutItem item{0,    inode.id, inode.object, inode.cls, inode.chunkBits, cut.generation,
-               size, chunkCount(inode.largestSize, inode.chunkBits)};
+  CutItem item{0,
+               inode.id,
+               inode.object,
+               inode.cls,
+               inode.chunkBits,
+               cut.generation,
+               size,
+               chunkCount(inode.largestSize, inode.chunkBits)};
   execution.store.put(keys::cut(cut.queueId), encode(item));
   execution.changes.queued = true;
   return true;

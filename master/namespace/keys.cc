@@ -47,8 +47,12 @@ std::string inDirectory(InodeId directory, char part, size_t room) {
 
 }  // namespace
 
-std::string mark(LogIndex last) { return make("K", raw(last)); }
-std::string inode(InodeId inode) { return make("I", raw(inode)); }
+std::string mark(LogIndex last) {
+  return make("K", raw(last));
+}
+std::string inode(InodeId inode) {
+  return make("I", raw(inode));
+}
 
 std::string entry(InodeId directory, std::string_view name) {
   std::string key = inDirectory(directory, 'n', name.size());
@@ -62,14 +66,30 @@ std::string cookie(InodeId directory, uint64_t cookie) {
   return key;
 }
 
-std::string cookies(InodeId directory) { return inDirectory(directory, 'p', 0); }
-std::string xattr(InodeId inode, std::string_view name) { return make("X", raw(inode), name); }
-std::string xattrs(InodeId inode) { return make("X", raw(inode)); }
-std::string orphan(InodeId inode, SessionId session) { return make("O", raw(inode), raw(session)); }
-std::string orphan(InodeId inode) { return make("O", raw(inode)); }
-std::string held(SessionId session, InodeId inode) { return make("P", raw(session), raw(inode)); }
-std::string held(SessionId session) { return make("P", raw(session)); }
-std::string session(SessionId session) { return make("S", raw(session)); }
+std::string cookies(InodeId directory) {
+  return inDirectory(directory, 'p', 0);
+}
+std::string xattr(InodeId inode, std::string_view name) {
+  return make("X", raw(inode), name);
+}
+std::string xattrs(InodeId inode) {
+  return make("X", raw(inode));
+}
+std::string orphan(InodeId inode, SessionId session) {
+  return make("O", raw(inode), raw(session));
+}
+std::string orphan(InodeId inode) {
+  return make("O", raw(inode));
+}
+std::string held(SessionId session, InodeId inode) {
+  return make("P", raw(session), raw(inode));
+}
+std::string held(SessionId session) {
+  return make("P", raw(session));
+}
+std::string session(SessionId session) {
+  return make("S", raw(session));
+}
 
 std::string slot(SessionId session, uint8_t slot) {
   std::string key = make("T", raw(session));
@@ -77,15 +97,33 @@ std::string slot(SessionId session, uint8_t slot) {
   return key;
 }
 
-std::string slots(SessionId session) { return make("T", raw(session)); }
-std::string nonce(uint64_t high, uint64_t low) { return make("N", high, low); }
-std::string reclaim(uint64_t id) { return make("R", id); }
-std::string cut(uint64_t id) { return make("C", id); }
-std::string classRecord(ClassId id) { return make(CLASSES, raw(id)); }
-std::string server(ServerId id) { return make(SERVERS, id.high, id.low); }
-std::string volume(VolumeNumber number) { return make(VOLUMES, raw(number)); }
-std::string shard(ShardId id) { return make(SHARDS, raw(id)); }
-std::string fence(SessionId session) { return make(FENCES, raw(session)); }
+std::string slots(SessionId session) {
+  return make("T", raw(session));
+}
+std::string nonce(uint64_t high, uint64_t low) {
+  return make("N", high, low);
+}
+std::string reclaim(uint64_t id) {
+  return make("R", id);
+}
+std::string cut(uint64_t id) {
+  return make("C", id);
+}
+std::string classRecord(ClassId id) {
+  return make(CLASSES, raw(id));
+}
+std::string server(ServerId id) {
+  return make(SERVERS, id.high, id.low);
+}
+std::string volume(VolumeNumber number) {
+  return make(VOLUMES, raw(number));
+}
+std::string shard(ShardId id) {
+  return make(SHARDS, raw(id));
+}
+std::string fence(SessionId session) {
+  return make(FENCES, raw(session));
+}
 
 uint64_t numberAt(std::string_view key, size_t offset) {
   KJ_REQUIRE(key.size() >= offset + 8, "a key of the state is too short", key.size(), offset);

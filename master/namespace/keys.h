@@ -41,7 +41,9 @@ inline constexpr std::string_view FENCES = "Mf";
 // Sorts after every key.
 inline constexpr std::string_view END = "~";
 // True for the keys that belong to this store rather than to the replicated state: head, marks and checkpoint.
-inline bool isLocal(std::string_view key) { return key.front() == 'H' || key.front() == 'K' || key.front() == 'L'; }
+inline bool isLocal(std::string_view key) {
+  return key.front() == 'H' || key.front() == 'K' || key.front() == 'L';
+}
 
 std::string mark(LogIndex last);
 std::string inode(InodeId inode);

@@ -7,9 +7,9 @@ namespace cairn {
 
 constexpr uint32_t LINKS_MAX = 65000;
 constexpr size_t SYMLINK_BYTES_MAX = 4095;
-constexpr size_t CUTS_MAX = 8;             // in one layout
-constexpr uint8_t SLOTS = 64;              // reply slots of a session
-constexpr size_t WRITTEN_MAX = 4096;       // items of one `written`
+constexpr size_t CUTS_MAX = 8;        // in one layout
+constexpr uint8_t SLOTS = 64;         // reply slots of a session
+constexpr size_t WRITTEN_MAX = 4096;  // items of one `written`
 constexpr size_t XATTR_NAME_BYTES_MAX = 255;
 constexpr size_t XATTR_VALUE_BYTES_MAX = 65536;
 constexpr size_t XATTR_LIST_BYTES_MAX = 65536;

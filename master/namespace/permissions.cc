@@ -85,6 +85,8 @@ Status checkName(std::string_view name) {
   return forbidden ? Status(Error{EINVAL, "slash or zero byte in a name"}) : Status();
 }
 
-bool isDots(std::string_view name) { return name == "." || name == ".."; }
+bool isDots(std::string_view name) {
+  return name == "." || name == "..";
+}
 
 }  // namespace cairn

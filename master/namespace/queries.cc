@@ -12,7 +12,7 @@ namespace cairn {
 
 namespace {
 
-constexpr size_t ENTRY_BYTES = 64;             // of one entry in an answer, beside its name
+constexpr size_t ENTRY_BYTES = 64;              // of one entry in an answer, beside its name
 constexpr size_t ENTRY_ATTRIBUTES_BYTES = 256;  // and its attributes
 
 kj::ArrayPtr<const kj::byte> bytesOf(std::string_view text) {

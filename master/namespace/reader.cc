@@ -9,11 +9,21 @@
 
 namespace cairn {
 
-ClusterId NamespaceReader::cluster() const { return head_.cluster; }
-LogIndex NamespaceReader::appliedIndex() const { return head_.index; }
-Term NamespaceReader::appliedTerm() const { return head_.term; }
-uint64_t NamespaceReader::digest() const { return head_.digest; }
-Counters NamespaceReader::counters() const { return {head_.inodes, head_.allocated}; }
+ClusterId NamespaceReader::cluster() const {
+  return head_.cluster;
+}
+LogIndex NamespaceReader::appliedIndex() const {
+  return head_.index;
+}
+Term NamespaceReader::appliedTerm() const {
+  return head_.term;
+}
+uint64_t NamespaceReader::digest() const {
+  return head_.digest;
+}
+Counters NamespaceReader::counters() const {
+  return {head_.inodes, head_.allocated};
+}
 
 Status NamespaceReader::attributes(InodeId id, wire::Attributes::Builder out) const {
   Inode inode;
@@ -50,7 +60,9 @@ Status NamespaceReader::resolve(std::string_view path, wire::Attributes::Builder
   return attributes(at, out);
 }
 
-bool NamespaceReader::exists(InodeId inode) const { return store_.has(keys::inode(inode)); }
+bool NamespaceReader::exists(InodeId inode) const {
+  return store_.has(keys::inode(inode));
+}
 
 Result<InodeId> NamespaceReader::lookup(InodeId parent, std::string_view name) const {
   Entry entry;
@@ -92,7 +104,9 @@ std::vector<SessionRecord> NamespaceReader::sessions() const {
   return found;
 }
 
-bool NamespaceReader::sessionExists(SessionId session) const { return cairn::sessionExists(store_, session); }
+bool NamespaceReader::sessionExists(SessionId session) const {
+  return cairn::sessionExists(store_, session);
+}
 
 std::vector<Orphan> NamespaceReader::orphans() const {
   std::vector<Orphan> found;
@@ -106,6 +120,8 @@ std::vector<Orphan> NamespaceReader::orphans() const {
   return found;
 }
 
-bool NamespaceReader::isOrphan(InodeId inode) const { return cairn::isOrphan(store_, inode); }
+bool NamespaceReader::isOrphan(InodeId inode) const {
+  return cairn::isOrphan(store_, inode);
+}
 
 }  // namespace cairn

@@ -13,7 +13,9 @@ uint32_t chunkCount(uint64_t size, uint8_t chunkBits) {
   return static_cast<uint32_t>(size / chunkBytes + (size % chunkBytes != 0));
 }
 
-uint64_t sizeMax(uint8_t chunkBits) { return uint64_t{UINT32_MAX} << chunkBits; }
+uint64_t sizeMax(uint8_t chunkBits) {
+  return uint64_t{UINT32_MAX} << chunkBits;
+}
 
 void reclaimObject(Execution& execution, const Inode& inode, bool inUse) {
   if (!S_ISREG(inode.mode)) {

@@ -279,30 +279,76 @@ void decodeAll(std::string_view in, Record& out, void (*fields)(Record&, Decoder
 std::string encode(const Inode& in) {
   return encodeAll<Inode>(in, inodeFields, 192 + in.target.size() + in.cuts.size() * sizeof(LayoutCut));
 }
-std::string encode(const Entry& in) { return encodeAll<Entry>(in, entryFields, 32); }
-std::string encode(const Position& in) { return encodeAll<Position>(in, positionFields, 24 + in.name.size()); }
-std::string encode(const Head& in) { return encodeAll<Head>(in, headFields, 160); }
-std::string encode(const Session& in) { return encodeAll<Session>(in, sessionFields, 64 + in.name.size()); }
-std::string encode(const ReplySlot& in) { return encodeAll<ReplySlot>(in, slotFields, 16 + in.reply.size()); }
-std::string encode(const ReclaimItem& in) { return encodeAll<ReclaimItem>(in, reclaimFields, 24); }
-std::string encode(const CutItem& in) { return encodeAll<CutItem>(in, cutFields, 48); }
-std::string encode(const ReplicationClass& in) { return encodeAll<ReplicationClass>(in, classFields, 8); }
-std::string encode(const ServerRecord& in) { return encodeAll<ServerRecord>(in, serverFields, 256); }
-std::string encode(const VolumeRecord& in) { return encodeAll<VolumeRecord>(in, volumeFields, 64); }
-std::string encode(const ShardRecord& in) { return encodeAll<ShardRecord>(in, shardFields, 96); }
+std::string encode(const Entry& in) {
+  return encodeAll<Entry>(in, entryFields, 32);
+}
+std::string encode(const Position& in) {
+  return encodeAll<Position>(in, positionFields, 24 + in.name.size());
+}
+std::string encode(const Head& in) {
+  return encodeAll<Head>(in, headFields, 160);
+}
+std::string encode(const Session& in) {
+  return encodeAll<Session>(in, sessionFields, 64 + in.name.size());
+}
+std::string encode(const ReplySlot& in) {
+  return encodeAll<ReplySlot>(in, slotFields, 16 + in.reply.size());
+}
+std::string encode(const ReclaimItem& in) {
+  return encodeAll<ReclaimItem>(in, reclaimFields, 24);
+}
+std::string encode(const CutItem& in) {
+  return encodeAll<CutItem>(in, cutFields, 48);
+}
+std::string encode(const ReplicationClass& in) {
+  return encodeAll<ReplicationClass>(in, classFields, 8);
+}
+std::string encode(const ServerRecord& in) {
+  return encodeAll<ServerRecord>(in, serverFields, 256);
+}
+std::string encode(const VolumeRecord& in) {
+  return encodeAll<VolumeRecord>(in, volumeFields, 64);
+}
+std::string encode(const ShardRecord& in) {
+  return encodeAll<ShardRecord>(in, shardFields, 96);
+}
 
-void decode(std::string_view in, Inode& out) { decodeAll<Inode>(in, out, inodeFields); }
-void decode(std::string_view in, Entry& out) { decodeAll<Entry>(in, out, entryFields); }
-void decode(std::string_view in, Position& out) { decodeAll<Position>(in, out, positionFields); }
-void decode(std::string_view in, Head& out) { decodeAll<Head>(in, out, headFields); }
-void decode(std::string_view in, Session& out) { decodeAll<Session>(in, out, sessionFields); }
-void decode(std::string_view in, ReplySlot& out) { decodeAll<ReplySlot>(in, out, slotFields); }
-void decode(std::string_view in, ReclaimItem& out) { decodeAll<ReclaimItem>(in, out, reclaimFields); }
-void decode(std::string_view in, CutItem& out) { decodeAll<CutItem>(in, out, cutFields); }
-void decode(std::string_view in, ReplicationClass& out) { decodeAll<ReplicationClass>(in, out, classFields); }
-void decode(std::string_view in, ServerRecord& out) { decodeAll<ServerRecord>(in, out, serverFields); }
-void decode(std::string_view in, VolumeRecord& out) { decodeAll<VolumeRecord>(in, out, volumeFields); }
-void decode(std::string_view in, ShardRecord& out) { decodeAll<ShardRecord>(in, out, shardFields); }
+void decode(std::string_view in, Inode& out) {
+  decodeAll<Inode>(in, out, inodeFields);
+}
+void decode(std::string_view in, Entry& out) {
+  decodeAll<Entry>(in, out, entryFields);
+}
+void decode(std::string_view in, Position& out) {
+  decodeAll<Position>(in, out, positionFields);
+}
+void decode(std::string_view in, Head& out) {
+  decodeAll<Head>(in, out, headFields);
+}
+void decode(std::string_view in, Session& out) {
+  decodeAll<Session>(in, out, sessionFields);
+}
+void decode(std::string_view in, ReplySlot& out) {
+  decodeAll<ReplySlot>(in, out, slotFields);
+}
+void decode(std::string_view in, ReclaimItem& out) {
+  decodeAll<ReclaimItem>(in, out, reclaimFields);
+}
+void decode(std::string_view in, CutItem& out) {
+  decodeAll<CutItem>(in, out, cutFields);
+}
+void decode(std::string_view in, ReplicationClass& out) {
+  decodeAll<ReplicationClass>(in, out, classFields);
+}
+void decode(std::string_view in, ServerRecord& out) {
+  decodeAll<ServerRecord>(in, out, serverFields);
+}
+void decode(std::string_view in, VolumeRecord& out) {
+  decodeAll<VolumeRecord>(in, out, volumeFields);
+}
+void decode(std::string_view in, ShardRecord& out) {
+  decodeAll<ShardRecord>(in, out, shardFields);
+}
 
 std::string encodeNumber(uint64_t in) {
   Encoder encoder(9);

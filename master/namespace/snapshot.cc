@@ -298,6 +298,8 @@ Status loadSnapshot(Disk& disk, LogIndex index, Store& store) {
   }
 }
 
-Status removeSnapshot(Disk& disk, LogIndex index) { return disk.remove(pathOf(index)); }
+Status removeSnapshot(Disk& disk, LogIndex index) {
+  return disk.remove(pathOf(index));
+}
 
 }  // namespace cairn

@@ -21,8 +21,12 @@ constexpr int BLOOM_BITS_PER_KEY = 10;
 // What an unwritten record costs in memory beside its bytes.
 constexpr size_t UNWRITTEN_OVERHEAD_BYTES = 128;
 
-leveldb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
-std::string_view view(leveldb::Slice text) { return {text.data(), text.size()}; }
+leveldb::Slice slice(std::string_view text) {
+  return {text.data(), text.size()};
+}
+std::string_view view(leveldb::Slice text) {
+  return {text.data(), text.size()};
+}
 
 kj::ArrayPtr<const kj::byte> bytesOf(std::string_view text) {
   return kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size());
@@ -58,6 +62,7 @@ class StoreFiles : public kj::AtomicRefcounted {
 
   void write(const Head& head, LogIndex before);
   void checkpoint(LogIndex upTo);
+  void flush();
 };
 
 void StoreFiles::write(const Head& head, LogIndex before) {
@@ -82,17 +87,24 @@ void StoreFiles::write(const Head& head, LogIndex before) {
 
 // LevelDB says only of its tables that they are synced, so the memtable is made into one; asking to compact an empty
 // range does that and no more.
-void StoreFiles::checkpoint(LogIndex upTo) {
+void StoreFiles::flush() {
   std::string past = std::string(keys::END) + "~";
   leveldb::Slice begin = slice(keys::END);
   leveldb::Slice end = past;
   db->CompactRange(&begin, &end);
+}
+
+// The checkpoint goes into a table of its own, after that of what it vouches for: should LevelDB's list of tables lose
+// its end, the checkpoint is lost first, and the marks it replaced are there again.
+void StoreFiles::checkpoint(LogIndex upTo) {
+  flush();
   leveldb::WriteBatch batch;
   batch.Put(slice(keys::CHECKPOINT), encodeNumber(raw(upTo)));
   for (LogIndex mark : marks) {
     batch.Delete(keys::mark(mark));
   }
   require(db->Write({}, &batch), "write a checkpoint");
+  flush();
   marks.clear();
 }
 
@@ -168,7 +180,7 @@ Result<kj::Own<Store>> Store::open(leveldb::Env& env, const std::string& path, u
   }
   files->db.reset(db);
   Result<Head> head = Head{};
-  KJ_IF_MAYBE(e, kj::runCatchingExceptions([&] { head = trustedHead(*files); })) {
+  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&] { head = trustedHead(*files); })) {
     return Error{EIO, path + ": " + e->getDescription().cStr()};
   }
   if (!head.ok()) {
@@ -269,14 +281,14 @@ Status Store::load(const std::vector<std::pair<std::string, std::string>>& recor
 // Without a head, so that a store whose loading was cut off is known by "records but no head"; then the tables are
 // made and synced, for there are no marks.
 Status Store::finishLoad(const Head& head) {
-  KJ_IF_MAYBE(e, kj::runCatchingExceptions([&] {
-    files_->checkpoint(head.index);
-    leveldb::WriteBatch batch;
-    batch.Put(slice(keys::HEAD), encode(head));
-    leveldb::WriteOptions synced;
-    synced.sync = true;
-    require(files_->db->Write(synced, &batch), "write the head");
-  })) {
+  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&] {
+                 files_->checkpoint(head.index);
+                 leveldb::WriteBatch batch;
+                 batch.Put(slice(keys::HEAD), encode(head));
+                 leveldb::WriteOptions synced;
+                 synced.sync = true;
+                 require(files_->db->Write(synced, &batch), "write the head");
+               })) {
     return Error{EIO, files_->path + ": " + e->getDescription().cStr()};
   }
   written_ = head;
@@ -286,7 +298,9 @@ Status Store::finishLoad(const Head& head) {
 
 // ---- cursor ----
 
-Store::Cursor Store::scan(std::string_view prefix) const { return Cursor(*this, std::string(prefix)); }
+Store::Cursor Store::scan(std::string_view prefix) const {
+  return Cursor(*this, std::string(prefix));
+}
 
 Store::Cursor::Cursor(const Store& store, std::string prefix)
     : store_(store), prefix_(kj::mv(prefix)), files_(store.files_->db->NewIterator(checkedReads())) {

@@ -55,8 +55,12 @@ bool find(const Store& store, InodeId directory, std::string_view name, Entry& o
   return true;
 }
 
-bool isOrphan(const Store& store, InodeId id) { return store.scan(keys::orphan(id)).valid(); }
-bool sessionExists(const Store& store, SessionId session) { return store.has(keys::session(session)); }
+bool isOrphan(const Store& store, InodeId id) {
+  return store.scan(keys::orphan(id)).valid();
+}
+bool sessionExists(const Store& store, SessionId session) {
+  return store.has(keys::session(session));
+}
 
 Status enter(const Store& store, const Caller& caller, InodeId id, Inode& out) {
   auto reached = reach(store, id, out);
@@ -77,7 +81,9 @@ std::string_view viewOf(capnp::Data::Reader data) {
   return {reinterpret_cast<const char*>(data.begin()), data.size()};
 }
 
-Timestamp readTime(wire::Time::Reader in) { return {in.getSeconds(), in.getNanos()}; }
+Timestamp readTime(wire::Time::Reader in) {
+  return {in.getSeconds(), in.getNanos()};
+}
 
 void writeTime(Timestamp in, wire::Time::Builder out) {
   out.setSeconds(in.seconds);
@@ -113,7 +119,9 @@ void writeOutcome(const Status& status, wire::Outcome::Builder out) {
   }
 }
 
-void save(Execution& execution, const Inode& inode) { execution.store.put(keys::inode(inode.id), encode(inode)); }
+void save(Execution& execution, const Inode& inode) {
+  execution.store.put(keys::inode(inode.id), encode(inode));
+}
 
 void addEntry(Execution& execution, Inode& directory, std::string_view name, const Inode& child) {
   putEntry(execution, directory.id, name, directory.nextCookie++, child);

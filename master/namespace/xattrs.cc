@@ -13,7 +13,9 @@ namespace {
 constexpr uint32_t CREATE = 1;
 constexpr uint32_t REPLACE = 2;
 
-bool inSpace(std::string_view name, std::string_view space) { return name.starts_with(space); }
+bool inSpace(std::string_view name, std::string_view space) {
+  return name.starts_with(space);
+}
 
 Status mayWriteXattr(const Caller& caller, const Inode& inode, std::string_view name) {
   if (inSpace(name, "trusted.") || inSpace(name, "security.")) {
