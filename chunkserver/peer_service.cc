@@ -275,7 +275,7 @@ Task<void> PeerHandlers::taken(TakenContext context) {
   }
   auto results = context.getResults();
   answer(results.initAnswer(), complete ? wire::Verdict::OK : wire::Verdict::NOT_READY,
-         complete ? nullptr : "the member has missed a forward");
+         complete ? "" : "the member has missed a forward");
 }
 
 Task<void> PeerHandlers::settled(SettledContext context) {
