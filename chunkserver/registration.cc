@@ -248,7 +248,8 @@ void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::
   auto counters = volume.local->store.counters();
   out.setTotalBytes(space.totalBytes);
   out.setUsedBytes(space.usedBytes);
-  out.setBadBlocks(counters.badBlocks);
+  // Also those replaced from another copy since: a disk that has lied is worth a look.
+  out.setBadBlocks(std::max(counters.badBlocks, counters.badBlocksFound));
   out.setAdoptedBlocks(counters.adoptedBlocks + volume.local->adoptedElsewhere);
 }
 

@@ -177,7 +177,9 @@ struct Heartbeat {
 }
 struct VolumeReport {
   id @0 :Types.Uuid; totalBytes @1 :UInt64; usedBytes @2 :UInt64;
-  badBlocks @3 :UInt64; adoptedBlocks @4 :UInt64; failed @5 :Text;
+  badBlocks @3 :UInt64;      # found since the server's start, also those replaced since, or still there from before
+  adoptedBlocks @4 :UInt64;
+  failed @5 :Text;
 }
 struct CaughtUp { shard @0 :UInt32; epoch @1 :UInt64; volume @2 :UInt32; }
 
