@@ -42,6 +42,10 @@ AttributeChange changeOf(const struct stat& wanted, int which, bool held) {
     change.modified = timeOf(wanted.st_mtim);
   }
   take(FUSE_SET_ATTR_CTIME, SET_CHANGED);
+  // As local file systems do, even when the size stays the same.
+  if ((change.which & (SET_SIZE | SET_MODIFIED | SET_MODIFIED_NOW)) == SET_SIZE) {
+    change.which |= SET_MODIFIED_NOW;
+  }
   change.held = held;
   return change;
 }
