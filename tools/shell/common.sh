@@ -55,11 +55,18 @@ stopped() {
   [ "${line%% *}" = T ]
 }
 # processHas PID ARGUMENT: is this one of the process's arguments? Tells our daemon from a stranger that got its pid.
+# In the middle of an exec a process has no arguments at all: then look again.
 processHas() {
-  local argument
-  while IFS= read -r -d '' argument; do
-    [ "$argument" = "$2" ] && return 0
-  done 2>/dev/null < "/proc/$1/cmdline"
+  local argument seen tries
+  for tries in 1 2 3 4 5; do
+    seen=
+    while IFS= read -r -d '' argument; do
+      [ "$argument" = "$2" ] && return 0
+      seen=1
+    done 2>/dev/null < "/proc/$1/cmdline"
+    [ -n "$seen" ] && return 1
+    sleep 0.02
+  done
   return 1
 }
 
