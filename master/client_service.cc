@@ -43,26 +43,6 @@ class ClientService final : public wire::ClientSession::Server {
   }
 
  private:
-  // Marks a change under way that may take an inode's last name.
-  class Removal {
-   public:
-    Removal(Sessions& sessions, bool active) : sessions_(sessions), active_(active) {
-      if (active_) {
-        sessions_.removalBegins();
-      }
-    }
-    ~Removal() noexcept(false) {
-      if (active_) {
-        sessions_.removalEnds();
-      }
-    }
-    KJ_DISALLOW_COPY(Removal);
-
-   private:
-    Sessions& sessions_;
-    bool active_;
-  };
-
   void enter(Core& core, const std::vector<InodeId>& taken = {}) {
     if (!core.replica.isLeader()) {
       kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "this master is not the leader any more"));
@@ -105,7 +85,6 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
     victim = found.ok() ? found.value() : InodeId{};
   }
   NameGate::Pass pass(core.names, plan);
-  Removal removal(core.sessions, plan.removes);
   auto applied = co_await proposeOp(core, params, victim);
   if (!applied.ok() && applied.error().code == ENOSPC) {
     setOutcome(applied.error(), context.getResults().initReply().initOutcome());

@@ -100,17 +100,8 @@ void Sessions::dropOrphansOf(SessionId session) {
 }
 
 void Sessions::drop(SessionId session, InodeId inode) {
-  if (removals_ > 0 && recentDrops_.size() < RECENT_DROPS_MAX) {
-    recentDrops_.push_back({session, inode});
-  }
   if (table_.drop(session, inode) && replica_.reader().isOrphan(inode)) {
     dropFromState(session, inode);
-  }
-}
-
-void Sessions::removalEnds() {
-  if (--removals_ == 0) {
-    recentDrops_.clear();
   }
 }
 
@@ -134,11 +125,6 @@ void Sessions::onApplied(wire::Command::Reader command, const Applied& applied) 
         if (!table_.holds(SessionId{session}, inode)) {
           dropFromState(SessionId{session}, inode);
         }
-      }
-    }
-    for (auto& [session, dropped] : recentDrops_) {
-      if (dropped == inode && !table_.holds(session, inode)) {
-        dropFromState(session, inode);
       }
     }
   }

@@ -20,8 +20,7 @@ namespace cairn {
 
 class Sessions final : private kj::TaskSet::ErrorHandler {
  public:
-  static constexpr size_t DROPS_AT_ONCE_MAX = 4096;    // in one log entry
-  static constexpr size_t RECENT_DROPS_MAX = 1 << 16;  // beyond it orphans wait for their session's end
+  static constexpr size_t DROPS_AT_ONCE_MAX = 4096;  // in one log entry
 
   struct Attached {
     SessionId session{};
@@ -45,10 +44,6 @@ class Sessions final : private kj::TaskSet::ErrorHandler {
   bool take(SessionId session, InodeId inode) { return table_.take(session, inode); }
   void drop(SessionId session, InodeId inode);
   std::vector<SessionId> holders(InodeId inode) const { return table_.holders(inode); }
-
-  // Around each proposal that may take an inode's last name: drops of that time are looked at again after it.
-  void removalBegins() { ++removals_; }
-  void removalEnds();
 
   const SessionTable& table() const { return table_; }
   void onApplied(wire::Command::Reader command, const Applied& applied);
@@ -74,8 +69,6 @@ class Sessions final : private kj::TaskSet::ErrorHandler {
   std::set<SessionId> ending_;
   std::map<SessionId, std::vector<InodeId>> drops_;  // of orphans, for the log
   bool flushing_ = false;
-  uint32_t removals_ = 0;
-  std::vector<std::pair<SessionId, InodeId>> recentDrops_;  // while removals are under way
   Nanos fencesLooked_ = 0;
   bool unfencing_ = false;
   kj::TaskSet tasks_;

@@ -276,7 +276,7 @@ void Decider::join(ShardRecord& next) const {
   bool source = std::any_of(next.inSync.begin(), next.inSync.end(), [this](auto volume) { return serves(volume); });
   std::vector<VolumeNumber> joining;
   for (VolumeNumber volume : wanted) {
-    bool stays = next.isJoining(volume) && presence(volume) != Presence::GONE && !restarted(volume);
+    bool stays = next.isJoining(volume) && presence(volume) != Presence::GONE;
     if (!next.isInSync(volume) && (stays || (source && serves(volume)))) {
       joining.push_back(volume);
     }
@@ -284,12 +284,9 @@ void Decider::join(ShardRecord& next) const {
   next.joining = std::move(joining);
 }
 
-// Only while nothing else changes: a member that goes in the same turn may have had writes that the joining one
-// was still to get.
+// Such a member has all that was ever acknowledged, and its primary waits for it as for the others: so it counts even
+// when another member goes in the same turn, or was the last one.
 void Decider::promote(const ShardRecord& shard, ShardRecord& next) const {
-  if (next.inSync != shard.inSync || next.joining != shard.joining) {
-    return;
-  }
   for (auto& report : caughtUp_) {
     bool valid = report.shard == shard.id && report.epoch == shard.epoch && next.isJoining(report.volume) &&
                  presence(report.volume) == Presence::PRESENT;

@@ -164,6 +164,25 @@ TEST(ActingSets, TheLastInSyncMemberIsWaitedFor) {
   EXPECT_EQ(world.first().joining.size(), 2);
 }
 
+TEST(ActingSets, AMemberThatHasEverythingTakesOverFromTheLastOne) {
+  PlacementWorld world(16);
+  world.startAll();
+  world.turn();
+  world.kill(0);
+  world.kill(1);
+  world.pass(10 * SECOND);
+  ASSERT_EQ(world.first().inSync, std::vector<VolumeNumber>{world.volumeOf(2)});
+  world.start(0);
+  world.turn();
+  world.catchUpAll();
+  world.kill(2);
+  world.turn();
+  EXPECT_TRUE(world.first().isInSync(world.volumeOf(0)));
+  world.pass(10 * SECOND);
+  EXPECT_EQ(world.first().inSync, std::vector<VolumeNumber>{world.volumeOf(0)});
+  EXPECT_EQ(world.first().primary, world.volumeOf(0));
+}
+
 TEST(ActingSets, TwoThatDieTogetherLeaveOneThatReads) {
   PlacementWorld world(9);
   world.startAll();

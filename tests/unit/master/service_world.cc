@@ -108,6 +108,11 @@ void MasterWorld::crash() {
   process = nullptr;
 }
 
+void MasterWorld::powerCut() {
+  world.volume("m1").powerCut();
+  process = nullptr;
+}
+
 // ---- clients ------------------------------------------------------------------------------------
 
 TestClient::TestClient(MasterWorld& cluster, std::string host) : cluster(cluster), host(std::move(host)) {}
@@ -122,6 +127,7 @@ int TestClient::attach() {
   auto reply = cluster.world.await(kj::mv(sent), LIMIT);
   link = std::move(fresh);
   session = nullptr;
+  renewedAt = cluster.world.clock().monotonic();
   if (reply.getOutcome().getErrno() == 0) {
     id = reply.getSession();
     session = reply.getClient();
@@ -241,6 +247,7 @@ bool TestClient::hold(std::vector<InodeId> taken, std::vector<InodeId> dropped) 
 }
 
 bool TestClient::renew() {
+  renewedAt = cluster.world.clock().monotonic();
   return succeeds(cluster.world, KJ_ASSERT_NONNULL(session).renewRequest().send().ignoreResult());
 }
 

@@ -45,6 +45,7 @@ struct MasterWorld {
   void start();
   void stop();   // in good order
   void crash();  // its process dies
+  void powerCut();
   void restart() {
     crash();
     start();
@@ -92,6 +93,7 @@ class TestClient {
   InodeId inode{};
   uint64_t object = 0;
   uint64_t index = 0;
+  Nanos renewedAt = 0;  // attached or renewed
 
  private:
   std::function<void(wire::Op::Builder)> last_;
