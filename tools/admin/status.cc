@@ -1,5 +1,6 @@
 #include "tools/admin/status.h"
 
+#include <algorithm>
 #include <iostream>
 
 #include "tools/admin/verbs.h"
@@ -55,6 +56,7 @@ Json serversJson(wire::ClusterStatus::Reader status) {
                    {"online", server.getOnline()},
                    {"volumes", volumesJson(server.getVolumes())}});
   }
+  std::sort(out.begin(), out.end(), [](const Json& a, const Json& b) { return a["name"] < b["name"]; });
   return out;
 }
 

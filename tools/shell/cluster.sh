@@ -71,8 +71,10 @@ startDaemon() {
     ulimit -n "$(ulimit -Hn)"
     cd "$DIR" && exec setsid "$program" "$@" 9>&- < /dev/null >> "$DIR/log/$name.log" 2>&1
   ) &
-  printf '%s\n' $! > "$DIR/run/$name.pid"
-  waitUntil 5 execOrDied "$name" $! # until then it can't be told from another process
+  local pid=$!
+  disown # bash need not comment on how it ends
+  printf '%s\n' "$pid" > "$DIR/run/$name.pid"
+  waitUntil 5 execOrDied "$name" "$pid" # until then it can't be told from another process
 }
 execOrDied() { daemonPid "$1" || ! alive "$2"; }
 
