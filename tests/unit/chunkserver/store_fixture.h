@@ -77,7 +77,9 @@ struct TestRead {
 
 class StoreWorld {
  public:
-  explicit StoreWorld(uint64_t seed, SimVolumeOptions disk = {}) : world(seed), volume(world.volume("disk", disk)) {
+  explicit StoreWorld(uint64_t seed) : StoreWorld(kj::heap<World>(seed)) {}
+  // One of several volumes in a world.
+  StoreWorld(World& world, const std::string& name) : world(world), volume(world.volume(name)) {
     options.cluster = TEST_CLUSTER;
     options.server = TEST_SERVER;
     options.create = true;
@@ -169,12 +171,14 @@ class StoreWorld {
     }
   }
 
-  World world;
+  World& world;
   SimVolume& volume;
   VolumeOptions options;
   ChunkContext context;
 
  private:
+  explicit StoreWorld(kj::Own<World> own) : StoreWorld(*own, "disk") { own_ = kj::mv(own); }
+
   struct Process {
     kj::Own<Disk> disk;
     std::unique_ptr<leveldb::Env> env;
@@ -182,6 +186,7 @@ class StoreWorld {
     kj::Own<SimRandom> random;
     kj::Own<VolumeStore> store;
   };
+  kj::Own<World> own_;
   std::unique_ptr<Process> process_;
   unsigned starts_ = 0;
 };
