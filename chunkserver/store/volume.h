@@ -37,6 +37,10 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
  public:
   // Syncs that upkeep starts at once.
   static constexpr size_t WRITE_BACK_MAX = 64;
+  // Files with unsynced changes can't be closed. Above openFilesMax the longest unused ones are synced, so many
+  // at a time; at this multiple of it those who want another file wait.
+  static constexpr size_t RELIEF_SYNCS = 16;
+  static constexpr size_t CROWDED_FACTOR = 2;
   // Bytes read and compared between two looks at the loop.
   static constexpr size_t VERIFY_BYTES = 256 << 10;
   // Records looked at between two looks at the loop.
@@ -136,6 +140,10 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   void count(Chunk& chunk);
   void shrink();
   bool evictable(const Chunk& chunk) const;
+  bool crowded(const Chunk& chunk) const;
+  kj::Promise<void> relief();
+  void startRelief();
+  Task<void> relieve();
   void evict(Chunk& chunk);
 
   // volume_mutate.cc
@@ -250,6 +258,9 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   std::list<Chunk*> recent_;                                           // most recently used first
   size_t cachedBytes_ = 0;
   size_t openFiles_ = 0;
+
+  bool relieving_ = false;
+  Gate relieved_;
 
   std::map<ChunkKey, Gone> gone_;
   uint64_t goneChanges_ = 0;

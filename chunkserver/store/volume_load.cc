@@ -1,3 +1,5 @@
+#include <kj/vector.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -73,10 +75,8 @@ void Volume::evict(Chunk& chunk) {
 void Volume::shrink() {
   constexpr unsigned LOOK_AT_MAX = 16;
   unsigned looked = 0;
-  auto it = recent_.end();
-  while (it != recent_.begin() && looked++ < LOOK_AT_MAX) {
-    bool tooMany = cachedBytes_ > options_.cachedBytesMax || openFiles_ > options_.openFilesMax;
-    if (!tooMany) {
+  for (auto it = recent_.end(); it != recent_.begin() && looked < LOOK_AT_MAX; looked++) {
+    if (cachedBytes_ <= options_.cachedBytesMax && openFiles_ <= options_.openFilesMax) {
       return;
     }
     Chunk& chunk = **--it;
@@ -85,6 +85,42 @@ void Volume::shrink() {
       evict(chunk);
     }
   }
+  if (openFiles_ > options_.openFilesMax) {
+    startRelief();
+  }
+}
+
+// So many files are open that one who wants another has to wait.
+bool Volume::crowded(const Chunk& chunk) const {
+  return chunk.file.get() == nullptr && openFiles_ >= CROWDED_FACTOR * options_.openFilesMax;
+}
+
+// Resolves when some have been synced and closed, or when none could be.
+kj::Promise<void> Volume::relief() {
+  auto over = relieved_.wait();
+  startRelief();
+  return over;
+}
+
+void Volume::startRelief() {
+  if (!relieving_ && health_.ok()) {
+    relieving_ = true;
+    tasks_.add(kj::evalLater([this]() -> kj::Promise<void> { return relieve(); }));
+  }
+}
+
+Task<void> Volume::relieve() {
+  kj::Vector<kj::Promise<void>> syncs;
+  for (auto it = recent_.rbegin(); it != recent_.rend() && syncs.size() < RELIEF_SYNCS; ++it) {
+    Chunk& chunk = **it;
+    if (chunk.file.get() != nullptr && chunk.version != chunk.syncedVersion) {
+      syncs.add(sync(chunk.key).promise().ignoreResult());
+    }
+  }
+  auto all = kj::joinPromises(syncs.releaseAsArray());
+  co_await kj::mv(all);
+  relieving_ = false;
+  relieved_.open();
 }
 
 void Volume::closeFile(Chunk& chunk) {
@@ -133,6 +169,9 @@ bool Volume::loadWarm(Chunk& chunk, Status& status) {
 
 // The rest of loadWarm(): of a chunk that is a file.
 Task<Status> Volume::loadCold(Chunk& chunk) {
+  if (crowded(chunk)) {
+    co_await relief();
+  }
   auto record = recordOf(chunk.key);
   if (!record.ok()) {
     co_return record.error();

@@ -130,6 +130,9 @@ Task<Status> Volume::comeReady(Chunk& chunk, TurnQueue::Turn& turn, Epoch epoch)
   if (!turn.mine()) {
     co_await turn.come();
   }
+  if (crowded(chunk)) {
+    co_await relief();
+  }
   co_return co_await makeReady(chunk, epoch);
 }
 
@@ -142,7 +145,7 @@ Task<Result<Applied>> Volume::change(ChunkKey key, const ChunkContext& context, 
   Pinned chunk(*this, key);
   TurnQueue::Turn turn(chunk->turns);
   Status status;
-  if (!turn.mine() || !readyNow(*chunk, context.epoch, status)) {
+  if (!turn.mine() || crowded(*chunk) || !readyNow(*chunk, context.epoch, status)) {
     auto ready = co_await comeReady(*chunk, turn, context.epoch);
     status = ready;
   }
@@ -347,7 +350,7 @@ Task<Result<Applied>> Volume::install(ChunkKey key, const ImageView& image) {
   Pinned chunk(*this, key);
   TurnQueue::Turn turn(chunk->turns);
   Status status;
-  if (!turn.mine() || !readyNow(*chunk, image.lastEpoch, status)) {
+  if (!turn.mine() || crowded(*chunk) || !readyNow(*chunk, image.lastEpoch, status)) {
     auto ready = co_await comeReady(*chunk, turn, image.lastEpoch);
     status = ready;
   }
