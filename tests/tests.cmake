@@ -75,3 +75,7 @@ foreach(part posix random data)
 endforeach()
 cairn_full_script(nightly_mount_random tests/mount/random_test.py)
 cairn_full_script(nightly_mount_data tests/mount/data_test.py)
+
+# By hand: what parts cost on a real disk.
+add_executable(store_bench EXCLUDE_FROM_ALL tests/bench/store_bench.cc)
+target_link_libraries(store_bench PRIVATE cairn_chunkserver)

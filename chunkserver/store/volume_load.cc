@@ -74,15 +74,16 @@ void Volume::evict(Chunk& chunk) {
 
 void Volume::shrink() {
   constexpr unsigned LOOK_AT_MAX = 16;
-  unsigned looked = 0;
-  for (auto it = recent_.end(); it != recent_.begin() && looked < LOOK_AT_MAX; looked++) {
+  for (unsigned looked = 0; looked < LOOK_AT_MAX && !recent_.empty(); looked++) {
     if (cachedBytes_ <= options_.cachedBytesMax && openFiles_ <= options_.openFilesMax) {
       return;
     }
-    Chunk& chunk = **--it;
+    Chunk& chunk = *recent_.back();
     if (evictable(chunk)) {
-      ++it;
       evict(chunk);
+    } else {
+      // Out of the way of those behind it, or a row of unsynced ones would keep all others in memory.
+      recent_.splice(recent_.begin(), recent_, chunk.place);
     }
   }
   if (openFiles_ > options_.openFilesMax) {

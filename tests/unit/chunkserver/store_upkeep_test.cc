@@ -214,8 +214,7 @@ TEST(StoreRecheck, TornBlocksAreFoundAndAdopted) {
   // Written whole it is whole.
   ASSERT_TRUE(w.write(keyOf(1), found.torn[0] * BLOCK_BYTES, pattern(3, 4096)).ok());
   EXPECT_EQ(w.store().counters().tornBlocks, found.torn.size() - 1);
-  auto adopted =
-      w.await(w.store().adopt(keyOf(1), kj::arrayPtr(found.torn.data(), found.torn.size()), Epoch{2}));
+  auto adopted = w.await(w.store().adopt(keyOf(1), kj::arrayPtr(found.torn.data(), found.torn.size()), Epoch{2}));
   ASSERT_TRUE(adopted.ok());
   EXPECT_EQ(w.store().counters().adoptedBlocks, found.torn.size() - 1);
   EXPECT_EQ(w.store().counters().tornBlocks, 0u);
@@ -360,6 +359,21 @@ TEST(StoreMemory, StaysWithinItsBounds) {
     EXPECT_EQ(read.bytes, expected);
     EXPECT_LE(w.store().counters().openFiles, 16u);
   }
+}
+
+TEST(StoreMemory, UnsyncedFilesKeepNobodyElseInMemory) {
+  StoreWorld w(41);
+  w.options.openFilesMax = 40;
+  w.options.cachedBytesMax = 512 << 10;
+  w.open();
+  for (uint64_t object = 1; object <= 30; object++) {
+    ASSERT_TRUE(w.write(keyOf(object), 0, pattern(object, 100'000)).ok());
+  }
+  for (uint64_t object = 100; object <= 400; object++) {
+    ASSERT_TRUE(w.write(keyOf(object), 0, pattern(object, 20'000)).ok());
+  }
+  EXPECT_LE(w.store().counters().cachedBytes, 512u << 10);
+  EXPECT_EQ(w.store().counters().openFiles, 30u);
 }
 
 // ---- parts ----
