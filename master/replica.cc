@@ -12,6 +12,7 @@
 #include "master/log/log.h"
 #include "master/log/term_record.h"
 #include "master/namespace/snapshot.h"
+#include "master/reserve.h"
 #include "master/state_recovery.h"
 
 namespace cairn {
@@ -24,6 +25,10 @@ constexpr Nanos WRITE_DELAY = 20 * MILLISECOND;
 constexpr size_t WRITE_BYTES = 1 << 20;
 // Beyond it no more entries are taken in until LevelDB has caught up.
 constexpr size_t UNWRITTEN_BYTES_MAX = 64 << 20;
+// On a full disk: how often to look whether there is room again, and how often to try to keep some back.
+constexpr Nanos ROOM_DELAY = 200 * MILLISECOND;
+constexpr Nanos RESTORE_DELAY = 30 * SECOND;
+constexpr Nanos FIRST_RESTORE_DELAY = 2 * SECOND;  // when those who wait for the start have been served
 // The log is kept from the older of so many snapshots on, in case the newer one is found damaged.
 constexpr size_t SNAPSHOTS_KEPT = 2;
 
@@ -37,6 +42,7 @@ class SingleReplica final : public Replica, private kj::TaskSet::ErrorHandler {
         workers_(workers),
         directory_(kj::mv(directory)),
         log_(kj::mv(log)),
+        reserve_(disk, options_.reserveBytes),
         fatal_(kj::newPromiseAndFulfiller<Error>()),
         writing_(kj::Promise<void>(kj::READY_NOW).fork()),
         tasks_(*this) {}
@@ -49,6 +55,7 @@ class SingleReplica final : public Replica, private kj::TaskSet::ErrorHandler {
     loggedBytes_ = log_->bytesAfter(snapshots_.empty() ? LogIndex{} : snapshots_.back());
     machine_->store().setDamageHandler([this](const std::string& what) { onDamage(what); });
     tasks_.add(watchLog());
+    tasks_.add(keepReserve());
     auto begun = beginTerm();
     if (!begun.ok()) {
       co_return begun;
@@ -221,6 +228,15 @@ class SingleReplica final : public Replica, private kj::TaskSet::ErrorHandler {
       if (store.unwrittenBytes() < WRITE_BYTES && !stopping_) {
         co_await clock_.after(WRITE_DELAY);
       }
+      bool room = reserve_.hasRoom();
+      while (!room && !stopping_) {
+        refuseHeld();
+        co_await clock_.after(ROOM_DELAY);
+        room = reserve_.hasRoom();
+      }
+      if (failed_ || !room) {
+        break;
+      }
       auto job = machine_->beginWrite();
       co_await workers_.run(kj::mv(job));
       store.endWrite();
@@ -234,6 +250,25 @@ class SingleReplica final : public Replica, private kj::TaskSet::ErrorHandler {
       }
     }
     writeRunning_ = false;
+  }
+
+  // While the disk is full the state can't be written, so what waits for that must not wait.
+  void refuseHeld() {
+    if (held_) {
+      held_ = false;
+      for (auto& proposal : gathered_) {
+        proposal.done->fulfill(Result<Applied>(Error{ENOSPC, "this master's disk is full"}));
+      }
+      gathered_.clear();
+    }
+  }
+
+  Task<void> keepReserve() {
+    co_await clock_.after(FIRST_RESTORE_DELAY);
+    for (;;) {
+      co_await reserve_.restore();
+      co_await clock_.after(RESTORE_DELAY);
+    }
   }
 
   Task<void> makeSnapshot(kj::Own<Store::Image> image) {
@@ -303,6 +338,7 @@ class SingleReplica final : public Replica, private kj::TaskSet::ErrorHandler {
   Workers& workers_;
   OwnedDirectory directory_;
   kj::Own<Log> log_;
+  SpaceReserve reserve_;
   kj::Own<StateMachine> machine_;
   ReplicaObserver* observer_ = nullptr;
   Term term_{};
@@ -340,6 +376,7 @@ Task<Result<kj::Own<Replica>>> openReplica(ReplicaOptions options, Clock& clock,
   if (!log.ok()) {
     co_return log.error();
   }
+  (void)SpaceReserve(disk, options.reserveBytes).hasRoom();  // so that LevelDB opens on a full disk
   auto state = recoverState(disk, env, *log.value(), options.cacheBytes);
   if (!state.ok()) {
     co_return state.error();

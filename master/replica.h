@@ -32,6 +32,7 @@ struct ReplicaOptions {
   uint64_t segmentBytes = 32 << 20;                 // of the log
   uint64_t snapshotLogBytes = uint64_t{256} << 20;  // a snapshot is made when the log has grown by so much
   uint64_t cacheBytes = 64 << 20;                   // for reads of the state
+  uint64_t reserveBytes = 64 << 20;                 // of the disk, kept back so that deletes go on when it is full
 };
 
 class Replica {

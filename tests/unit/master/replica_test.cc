@@ -25,6 +25,7 @@ ReplicaOptions smallOptions() {
   options.segmentBytes = 256 << 10;
   options.snapshotLogBytes = 1 << 20;
   options.cacheBytes = 1 << 20;
+  options.reserveBytes = 1 << 20;
   return options;
 }
 
@@ -425,6 +426,46 @@ TEST(Replica, EveryFailedAccessLosesNothingAcknowledged) {
     }
   }
   EXPECT_GT(ended, 10u);
+}
+
+TEST(Replica, AFullDiskStopsNothingForGood) {
+  World world(13);
+  Maker maker(13);
+  uint64_t before = 0;
+  {
+    Process process(world);
+    process.format();
+    auto session = process.openSession(9);
+    maker.run(process, session, 100);
+    world.runFor(5 * SECOND);
+    EXPECT_TRUE(process.disk->exists("reserve"));
+    // Somebody else fills the disk.
+    world.volume("m1").setCapacity(world.volume("m1").usedBytes());
+    before = maker.acknowledged().size();
+    for (int i = 0; i < 5; ++i) {
+      maker.run(process, session, 100);
+      world.runFor(SECOND);
+    }
+    EXPECT_FALSE(process.disk->exists("reserve"));
+    EXPECT_EQ(maker.acknowledged().size(), before + 500);  // what was kept back serves these
+    for (int i = 0; i < 100; ++i) {
+      maker.run(process, session, 200);
+      world.runFor(SECOND);
+    }
+    EXPECT_LT(maker.acknowledged().size(), maker.sequence());  // now there is no room even for the log
+    EXPECT_TRUE(process.replica().isLeader());
+    before = maker.acknowledged().size();
+    world.volume("m1").setCapacity(1ull << 40);
+    maker.run(process, session, 100);
+    world.runFor(40 * SECOND);
+    EXPECT_EQ(maker.acknowledged().size(), before + 100);
+    EXPECT_TRUE(process.disk->exists("reserve"));
+    maker.check(process.reader());
+  }
+  world.volume("m1").powerCut();
+  Process again(world);
+  ASSERT_TRUE(again.opened.ok()) << again.opened.error().why;
+  maker.check(again.reader());
 }
 
 TEST(Replica, AFailedSyncIsFatal) {
