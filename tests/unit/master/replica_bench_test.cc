@@ -25,6 +25,12 @@ double cpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+void setLookup(wire::Query::Builder query, const std::string& name) {
+  auto lookup = query.initLookup();
+  lookup.setParent(raw(ROOT_INODE));
+  lookup.setName(kj::arrayPtr(reinterpret_cast<const kj::byte*>(name.data()), name.size()));
+}
+
 class Bench {
  public:
   Bench() {
@@ -47,6 +53,22 @@ class Bench {
   ~Bench() noexcept(false) {
     replica_ = nullptr;
     EXPECT_EQ(system(("rm -rf " + path_).c_str()), 0);
+  }
+
+  // Until everything applied is in LevelDB.
+  void settle() { runtime_.clock->after(2 * SECOND).wait(runtime_.io.waitScope); }
+
+  void ask(const char* what, uint64_t count, const std::function<void(wire::Query::Builder, uint64_t)>& fill) {
+    double cpu = cpuSeconds();
+    for (uint64_t i = 0; i < count; ++i) {
+      capnp::MallocMessageBuilder query;
+      capnp::MallocMessageBuilder answer;
+      auto root = query.initRoot<wire::Query>();
+      root.initCaller();
+      fill(root, i);
+      replica_->reader().answer(root, answer.initRoot<wire::Answer>());
+    }
+    printf("%s: %.1f us of CPU each\n", what, (cpuSeconds() - cpu) / static_cast<double>(count) * 1e6);
   }
 
   // `total` creates over as many directories as there are in flight, `width` at a time.
@@ -117,6 +139,22 @@ TEST(ReplicaBench, DISABLED_Creates) {
   bench.run(1, 2000);
   bench.run(64, 100000);
   bench.run(64, 100000);
+  bench.settle();
+  bench.ask("lookups of names that are there", 100000, [](wire::Query::Builder query, uint64_t number) {
+    setLookup(query, "file-number-" + std::to_string(number * 7919 % 100000));
+  });
+  bench.ask("lookups of names that aren't", 100000, [](wire::Query::Builder query, uint64_t number) {
+    setLookup(query, "no-such-file-" + std::to_string(number));
+  });
+  bench.ask("attributes", 100000,
+            [](wire::Query::Builder query, uint64_t number) { query.setAttributes(2 + number * 7919 % 100000); });
+  bench.ask("directory pages of 512 with attributes", 200, [](wire::Query::Builder query, uint64_t number) {
+    auto read = query.initReadDirectory();
+    read.setInode(raw(ROOT_INODE));
+    read.setCookie(16 + number * 512);
+    read.setEntriesMax(512);
+    read.setWithAttributes(true);
+  });
 }
 
 }  // namespace
