@@ -322,23 +322,24 @@ Task<Result<std::vector<uint8_t>>> ChunkIo::allocated(ChunkFile& file, uint32_t 
 }
 
 Task<Result<PrimaryReply>> ChunkIo::atPrimary(PrimaryCall& call) {
-  std::unique_ptr<Waits::Note> note;
+  kj::Own<Place> where;
+  std::string why = "no answer yet";
+  Waits::Note note(context_.waits, [&call, &where, &why] {
+    bool nobody = where.get() == nullptr || where->members.empty();
+    return fmt::format("{} to object {} chunk {}: {}: {}", call.what, raw(call.file.layout().object), call.index,
+                       nobody ? "no member in sync" : where->members[0].server.name, why);
+  });
   for (unsigned tries = 0;; ++tries) {
     Status sendable = call.mayBeSent();
     if (!sendable.ok()) {
       co_return sendable.error();
     }
-    auto where = place(call.file.layout(), call.index);
+    where = place(call.file.layout(), call.index);
     PrimaryReply reply = co_await tryPrimary(call, *where);
     if (reply.reached && reply.verdict == wire::Verdict::OK) {
       co_return kj::mv(reply);
     }
-    if (note == nullptr) {
-      std::string who = where->members.empty() ? "no member" : where->members[0].server.name;
-      note = std::make_unique<Waits::Note>(
-          context_.waits, fmt::format("{} to object {} chunk {}: {} of shard {}: {}", call.what,
-                                      raw(call.file.layout().object), call.index, who, raw(where->shard), reply.why));
-    }
+    why = reply.why;
     ++context_.stats.chunkRetries;
     Status again = co_await afterRefusal(call, *where, reply, tries);
     if (!again.ok()) {

@@ -148,8 +148,10 @@ Task<Status> ChunkIo::readRun(ReadJob& job, Run run) {
           break;
         }
         skip.clear();
-        Waits::Note note(context_.waits, fmt::format("read of object {} chunk {}: no member answers: {}",
-                                                     raw(job.file.layout().object), job.index, reply.why));
+        Waits::Note note(context_.waits, [&job, &reply] {
+          return fmt::format("read of object {} chunk {}: no member answers: {}", raw(job.file.layout().object),
+                             job.index, reply.why);
+        });
         Nanos pause = backoffDelay(context_.random, ++tries);
         co_await pauseForMap(where->version, reply.mapVersion, pause);
         break;

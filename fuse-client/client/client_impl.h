@@ -28,11 +28,12 @@ struct Handle : public kj::Refcounted {
   kj::Own<ReadAhead> readAhead;  // of a regular file, from the first read on
 };
 
-class Client::Impl final : public MasterSession::Listener {
+class Client::Impl final : public MasterSession::Listener, public MapHolder::Listener {
  public:
   Impl(Clock& clock, Network& network, Random& random, ClusterFile clusterFile, ClientOptions options)
       : context(clock, network, random, kj::mv(options)),
         cluster(kj::mv(clusterFile)),
+        map(*this),
         links(context, cluster),
         session(context, cluster, map, *this),
         inodes(context, session),
@@ -44,6 +45,7 @@ class Client::Impl final : public MasterSession::Listener {
         budget(context) {}
 
   void sessionLost(SessionId old) override;
+  void mapChanged() override { unsynced.mapChanged(map.map()); }
 
   // EBADF when there is no such handle.
   Result<kj::Own<Handle>> handle(HandleId id);

@@ -56,6 +56,9 @@ bool ExtentMap::covers(uint64_t from, uint64_t to) const {
 
 std::vector<Extent> ExtentMap::slices(uint64_t from, uint64_t to) const {
   std::vector<Extent> out;
+  if (from >= to) {
+    return out;
+  }
   for (auto it = const_cast<ExtentMap*>(this)->firstOverlapping(from); it != extents_.end() && it->first < to; ++it) {
     out.push_back(it->second.slice(std::max(from, it->first), std::min(to, it->second.end())));
   }

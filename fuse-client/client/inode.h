@@ -39,6 +39,7 @@ struct FileWrites {
   bool stalled = false;    // waits for room in the mount's bounds
   bool listed = false;     // in the write buffer's list of dirty files
   bool listedUnsynced = false;
+  bool syncing = false;  // in the background
   Nanos dirtySince = 0;
   Signal changed;  // a call ended, or the pause did
 };

@@ -8,6 +8,7 @@ class MapHolder::Watcher final : public wire::MapWatcher::Server {
 
   kj::Promise<void> push(PushContext context) override {
     if (holder_.map_.apply(context.getParams().getMap())) {
+      holder_.listener_.mapChanged();
       holder_.changed_.raise();
     }
     context.getResults().setHave(raw(holder_.map_.version));

@@ -9,7 +9,13 @@ namespace cairn {
 
 class MapHolder {
  public:
-  MapHolder() = default;
+  class Listener {
+   public:
+    // Before anybody who waits for the new map goes on.
+    virtual void mapChanged() = 0;
+  };
+
+  explicit MapHolder(Listener& listener) : listener_(listener) {}
   KJ_DISALLOW_COPY(MapHolder);
 
   // Version 0 and empty until the first push.
@@ -26,6 +32,7 @@ class MapHolder {
  private:
   class Watcher;
 
+  Listener& listener_;
   ShardMap map_;
   Signal changed_;
 };

@@ -213,7 +213,7 @@ Task<void> MasterSession::untilAttached(const char* what) {
   if (attached_) {
     co_return;
   }
-  Waits::Note note(context_.waits, std::string(what) + ": waits for a master");
+  Waits::Note note(context_.waits, [what] { return std::string(what) + ": waits for a master"; });
   while (!attached_) {
     co_await changed_.wait();
   }

@@ -14,15 +14,19 @@ bool setsTime(const AttributeChange& change) { return (change.which & (SET_MODIF
 }  // namespace
 
 Task<Result<Attributes>> Client::Impl::setAttributes(kj::Own<Inode> inode, AttributeChange change, Caller caller) {
-  // A report under way could bring an earlier time, or a size that the truncation has just taken back.
-  SizeReporter::Block block(reporter, *inode);
-  co_await block.ready();
   std::unique_ptr<WriteBuffer::Pause> pause;
   bool resizes = (change.which & SET_SIZE) != 0;
   if (resizes) {
     pause = std::make_unique<WriteBuffer::Pause>(buffer, *inode);
     co_await pause->ready();
+    // The master must know of the bytes that it is to cut off, or they come back when the file grows.
+    if (change.sizeBytes > 0 && inode->report.end > change.sizeBytes) {
+      co_await reporter.committed(kj::addRef(*inode), inode->report.end, 0);
+    }
   }
+  // A report under way could bring an earlier time, or a size that the truncation has just taken back.
+  SizeReporter::Block block(reporter, *inode);
+  co_await block.ready();
   const uint64_t before = inode->report.change;
   auto reply = co_await sendAttributes(inode->id, change, caller);
   if (!reply.ok()) {

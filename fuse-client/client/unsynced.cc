@@ -22,8 +22,25 @@ void Unsynced::keep(Inode& inode, Extent extent) {
   if (!writes.listedUnsynced) {
     writes.listedUnsynced = true;
     files_.push_back(kj::addRef(inode));
+    if (files_.size() > pruneAt_) {
+      prune();
+    }
   }
-  startBackground();
+  startBackground(threshold());
+}
+
+// Takes files off the list that have nothing kept any more.
+void Unsynced::prune() {
+  for (size_t left = files_.size(); left > 0; --left) {
+    auto inode = kj::mv(files_.front());
+    files_.pop_front();
+    if (inode->writes.unsynced.empty()) {
+      inode->writes.listedUnsynced = false;
+    } else {
+      files_.push_back(kj::mv(inode));
+    }
+  }
+  pruneAt_ = std::max(PRUNE_FIRST, 2 * files_.size());
 }
 
 void Unsynced::drop(Inode& inode, uint64_t from, uint64_t to) {
@@ -48,17 +65,27 @@ std::vector<kj::Own<Inode>> Unsynced::files() const {
   return out;
 }
 
-void Unsynced::startBackground() {
-  // From three quarters on, so that writers needn't stop while syncs keep pace.
-  const uint64_t begin = context_.options.limits.unsyncedBytesMax / 4 * 3;
-  while (context_.stats.unsyncedBytes > begin && !files_.empty() && syncing_ < FILES_PARALLEL_MAX) {
+// From three quarters on, so that writers needn't stop while syncs keep pace.
+uint64_t Unsynced::threshold() const { return context_.options.limits.unsyncedBytesMax / 4 * 3; }
+
+void Unsynced::startBackground(uint64_t beyond) {
+  for (size_t left = files_.size(); left > 0 && syncing_ < FILES_PARALLEL_MAX; --left) {
+    if (context_.stats.unsyncedBytes <= beyond) {
+      return;
+    }
     auto inode = kj::mv(files_.front());
     files_.pop_front();
-    inode->writes.listedUnsynced = false;
-    if (!inode->writes.unsynced.empty()) {
-      ++syncing_;
-      tasks_.add(background(kj::mv(inode)).promise());
+    FileWrites& writes = inode->writes;
+    if (writes.unsynced.empty()) {
+      writes.listedUnsynced = false;
+      continue;
     }
+    if (!writes.syncing) {
+      writes.syncing = true;
+      ++syncing_;
+      tasks_.add(background(kj::addRef(*inode)).promise());
+    }
+    files_.push_back(kj::mv(inode));
   }
 }
 
@@ -70,12 +97,9 @@ Task<void> Unsynced::background(kj::Own<Inode> inode) {
     forget(*inode);
   }
   --syncing_;
-  if (!inode->writes.unsynced.empty() && !inode->writes.listedUnsynced) {
-    inode->writes.listedUnsynced = true;
-    files_.push_back(kj::mv(inode));
-  }
+  inode->writes.syncing = false;
   resender_->roomMade();
-  startBackground();
+  startBackground(threshold());
 }
 
 Task<Status> Unsynced::sync(kj::Own<Inode> inode, bool& resent) {
@@ -122,24 +146,51 @@ Task<Status> Unsynced::syncChunk(Inode& inode, uint32_t chunk, bool& resent) {
     co_return reply.error();
   }
   const Verifiers& synced = *reply.value().verifiers;
-  uint64_t lost = 0;
   for (auto& piece : inode.writes.unsynced.slices(from, to)) {
     if (piece.acknowledged->order > order) {
       continue;
     }
-    drop(inode, piece.offset, piece.end());
-    if (!piece.acknowledged->shares(synced)) {
-      lost += piece.length;
+    if (piece.acknowledged->shares(synced)) {
+      drop(inode, piece.offset, piece.end());
+    } else {
       resent = true;
-      resender_->resend(inode, kj::mv(piece));
+      sendAgain(inode, kj::mv(piece));
     }
   }
-  if (lost > 0) {
-    context_.stats.bytesResent += lost;
-    spdlog::warn("no server that acknowledged {} bytes of inode {} still vouches for them: sent again", lost,
-                 raw(inode.id));
-  }
   co_return Status();
+}
+
+void Unsynced::sendAgain(Inode& inode, Extent lost) {
+  context_.stats.bytesResent += lost.length;
+  spdlog::warn("no server that acknowledged {} bytes at {} of inode {} still vouches for them: sent again", lost.length,
+               lost.offset, raw(inode.id));
+  drop(inode, lost.offset, lost.end());
+  resender_->resend(inode, kj::mv(lost));
+}
+
+void Unsynced::mapChanged(const ShardMap& map) {
+  std::map<VolumeNumber, Incarnation> now;
+  for (auto& [number, volume] : map.volumes) {
+    const ServerRecord* server = map.serverOf(number);
+    if (server != nullptr) {
+      now[number] = server->incarnation;
+    }
+  }
+  if (now == incarnations_) {
+    return;
+  }
+  incarnations_ = kj::mv(now);
+  Verifiers alive;
+  for (auto& [number, incarnation] : incarnations_) {
+    alive.list.push_back({number, incarnation});
+  }
+  for (auto& inode : files()) {
+    for (auto& piece : inode->writes.unsynced.slices(0, UINT64_MAX)) {
+      if (!piece.acknowledged->shares(alive)) {
+        sendAgain(*inode, kj::mv(piece));
+      }
+    }
+  }
 }
 
 }  // namespace cairn

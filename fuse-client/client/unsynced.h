@@ -1,16 +1,18 @@
 // Unsynced: bytes that chunkservers have acknowledged but may still lose, kept until a sync reply names a volume that
-// acknowledged them under the same incarnation. What no such volume is left for is sent again. Bounded: beyond the
-// bound it syncs the oldest files by itself.
+// acknowledged them under the same incarnation. What no such volume is left for is sent again, as soon as the map says so:
+// a read then finds it among the buffered bytes. Bounded: beyond the bound it syncs the oldest files by itself.
 #pragma once
 #include <kj/async.h>
 
 #include <deque>
+#include <map>
 #include <vector>
 
 #include "common/task.h"
 #include "fuse-client/client/chunk_io.h"
 #include "fuse-client/client/context.h"
 #include "fuse-client/client/inode.h"
+#include "rpc/shard_map.h"
 
 namespace cairn {
 
@@ -33,8 +35,12 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
   void drop(Inode& inode, uint64_t from, uint64_t to);
   // There is room for more, or nothing is kept.
   bool hasRoom(uint64_t bytes) const;
+  // Starts to sync the oldest files, whatever is kept.
+  void makeRoom() { startBackground(0); }
   // Syncs every chunk with kept bytes. What turns out lost goes to the Resender; `resent` tells whether something did.
   Task<Status> sync(kj::Own<Inode> inode, bool& resent);
+  // Sends again what only earlier incarnations have acknowledged.
+  void mapChanged(const ShardMap& map);
   // Gives up what an ended session had acknowledged.
   void forget(Inode& inode);
   // Files with kept bytes, longest kept first.
@@ -43,6 +49,7 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
  private:
   static constexpr size_t PARALLEL_MAX = 16;       // chunks of a file at once
   static constexpr size_t FILES_PARALLEL_MAX = 32;  // in the background
+  static constexpr size_t PRUNE_FIRST = 1024;
 
   // The chunks of one sync(), and how far its parallel workers are.
   struct Round {
@@ -51,17 +58,22 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
     bool resent = false;
     Status failed;
   };
+  void sendAgain(Inode& inode, Extent lost);
   Task<void> syncNext(Inode& inode, Round& round);
   Task<Status> syncChunk(Inode& inode, uint32_t chunk, bool& resent);
-  void startBackground();
+  void startBackground(uint64_t beyond);
+  uint64_t threshold() const;
+  void prune();
   Task<void> background(kj::Own<Inode> inode);
   void taskFailed(kj::Exception&& e) override;
 
   Context& context_;
   ChunkIo& io_;
   Resender* resender_ = nullptr;
+  std::map<VolumeNumber, Incarnation> incarnations_;
   uint64_t newest_ = 0;  // order of the newest acknowledgement kept
   std::deque<kj::Own<Inode>> files_;
+  size_t pruneAt_ = PRUNE_FIRST;
   size_t syncing_ = 0;
   kj::TaskSet tasks_;
 };

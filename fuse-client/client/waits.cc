@@ -9,7 +9,7 @@ std::vector<std::string> Waits::lines() const {
   out.reserve(entries_.size());
   for (auto& [key, entry] : entries_) {
     double seconds = static_cast<double>(clock_.monotonic() - entry.since) / SECOND;
-    out.push_back(fmt::format("{:.1f} s: {}", seconds, entry.text));
+    out.push_back(fmt::format("{:.1f} s: {}", seconds, entry.text()));
   }
   return out;
 }

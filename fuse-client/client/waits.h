@@ -1,6 +1,7 @@
 // Waits: what operations wait for right now, for people who ask why a call is stuck.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -15,11 +16,11 @@ class Waits {
   explicit Waits(Clock& clock) : clock_(clock) {}
   Waits(const Waits&) = delete;
 
-  // Stands in the list as long as it lives.
+  // Stands in the list as long as it lives. The text is made when somebody asks.
   class Note {
    public:
-    Note(Waits& waits, std::string text) : waits_(waits), key_(waits.nextKey_++) {
-      waits_.entries_[key_] = {std::move(text), waits_.clock_.monotonic()};
+    Note(Waits& waits, std::function<std::string()> text) : waits_(waits), key_(waits.nextKey_++) {
+      waits_.entries_.emplace(key_, Entry{std::move(text), waits_.clock_.monotonic()});
     }
     ~Note() { waits_.entries_.erase(key_); }
     Note(const Note&) = delete;
@@ -34,7 +35,7 @@ class Waits {
 
  private:
   struct Entry {
-    std::string text;
+    std::function<std::string()> text;
     Nanos since = 0;
   };
 

@@ -162,6 +162,9 @@ void WriteBuffer::pump(Inode& inode) {
         writes.stalled = true;
         stalled_.push_back(kj::addRef(inode));
       }
+      if (!unsynced_.hasRoom(underWayBytes_ + MESSAGE_BYTES_MAX)) {
+        unsynced_.makeRoom();
+      }
       return;
     }
     auto pieces = takeDue(inode);

@@ -80,15 +80,16 @@ class FakeChunkService final : public wire::ChunkService::Server {
   }
 
  private:
-  // Slowness and breaks around the work of a call.
+  // Breaks and slowness around the work of a call. The work is done when the call arrives, as a chunkserver applies
+  // what it gets in the order of arrival; it is the answer that is late.
   template <typename F>
   kj::Promise<void> around(const char* kind, F work) {
     Nanos wait = server_.slowness ? server_.slowness(kind) : 0;
     Fate fate = server_.fate ? server_.fate(kind) : Fate::NORMAL;
-    auto go = [this, fate, work = kj::mv(work)]() mutable -> kj::Promise<void> {
-      if (fate != Fate::BREAK_BEFORE) {
-        work();
-      }
+    if (fate != Fate::BREAK_BEFORE) {
+      work();
+    }
+    auto answer = [this, fate]() -> kj::Promise<void> {
       if (fate != Fate::NORMAL) {
         server_.world_.network().reset(server_.host());
         return KJ_EXCEPTION(DISCONNECTED, "the test broke the link");
@@ -96,9 +97,9 @@ class FakeChunkService final : public wire::ChunkService::Server {
       return kj::READY_NOW;
     };
     if (wait == 0) {
-      return go();
+      return answer();
     }
-    return server_.world_.clock().after(wait).then(kj::mv(go));
+    return server_.world_.clock().after(wait).then(kj::mv(answer));
   }
 
   Verdict before(const char* kind, wire::Target::Reader target, bool primary) {

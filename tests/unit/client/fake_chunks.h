@@ -40,7 +40,7 @@ class FakeServer {
   std::function<wire::Verdict(const char* kind)> verdict;
   // Breaks the connection after (or instead of) the work.
   std::function<FakeMaster::Fate(const char* kind)> fate;
-  // Held back so long.
+  // Its answer is held back so long.
   std::function<Nanos(const char* kind)> slowness;
   bool checksItself = true;  // answers `corrupt` for bad blocks; false: sends them, for the client to find
   unsigned writes = 0, reads = 0, syncs = 0, punches = 0, durableWrites = 0, reports = 0;
