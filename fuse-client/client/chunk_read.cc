@@ -105,11 +105,7 @@ Task<Status> ChunkIo::readRun(ReadJob& job, Run run) {
     if (!where->members.empty() && candidates.empty() && skip.empty()) {
       co_return co_await noMemberLeft(job, kj::mv(run), *where);
     }
-    ReadReply reply;
-    reply.kind = ReadReply::Kind::NEWER_MAP;
-    if (!candidates.empty()) {
-      reply = co_await tryMembers(job, run, *where, candidates);
-    }
+    auto reply = co_await tryMembers(job, run, *where, candidates);
     switch (reply.kind) {
       case ReadReply::Kind::GOOD:
         for (auto& slice : reply.good) {
@@ -185,6 +181,11 @@ Task<Status> ChunkIo::noMemberLeft(ReadJob& job, Run run, const Place& place) {
 Task<ChunkIo::ReadReply> ChunkIo::tryMembers(ReadJob& job, const Run& run, Place& place,
                                              std::vector<size_t> members) {
   Nanos began = context_.clock.monotonic();
+  if (members.empty()) {
+    ReadReply nobody;
+    nobody.kind = ReadReply::Kind::NEWER_MAP;
+    co_return kj::mv(nobody);
+  }
   auto first = tryMember(job, run.offset, run.length, kj::addRef(place), members[0]).promise();
   if (members.size() > 1) {
     // The second is asked when the first is slow, and counts only with good bytes.

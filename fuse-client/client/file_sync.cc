@@ -37,23 +37,24 @@ Task<void> FileSync::sync(kj::Own<Inode> inode, bool dataOnly) {
   co_await both(kj::mv(committed), kj::mv(synced));
 }
 
+// Until a round in which nothing turned out lost, neither by a sync's answer nor by a new map.
 Task<void> FileSync::syncKept(kj::Own<Inode> inode) {
-  for (unsigned round = 0; !inode->writes.unsynced.empty(); ++round) {
-    bool resent = false;
-    Status done = co_await unsynced_.sync(kj::addRef(*inode), resent);
-    if (done.ok() && resent && round + 1 == ROUNDS_MAX) {
-      done = Error{EIO, "chunkservers keep losing what they acknowledged"};
-    }
+  FileWrites& writes = inode->writes;
+  for (unsigned round = 0; round < ROUNDS_MAX; ++round) {
+    const uint64_t before = writes.resends;
+    co_await buffer_.drained(kj::addRef(*inode));
+    Status done = co_await unsynced_.sync(kj::addRef(*inode));
     if (!done.ok()) {
       unsynced_.forget(*inode);
       inode->fail(done.error());
       co_return;
     }
-    if (!resent) {
+    if (writes.resends == before) {
       co_return;
     }
-    co_await buffer_.drained(kj::addRef(*inode));
   }
+  unsynced_.forget(*inode);
+  inode->fail(Error{EIO, "chunkservers keep losing what they acknowledged"});
 }
 
 Task<void> FileSync::syncFrom(std::deque<kj::Own<Inode>>& files) {

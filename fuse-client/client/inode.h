@@ -31,7 +31,8 @@ struct FileWrites {
   ExtentMap dirty;     // accepted, not sent
   ExtentMap underWay;  // sent, not acknowledged; nothing overlapping is sent meanwhile
   ExtentMap unsynced;  // acknowledged, not known durable
-  unsigned calls = 0;  // under way
+  uint64_t resends = 0;  // times that kept bytes turned out lost and became dirty again
+  unsigned calls = 0;    // under way
   unsigned window = 0;  // how many calls may be
   uint64_t lastWrite = 0;  // number of the newest write
   uint64_t drainUpTo = 0;  // writes up to this one are to leave now

@@ -90,8 +90,7 @@ void Unsynced::startBackground(uint64_t beyond) {
 }
 
 Task<void> Unsynced::background(kj::Own<Inode> inode) {
-  bool resent = false;
-  Status done = co_await sync(kj::addRef(*inode), resent);
+  Status done = co_await sync(kj::addRef(*inode));
   if (!done.ok()) {
     inode->fail(done.error());
     forget(*inode);
@@ -102,7 +101,7 @@ Task<void> Unsynced::background(kj::Own<Inode> inode) {
   startBackground(threshold());
 }
 
-Task<Status> Unsynced::sync(kj::Own<Inode> inode, bool& resent) {
+Task<Status> Unsynced::sync(kj::Own<Inode> inode) {
   Round round;
   std::set<uint32_t> chunks;
   const uint8_t bits = inode->layout().chunkBits;
@@ -118,21 +117,20 @@ Task<Status> Unsynced::sync(kj::Own<Inode> inode, bool& resent) {
     tasks.add(syncNext(*inode, round).promise());
   }
   co_await kj::joinPromises(tasks.finish());
-  resent = round.resent;
   co_return round.failed;
 }
 
 Task<void> Unsynced::syncNext(Inode& inode, Round& round) {
   while (round.next < round.chunks.size() && round.failed.ok()) {
     uint32_t chunk = round.chunks[round.next++];
-    Status done = co_await syncChunk(inode, chunk, round.resent);
+    Status done = co_await syncChunk(inode, chunk);
     if (!done.ok()) {
       round.failed = done;
     }
   }
 }
 
-Task<Status> Unsynced::syncChunk(Inode& inode, uint32_t chunk, bool& resent) {
+Task<Status> Unsynced::syncChunk(Inode& inode, uint32_t chunk) {
   // Only what was acknowledged before the sync left is covered by it.
   const uint64_t order = newest_;
   const uint64_t from = uint64_t{chunk} << inode.layout().chunkBits;
@@ -153,7 +151,6 @@ Task<Status> Unsynced::syncChunk(Inode& inode, uint32_t chunk, bool& resent) {
     if (piece.acknowledged->shares(synced)) {
       drop(inode, piece.offset, piece.end());
     } else {
-      resent = true;
       sendAgain(inode, kj::mv(piece));
     }
   }
@@ -164,6 +161,7 @@ void Unsynced::sendAgain(Inode& inode, Extent lost) {
   context_.stats.bytesResent += lost.length;
   spdlog::warn("no server that acknowledged {} bytes at {} of inode {} still vouches for them: sent again", lost.length,
                lost.offset, raw(inode.id));
+  ++inode.writes.resends;
   drop(inode, lost.offset, lost.end());
   resender_->resend(inode, kj::mv(lost));
 }

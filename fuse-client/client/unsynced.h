@@ -1,6 +1,6 @@
 // Unsynced: bytes that chunkservers have acknowledged but may still lose, kept until a sync reply names a volume that
-// acknowledged them under the same incarnation. What no such volume is left for is sent again, as soon as the map says so:
-// a read then finds it among the buffered bytes. Bounded: beyond the bound it syncs the oldest files by itself.
+// acknowledged them under the same incarnation. What no such volume is left for is sent again, as soon as the map
+// says so: a read then finds it among the buffered bytes. Bounded: beyond the bound it syncs the oldest files.
 #pragma once
 #include <kj/async.h>
 
@@ -37,8 +37,8 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
   bool hasRoom(uint64_t bytes) const;
   // Starts to sync the oldest files, whatever is kept.
   void makeRoom() { startBackground(0); }
-  // Syncs every chunk with kept bytes. What turns out lost goes to the Resender; `resent` tells whether something did.
-  Task<Status> sync(kj::Own<Inode> inode, bool& resent);
+  // Syncs every chunk with kept bytes. What turns out lost goes to the Resender, and FileWrites::resends rises.
+  Task<Status> sync(kj::Own<Inode> inode);
   // Sends again what only earlier incarnations have acknowledged.
   void mapChanged(const ShardMap& map);
   // Gives up what an ended session had acknowledged.
@@ -55,12 +55,11 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
   struct Round {
     std::vector<uint32_t> chunks;
     size_t next = 0;
-    bool resent = false;
     Status failed;
   };
   void sendAgain(Inode& inode, Extent lost);
   Task<void> syncNext(Inode& inode, Round& round);
-  Task<Status> syncChunk(Inode& inode, uint32_t chunk, bool& resent);
+  Task<Status> syncChunk(Inode& inode, uint32_t chunk);
   void startBackground(uint64_t beyond);
   uint64_t threshold() const;
   void prune();

@@ -24,7 +24,9 @@ class RandomFiles {
       for (auto* server : w_.all) {
         server->fate = [this](const char*) { return fate(); };
         server->verdict = [this](const char*) { return verdict(); };
-        server->slowness = [this](const char*) { return random_.chance(50'000) ? random_.between(0, 300) * MILLISECOND : 0; };
+        server->slowness = [this](const char*) {
+          return random_.chance(50'000) ? random_.between(0, 300) * MILLISECOND : 0;
+        };
       }
     }
     for (unsigned i = 0; i < FILES; ++i) {
