@@ -3,6 +3,7 @@
 
 random_test.py [SEED [STEPS]] repeats a run. CAIRN_FULL=1: many more steps (nightly).
 """
+import collections
 import os
 import random
 import stat
@@ -202,13 +203,14 @@ class RandomOperations(unittest.TestCase):
                     place.close()
 
     def play(self, places):
-        chooser = Chooser(self.seed)
+        chooser, history = Chooser(self.seed), collections.deque(maxlen=15)
         for step in range(self.steps):
             kind, arguments = chooser.next()
             expected, got = (observe(getattr(place, "do_" + kind), *arguments) for place in places)
+            history.append(f"  {step}: {kind}{short(arguments)} = {short(expected)}")
             if expected != got:
                 self.fail(f"seed {self.seed}, step {step}: {kind}{short(arguments)} gives {short(got)} in the mount, "
-                          f"{short(expected)} on the local file system")
+                          f"{short(expected)} on the local file system; before it:\n" + "\n".join(history))
             if step % 1500 == 1499:
                 self.compare_trees(places, step)
 
@@ -226,7 +228,7 @@ class RandomOperations(unittest.TestCase):
 
 def short(value):
     text = repr(value)
-    return text if len(text) < 300 else text[:150] + " ... " + text[-150:]
+    return text if len(text) < 160 else text[:70] + " ... " + text[-70:]
 
 
 if __name__ == "__main__":
