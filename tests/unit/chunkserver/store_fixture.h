@@ -191,4 +191,18 @@ class StoreWorld {
   unsigned starts_ = 0;
 };
 
+inline std::vector<kj::byte> zeros(size_t size) {
+  return std::vector<kj::byte>(size);
+}
+
+inline void expectBytes(StoreWorld& w, ChunkKey key, uint32_t offset, const std::vector<kj::byte>& bytes) {
+  uint32_t first = offset / BLOCK_BYTES * BLOCK_BYTES;
+  uint32_t end = (offset + static_cast<uint32_t>(bytes.size()) + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+  auto read = w.read(key, first, end - first);
+  ASSERT_EQ(read.code, 0);
+  EXPECT_TRUE(read.unreadable.empty());
+  auto from = read.bytes.begin() + (offset - first);
+  EXPECT_EQ(std::vector<kj::byte>(from, from + static_cast<ptrdiff_t>(bytes.size())), bytes);
+}
+
 }  // namespace cairn
