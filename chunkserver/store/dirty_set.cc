@@ -4,6 +4,15 @@
 
 namespace cairn {
 
+namespace {
+
+bool due(const DirtyMark& mark, Nanos now) {
+  bool atRest = now - mark.changed >= DirtySet::REST;
+  return mark.unsynced && (atRest || now - mark.unsyncedSince >= DirtySet::UNSYNCED_MAX);
+}
+
+}  // namespace
+
 void DirtySet::changed(ChunkKey key, Epoch epoch, Nanos now) {
   DirtyMark& mark = marks_[key];
   mark.epoch = std::max(mark.epoch, epoch);
@@ -45,12 +54,26 @@ std::vector<ChunkKey> DirtySet::unchecked() const {
 std::vector<ChunkKey> DirtySet::toSync(Nanos now, size_t limit) const {
   std::vector<ChunkKey> out;
   for (auto& [key, mark] : marks_) {
-    bool due = now - mark.changed >= REST || now - mark.unsyncedSince >= UNSYNCED_MAX;
-    if (mark.unsynced && due && out.size() < limit) {
+    if (mark.batch == 0 && due(mark, now) && out.size() < limit) {
       out.push_back(key);
     }
   }
   return out;
+}
+
+bool DirtySet::smallToSync(Nanos now) const {
+  return std::any_of(marks_.begin(), marks_.end(),
+                     [now](auto& entry) { return entry.second.batch != 0 && due(entry.second, now); });
+}
+
+void DirtySet::smallSynced(uint64_t batch, Nanos now) {
+  for (auto& entry : marks_) {
+    DirtyMark& mark = entry.second;
+    if (mark.unsynced && mark.batch != 0 && mark.batch <= batch) {
+      mark.unsynced = false;
+      mark.synced = mark.unsyncedSince = now;
+    }
+  }
 }
 
 std::vector<ChunkKey> DirtySet::unsynced() const {

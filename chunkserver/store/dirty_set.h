@@ -15,6 +15,7 @@ struct DirtyMark {
   Nanos unsyncedSince = 0;
   Nanos synced = 0;        // last sync, 0: none since the start
   bool unsynced = false;   // changes that no sync covers
+  uint64_t batch = 0;      // of a small chunk: the index batch with the last change; 0: a file, or not known
   bool unchecked = false;  // from an unclean stop, its blocks not looked at yet
   std::vector<uint32_t> torn;
   std::string record;  // of a chunk no longer in memory: its record as of now
@@ -41,8 +42,11 @@ class DirtySet {
 
   std::vector<ChunkId> ofShard(ShardId shard) const;
   std::vector<ChunkKey> unchecked() const;
-  // To be synced by the volume itself. At most `limit`.
+  // Files to be synced by the volume itself, at most `limit`; whether small chunks are, which one commit does.
   std::vector<ChunkKey> toSync(Nanos now, size_t limit) const;
+  bool smallToSync(Nanos now) const;
+  // Every index batch up to `batch` is durable.
+  void smallSynced(uint64_t batch, Nanos now);
   // All with unsynced changes, the longest unsynced first.
   std::vector<ChunkKey> unsynced() const;
   // May be cleared; `atStop`: without waiting for the time of rest.

@@ -56,9 +56,12 @@ class Index final : private kj::TaskSet::ErrorHandler {
 
   void put(std::string key, std::string value);
   void erase(std::string key);
-  // Resolves when everything put before the call is durable - but only as part of the batches after the
-  // last commit: put again what an earlier, unsynced batch may have lost.
+  // Resolves when everything put before the call is durable.
   kj::Promise<Status> commit();
+  // The number of the batch that what is put now goes into, and of the last one that is durable: so are all
+  // before it.
+  uint64_t pendingBatch() const { return nextBatch_; }
+  uint64_t lastSynced() const { return lastSynced_; }
   // The same at once, waiting inline. For start-up. REQUIRES: nothing is on its way.
   Status commitNow();
   // Resolves when there is room for more puts.

@@ -41,6 +41,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   // at a time; at this multiple of it those who want another file wait.
   static constexpr size_t RELIEF_SYNCS = 16;
   static constexpr size_t CROWDED_FACTOR = 2;
+  // Files unlinked between two looks at the loop.
+  static constexpr size_t UNLINKS_AT_ONCE = 32;
   // Bytes read and compared between two looks at the loop.
   static constexpr size_t VERIFY_BYTES = 256 << 10;
   // Records looked at between two looks at the loop.
@@ -167,7 +169,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Result<BlockChanges> imageChanges(const Chunk& chunk, const ImageView& image);
 
   // volume_apply.cc
-  Status applyContext(Chunk& chunk, const ChunkContext& context, bool always);
+  Status applyCutsNow(Chunk& chunk, const ChunkContext& context, bool always);
+  void takeContext(Chunk& chunk, const ChunkContext& context);
   static uint32_t deadFrom(const Chunk& chunk, const std::vector<Cut>& cuts);
   Status dropFrom(Chunk& chunk, uint32_t firstDead);
   Status readBlockNow(Chunk& chunk, uint32_t block, kj::ArrayPtr<kj::byte> out);
@@ -200,6 +203,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Task<Status> settleGone();
   Task<void> runSettleGone();
   Status takeAway(ChunkKey key, bool keep);
+  Task<Status> syncSmall();
 
   // volume_read.cc
   struct ReadPlan;
@@ -234,6 +238,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   void purgeQuarantine(bool urgent);
   std::string quarantinePath(ChunkKey key);
   Status fail(const Error& error);
+  // Lets the loop look at its descriptors in the middle of long work.
+  kj::Promise<void> breathe() { return clock_.after(0); }
   void taskFailed(kj::Exception&& exception) override;
 
   Disk& disk_;

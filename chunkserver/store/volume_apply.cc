@@ -31,10 +31,13 @@ uint32_t Volume::deadFrom(const Chunk& chunk, const std::vector<Cut>& cuts) {
       std::min<uint64_t>(firstDeadOf(chunk, cuts), chunk.lengthBlocks() * uint64_t{BLOCK_BYTES}));
 }
 
-// Cuts, generation, hints. `always`: the generation rises though nothing else changes.
-Status Volume::applyContext(Chunk& chunk, const ChunkContext& context, bool always) {
+// Drops what the context's cuts say is dead. `always`: the generation rises even if nothing is.
+Status Volume::applyCutsNow(Chunk& chunk, const ChunkContext& context, bool always) {
   uint32_t dead = deadFrom(chunk, context.cuts);
   bool drops = dead < chunk.lengthBlocks() * BLOCK_BYTES;
+  if (!drops && !(always && context.generation > chunk.generation)) {
+    return {};
+  }
   if (drops) {
     auto status = dropFrom(chunk, dead);
     if (!status.ok()) {
@@ -42,16 +45,18 @@ Status Volume::applyContext(Chunk& chunk, const ChunkContext& context, bool alwa
     }
     chunk.dropUnsynced = true;
   }
+  takeContext(chunk, context);
+  changed(chunk, context.epoch);
+  return {};
+}
+
+// What a change brings with it. The header follows at the next sync.
+void Volume::takeContext(Chunk& chunk, const ChunkContext& context) {
   takeHints(chunk, context.hints);
   if (context.generation > chunk.generation) {
     chunk.generation = context.generation;
     chunk.headerStale = true;
-    drops = drops || always;
   }
-  if (drops) {
-    changed(chunk, context.epoch);
-  }
-  return {};
 }
 
 void Volume::takeHints(Chunk& chunk, const ChunkHints& hints) {
@@ -364,6 +369,7 @@ void Volume::changed(Chunk& chunk, Epoch epoch) {
   if (chunk.kind == ChunkKind::INLINE || (newMark && !chunk.settled) || chunk.recordStale) {
     putRecord(chunk);
   }
+  dirty_.mark(chunk.key).batch = chunk.kind == ChunkKind::INLINE ? index_->pendingBatch() : 0;
 }
 
 Applied Volume::settleAllocation(Chunk& chunk, uint32_t blocksBefore) {

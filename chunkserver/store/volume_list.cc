@@ -20,10 +20,6 @@ ChunkSummary summaryOf(ChunkId chunk, const ChunkRecord& record) {
   return out;
 }
 
-kj::Promise<void> nextTurn() {
-  return kj::evalLater([] {});
-}
-
 }  // namespace
 
 Task<Result<ChunkPage>> Volume::enumerate(ShardId shard, Epoch since, const ChunkId* after, uint32_t limit) {
@@ -50,7 +46,7 @@ Task<Result<ChunkPage>> Volume::enumerate(ShardId shard, Epoch since, const Chun
         page.chunks.push_back(summarized.value());
       }
     }
-    co_await nextTurn();
+    co_await breathe();
   }
   co_return kj::mv(page);
 }

@@ -162,7 +162,7 @@ Task<Result<Applied>> Volume::change(ChunkKey key, const ChunkContext& context, 
     co_return Applied();
   }
   uint32_t blocksBefore = chunk->allocatedBlocks;
-  status = chunk->present ? applyContext(*chunk, context, kind == ChangeKind::CUTS) : Status();
+  status = chunk->present ? applyCutsNow(*chunk, context, kind == ChangeKind::CUTS) : Status();
   if (status.ok() && kind != ChangeKind::CUTS) {
     auto partial = plan.partial();
     auto old = oldBlocksWarm(*chunk, partial);
@@ -185,6 +185,9 @@ Status Volume::commitPlan(Chunk& chunk, const ChunkContext& context, WritePlan p
     begin(chunk, context.chunkBits, context.generation, context.hints);
   }
   auto status = commitChanges(chunk, kj::mv(plan).finish(kj::mv(old)));
+  if (status.ok() && !created) {
+    takeContext(chunk, context);
+  }
   finish(chunk, status, created, context.epoch);
   return status;
 }

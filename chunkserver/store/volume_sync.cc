@@ -58,7 +58,6 @@ Task<void> Volume::runSync(Chunk& chunk) {
     auto synced = co_await syncFile(chunk);
     status = synced;
   } else {
-    putRecord(chunk);
     auto synced = co_await index_->commit();
     status = synced;
   }
@@ -70,6 +69,16 @@ Task<void> Volume::runSync(Chunk& chunk) {
   }
   chunk.syncing = false;
   chunk.synced.open();
+}
+
+// All small chunks at once. A synced batch covers all before it: LevelDB syncs what it appends to, and the volume's
+// Env what LevelDB leaves behind (common/system/leveldb_env.h).
+Task<Status> Volume::syncSmall() {
+  auto status = co_await index_->commit();
+  if (status.ok()) {
+    dirty_.smallSynced(index_->lastSynced(), clock_.monotonic());
+  }
+  co_return status;
 }
 
 Task<Status> Volume::syncFile(Chunk& chunk) {
@@ -180,15 +189,21 @@ Task<void> Volume::runSettleGone() {
     eraseKeys(entry.first);
   }
   auto status = co_await index_->commit();
+  size_t taken = 0;
   for (auto it = gone_.begin(); status.ok() && it != gone_.end();) {
-    if (it->second.change > upTo) {
-      ++it;
-      continue;
+    ChunkKey key = it->first;
+    if (it->second.change <= upTo) {
+      if (it->second.hasFile) {
+        status = takeAway(key, it->second.keep);
+        taken++;
+      }
+      gone_.erase(it);
     }
-    if (it->second.hasFile) {
-      status = takeAway(it->first, it->second.keep);
+    if (taken == UNLINKS_AT_ONCE) {
+      taken = 0;
+      co_await breathe();
     }
-    it = gone_.erase(it);
+    it = gone_.upper_bound(key);
   }
   if (status.ok()) {
     goneSettledUpTo_ = upTo;

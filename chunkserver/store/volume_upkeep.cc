@@ -42,6 +42,12 @@ Task<Status> Volume::maintain() {
   if (!synced.ok()) {
     co_return synced;
   }
+  if (dirty_.smallToSync(clock_.monotonic())) {
+    auto small = co_await syncSmall();
+    if (!small.ok()) {
+      co_return fail(small.error());
+    }
+  }
   clearMarks(false);
   purgeQuarantine(budget_.space().full);
   shrink();
@@ -92,6 +98,10 @@ Task<Status> Volume::close() {
     if (!settled.ok()) {
       co_return settled;
     }
+  }
+  auto small = co_await syncSmall();
+  if (!small.ok()) {
+    co_return fail(small.error());
   }
   auto unsynced = dirty_.unsynced();
   for (size_t from = 0; from < unsynced.size(); from += WRITE_BACK_MAX) {

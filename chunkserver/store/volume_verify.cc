@@ -25,10 +25,6 @@ std::vector<uint32_t> both(const std::vector<uint32_t>& a, const std::vector<uin
   return out;
 }
 
-kj::Promise<void> nextTurn() {
-  return kj::evalLater([] {});
-}
-
 }  // namespace
 
 // Blocks from `first` on, as stored, zeros after the file's end. REQUIRES: the turn.
@@ -394,7 +390,7 @@ Task<Status> Volume::quarantineOrphans() {
         co_return status;
       }
     }
-    co_await nextTurn();
+    co_await breathe();
   }
   if (found > 0) {
     spdlog::warn("{}: {} chunk files that the index doesn't know went into quarantine", disk_.hostPath("."), found);
