@@ -58,6 +58,7 @@ class Client::Impl final : public MasterSession::Listener, public MapHolder::Lis
   Task<Result<Attributes>> setAttributes(kj::Own<Inode> inode, AttributeChange change, Caller caller);
   Task<Result<Attributes>> sendAttributes(InodeId inode, const AttributeChange& change, const Caller& caller);
   Task<Status> zero(kj::Own<Inode> inode, uint64_t from, uint64_t to, bool mayGrow);
+  Task<Status> tellWrittenEnd(Inode& inode, uint64_t newSizeBytes, Caller caller);
   Task<Status> grow(kj::Own<Inode> inode, uint64_t sizeBytes);
 
   Context context;

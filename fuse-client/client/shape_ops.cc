@@ -27,6 +27,12 @@ Task<Result<Attributes>> Client::Impl::setAttributes(kj::Own<Inode> inode, Attri
   // A report under way could bring an earlier time, or a size that the truncation has just taken back.
   SizeReporter::Block block(reporter, *inode);
   co_await block.ready();
+  if (resizes && (change.which & SET_ONLY_GROW) == 0) {
+    Status told = co_await tellWrittenEnd(*inode, change.sizeBytes, caller);
+    if (!told.ok()) {
+      co_return told.error();
+    }
+  }
   const uint64_t before = inode->report.change;
   auto reply = co_await sendAttributes(inode->id, change, caller);
   if (!reply.ok()) {
@@ -44,6 +50,23 @@ Task<Result<Attributes>> Client::Impl::setAttributes(kj::Own<Inode> inode, Attri
     inode->report.modified = inode->committed().modified;
   }
   co_return inode->effective();
+}
+
+// A truncation cuts off only what the master knows of. Bytes may have reached the chunkservers whose size has not been
+// reported; unless the master hears of them first, a later extension would show them.
+Task<Status> Client::Impl::tellWrittenEnd(Inode& inode, uint64_t newSizeBytes, Caller caller) {
+  if (inode.report.end <= std::max(inode.committed().sizeBytes, newSizeBytes)) {
+    co_return Status();
+  }
+  AttributeChange known;
+  known.which = SET_SIZE | SET_ONLY_GROW;
+  known.sizeBytes = inode.report.end;
+  known.held = true;
+  auto reply = co_await sendAttributes(inode.id, known, caller);
+  if (!reply.ok()) {
+    co_return reply.error();
+  }
+  co_return Status();
 }
 
 Task<Status> Client::Impl::grow(kj::Own<Inode> inode, uint64_t sizeBytes) {
