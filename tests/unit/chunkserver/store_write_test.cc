@@ -337,5 +337,59 @@ TEST(StoreCuts, ACutIsDoneOnlyWhenItIsDurable) {
   }
 }
 
+// ---- the file's description of itself ----
+
+std::vector<std::optional<ChunkHeader>> slotsOf(StoreWorld& w, ChunkKey key) {
+  auto file = w.volume.open()->open(chunkPath(key), Disk::Mode::READ).value();
+  std::vector<std::optional<ChunkHeader>> slots;
+  for (uint32_t offset : HEADER_SLOT_OFFSETS) {
+    std::string text(HEADER_SLOT_BYTES, 0);
+    EXPECT_TRUE(file->readNow(offset, kj::arrayPtr(reinterpret_cast<kj::byte*>(text.data()), text.size())).ok());
+    size_t used = 0;
+    auto header = decodeHeader(text, used);
+    slots.push_back(header.ok() ? std::optional<ChunkHeader>(header.value()) : std::nullopt);
+  }
+  return slots;
+}
+
+TEST(StoreHeader, ChangesAtTheSyncAndNeverOverTheLastSyncedOne) {
+  StoreWorld w(60);
+  w.open();
+  w.context.hints = ChunkHints{InodeId{5}, 0100644, 10, 20, "first/name"};
+  ASSERT_TRUE(w.write(keyOf(1), 0, pattern(1, 300'000)).ok());
+  ASSERT_TRUE(w.sync(keyOf(1)).ok());
+  auto slots = slotsOf(w, keyOf(1));
+  ASSERT_TRUE(slots[0] && !slots[1]);
+  EXPECT_EQ(slots[0]->hints.path, "first/name");
+  EXPECT_EQ(slots[0]->generation, 0u);
+  w.context.generation = 1;
+  w.context.cuts = {Cut{1, 100'000}};
+  w.context.hints.path = "second/name";
+  ASSERT_TRUE(w.write(keyOf(1), 0, pattern(2, 100)).ok());
+  slots = slotsOf(w, keyOf(1));
+  EXPECT_EQ(slots[0]->generation, 0u);
+  EXPECT_FALSE(slots[1]) << "a cut that looks done before it is";
+  for (unsigned round = 1; round < 5; round++) {
+    ASSERT_TRUE(w.sync(keyOf(1)).ok());
+    slots = slotsOf(w, keyOf(1));
+    ASSERT_TRUE(slots[0] && slots[1]);
+    EXPECT_EQ(slots[round % 2]->generation, round);
+    EXPECT_EQ(slots[round % 2]->hints.path, "second/name");
+    EXPECT_EQ(slots[1 - round % 2]->generation, round - 1);
+    w.context.generation++;
+    ASSERT_TRUE(w.write(keyOf(1), 0, pattern(round, 100)).ok());
+  }
+  // The next process goes on where this one stopped.
+  w.close();
+  w.open();
+  w.context.generation++;
+  ASSERT_TRUE(w.write(keyOf(1), 0, pattern(7, 100)).ok());
+  ASSERT_TRUE(w.sync(keyOf(1)).ok());
+  slots = slotsOf(w, keyOf(1));
+  EXPECT_EQ(slots[0]->generation, 6u);
+  EXPECT_EQ(slots[1]->generation, 5u);
+  EXPECT_EQ(w.describe(keyOf(1)).hints.mode, 0100644u);
+}
+
 }  // namespace
 }  // namespace cairn
