@@ -123,10 +123,11 @@ class Operations final : private kj::TaskSet::ErrorHandler {
                    bool dropSetId);
   Task<void> flush(Request& request, HandleId handle);
   Task<void> fsync(Request& request, HandleId handle, bool dataOnly);
-  Task<void> allocate(Request& request, HandleId handle, AllocateMode mode, uint64_t offset, uint64_t length);
+  Task<void> allocate(Request& request, InodeId inode, HandleId handle, AllocateMode mode, uint64_t offset,
+                      uint64_t length);
   Task<void> seek(Request& request, HandleId handle, uint64_t offset, Whence whence);
-  Task<void> copyRange(Request& request, HandleId from, uint64_t fromOffset, HandleId to, uint64_t toOffset,
-                       uint64_t length);
+  Task<void> copyRange(Request& request, InodeId inode, HandleId from, uint64_t fromOffset, HandleId to,
+                       uint64_t toOffset, uint64_t length);
   static uint32_t openBits(int flags);
   // How the kernel shall treat the file opened with `file.flags`.
   void setOpenMode(fuse_file_info& file, const Attributes& attributes);

@@ -41,7 +41,8 @@ void Operations::addRangeOps(fuse_lowlevel_ops& table) {
       return;
     }
     run(request, "fallocate", node, [&](Operations& self, Request& r) {
-      return self.allocate(r, HandleId{file->fh}, *mode, static_cast<uint64_t>(offset), static_cast<uint64_t>(length));
+      return self.allocate(r, self.inodeOf(node), HandleId{file->fh}, *mode, static_cast<uint64_t>(offset),
+                           static_cast<uint64_t>(length));
     });
   };
   table.lseek = [](fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fuse_file_info* file) {
@@ -54,21 +55,29 @@ void Operations::addRangeOps(fuse_lowlevel_ops& table) {
                        whence == SEEK_DATA ? Whence::DATA : Whence::HOLE);
     });
   };
-  table.copy_file_range = [](fuse_req_t request, fuse_ino_t from, off_t fromOffset, fuse_file_info* fromFile,
-                             fuse_ino_t, off_t toOffset, fuse_file_info* toFile, size_t length, int) {
+  table.copy_file_range = [](fuse_req_t request, fuse_ino_t, off_t fromOffset, fuse_file_info* fromFile, fuse_ino_t to,
+                             off_t toOffset, fuse_file_info* toFile, size_t length, int) {
     constexpr size_t COPY_BYTES_MAX = 64 << 20;  // the program asks again for the rest, and can be stopped between
     length = std::min(length, COPY_BYTES_MAX);
-    run(request, "copy_file_range", from, [&](Operations& self, Request& r) {
-      return self.copyRange(r, HandleId{fromFile->fh}, static_cast<uint64_t>(fromOffset), HandleId{toFile->fh},
-                            static_cast<uint64_t>(toOffset), length);
+    run(request, "copy_file_range", to, [&](Operations& self, Request& r) {
+      return self.copyRange(r, self.inodeOf(to), HandleId{fromFile->fh}, static_cast<uint64_t>(fromOffset),
+                            HandleId{toFile->fh}, static_cast<uint64_t>(toOffset), length);
     });
   };
   table.ioctl = [](fuse_req_t request, fuse_ino_t, unsigned, void*, fuse_file_info*, unsigned, const void*, size_t,
                    size_t) { fuse_reply_err(request, ENOTTY); };
 }
 
-Task<void> Operations::allocate(Request& request, HandleId handle, AllocateMode mode, uint64_t offset,
+Task<void> Operations::allocate(Request& request, InodeId inode, HandleId handle, AllocateMode mode, uint64_t offset,
                                 uint64_t length) {
+  // The kernel says who loses the set-id bits for writes and truncates only.
+  bool drop = request.context().uid != 0 && hasSetIdBits(inode);
+  if (drop) {
+    auto dropped = co_await dropSetIdBits(inode);
+    if (!dropped.ok()) {
+      co_return request.fail(dropped.error());
+    }
+  }
   auto status = co_await client_.allocate(handle, mode, offset, length);
   request.finish(status);
 }
@@ -78,8 +87,15 @@ Task<void> Operations::seek(Request& request, HandleId handle, uint64_t offset, 
   co_return found.ok() ? request.position(static_cast<off_t>(found.value())) : request.fail(found.error());
 }
 
-Task<void> Operations::copyRange(Request& request, HandleId from, uint64_t fromOffset, HandleId to, uint64_t toOffset,
-                                 uint64_t length) {
+Task<void> Operations::copyRange(Request& request, InodeId inode, HandleId from, uint64_t fromOffset, HandleId to,
+                                 uint64_t toOffset, uint64_t length) {
+  bool drop = request.context().uid != 0 && hasSetIdBits(inode);
+  if (drop) {
+    auto dropped = co_await dropSetIdBits(inode);
+    if (!dropped.ok()) {
+      co_return request.fail(dropped.error());
+    }
+  }
   auto copied = co_await client_.copyRange(from, fromOffset, to, toOffset, length);
   co_return copied.ok() ? request.written(copied.value()) : request.fail(copied.error());
 }

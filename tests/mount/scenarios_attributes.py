@@ -4,7 +4,7 @@ import os
 import stat
 import time
 
-from calls import as_user, facts, observe, read, write
+from calls import as_user, facts, fallocate, observe, read, write
 from fixture import drop_caches
 
 NOBODY = 65534
@@ -75,6 +75,19 @@ def modes_and_owners(top, see):
     see("a stranger's truncate drops set-id", as_user(NOBODY, NOBODY, [], lambda: (os.truncate(f, 0), facts(f))))
     os.chmod(f, 0o6777)
     see("root's write keeps it", writes())
+
+    def with_descriptor(change):
+        fd = os.open(f, os.O_RDWR)
+        try:
+            change(fd)
+        finally:
+            os.close(fd)
+        return facts(f)
+
+    for what, change in (("fallocate", lambda fd: fallocate(fd, 0, 0, 9000)),
+                         ("copy_file_range", lambda fd: os.copy_file_range(fd, fd, 10, 0, 100))):
+        os.chmod(f, 0o6777)
+        see(f"a stranger's {what} drops set-id", as_user(NOBODY, NOBODY, [], lambda: with_descriptor(change)))
 
 
 def permissions(top, see):
