@@ -238,7 +238,9 @@ int program(const std::vector<std::string>& arguments) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
   Background background(options);
-  startLogging("dfs-mount", options.logLevel.c_str());
+  // On a terminal that gets its prompt back, only what went wrong.
+  bool quiet = !options.foreground && options.logFile.empty() && options.logLevel == "info";
+  startLogging("dfs-mount", quiet ? "warn" : options.logLevel.c_str());
   prepareProcess();
   try {
     return MountProgram(options, cluster.value(), background).run();

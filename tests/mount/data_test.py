@@ -144,7 +144,7 @@ class Amounts(unittest.TestCase):
         self.assertEqual(len(os.listdir(self.top)), count // 2)
 
     def test_many_files_in_one_directory(self):
-        count = 100000 if FULL else 10000
+        count = 100000 if FULL else 5000
         for i in range(count):
             os.close(os.open(self.path(f"file-{i:06}"), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         names = [f"file-{i:06}" for i in range(count)]

@@ -70,7 +70,7 @@ class Program(unittest.TestCase):
         with open(os.path.join(self.mnt, "something"), "w"):
             self.refused(2, ["not empty", "something", "nonempty"], self.file, self.mnt)
         done = self.run_program("-o", "nonempty", self.file, self.mnt)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
         self.assertEqual(os.listdir(self.mnt), [])
         second = self.run_program(self.file, self.mnt)
         self.assertEqual(second.returncode, 2, second.stderr)
@@ -113,6 +113,7 @@ class Program(unittest.TestCase):
     def test_background(self):
         done = self.run_program("--log", os.path.join(self.base, "log"), self.file, self.mnt)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(os.stat(self.mnt).st_ino, 1)
         self.assertTrue(os.path.ismount(self.mnt))
         with open(os.path.join(self.mnt, "f"), "w") as f:
             f.write("x")
