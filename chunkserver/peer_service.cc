@@ -192,7 +192,7 @@ Task<void> PeerHandlers::install(InstallContext context) {
     answer(results.initAnswer(), wire::Verdict::STALE_EPOCH, "this volume is the primary");
     co_return;
   }
-  auto outcome = co_await unit->backup.install(params.getImage());
+  auto outcome = co_await unit->backup.install(params.getImage(), params.getSequence());
   answer(results.initAnswer(), outcome.verdict, outcome.why.c_str());
 }
 

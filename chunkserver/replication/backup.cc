@@ -182,11 +182,15 @@ Task<Backup::Outcome> Backup::sync(ChunkId chunk) {
   co_return synced.ok() ? Outcome() : refusal(verdictOf(synced.code()), synced.error().why);
 }
 
-Task<Backup::Outcome> Backup::install(wire::ChunkImage::Reader image) {
+Task<Backup::Outcome> Backup::install(wire::ChunkImage::Reader image, uint64_t sequence) {
   auto permit = co_await around_.heavy.take();
   auto running = state_.applies.begin();
   ChunkId chunk = chunkOf(image.getName());
-  state_.pending.carry(chunk);
+  if (sequence == 0) {
+    state_.pending.carry(chunk);
+  } else {
+    state_.pending.add(chunk, sequence);
+  }
   if (!image.getPresent()) {
     ChunkKey key = state_.key(chunk);
     auto gone = image.getDiscard() ? state_.store().remove(key) : state_.store().quarantine(key);

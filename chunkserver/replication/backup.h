@@ -32,7 +32,8 @@ class Backup {
   // `params` must live until the task resolves.
   Task<Outcome> forward(Params params);
   Task<Outcome> sync(ChunkId chunk);
-  Task<Outcome> install(wire::ChunkImage::Reader image);
+  // `sequence`: see chunk.capnp.
+  Task<Outcome> install(wire::ChunkImage::Reader image, uint64_t sequence);
   // The primary says: this epoch is reconciled, everything below `completeBelow` is complete. True when that makes
   // this member ready.
   bool settled(uint64_t completeBelow);

@@ -49,33 +49,35 @@ Task<kj::Own<Equalizer::Fetched>> Equalizer::fetchFrom(MemberName member, ChunkI
   co_return kj::heap<Fetched>(kj::mv(response));
 }
 
-Task<wire::Verdict> Equalizer::installAt(MemberName member, ChunkId chunk, const MergedChunk* merged, bool discard) {
+Task<wire::Verdict> Equalizer::installAt(MemberName member, const Job& job, const MergedChunk* merged) {
   auto connected = around_.peers.connected(member.server);
   auto peer = co_await withDeadline(around_.clock, IMAGE_LIMIT, kj::mv(connected), "reaching a member");
   auto request = peer.installRequest(capnp::MessageSize{merged == nullptr ? 32 : merged->words(), 0});
   nameShard(request, member, state_);
   auto image = request.initImage();
   if (merged != nullptr) {
-    merged->write(image, chunk, state_.epoch());
+    merged->write(image, job.chunk, state_.epoch());
   } else {
-    writeName(chunk, image.initName());
-    image.setDiscard(discard);
+    writeName(job.chunk, image.initName());
+    image.setDiscard(job.discard);
   }
+  request.setSequence(job.sequence);
   kj::Promise<capnp::Response<wire::PeerService::InstallResults>> sent = request.send();
   auto response = co_await withDeadline(around_.clock, IMAGE_LIMIT, kj::mv(sent), "installing a chunk");
   co_return response.getAnswer().getVerdict();
 }
 
-Task<wire::Verdict> Equalizer::installHere(ChunkId chunk, const MergedChunk* merged, bool discard) {
+Task<wire::Verdict> Equalizer::installHere(const Job& job, const MergedChunk* merged) {
   auto permit = co_await around_.heavy.take();
   auto running = state_.applies.begin();
   if (merged == nullptr) {
-    auto gone = discard ? state_.store().remove(state_.key(chunk)) : state_.store().quarantine(state_.key(chunk));
+    ChunkKey key = state_.key(job.chunk);
+    auto gone = job.discard ? state_.store().remove(key) : state_.store().quarantine(key);
     auto removed = co_await kj::mv(gone);
     co_return verdictOf(removed.code());
   }
   ImageView view = merged->view(state_.epoch());
-  auto installed = co_await state_.store().install(state_.key(chunk), view);
+  auto installed = co_await state_.store().install(state_.key(job.chunk), view);
   co_return verdictOf(installed.code());
 }
 
@@ -190,9 +192,9 @@ Task<Equalizer::Outcome> Equalizer::installEverywhere(const Job& job, MergePlan 
 
 Task<Equalizer::Outcome> Equalizer::placeEverywhere(const Job& job, const MergedChunk* merged) {
   std::vector<Task<wire::Verdict>> placed;
-  placed.push_back(installHere(job.chunk, merged, job.discard));
+  placed.push_back(installHere(job, merged));
   for (auto& member : job.others) {
-    placed.push_back(installAt(member, job.chunk, merged, job.discard));
+    placed.push_back(installAt(member, job, merged));
   }
   Outcome outcome{End::EQUAL, 0};
   for (uint32_t member = 0; member < placed.size(); ++member) {

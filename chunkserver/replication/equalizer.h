@@ -22,6 +22,8 @@ class Equalizer {
     uint32_t base = 0;
     bool allRestarted = false;
     bool discard = false;  // what the base doesn't have was never acknowledged: delete it
+    // The chunk is pending on the members until this one is complete; 0: until the epoch is settled.
+    uint64_t sequence = 0;
   };
   enum class End {
     EQUAL,
@@ -48,8 +50,8 @@ class Equalizer {
   Task<Describe> describeAt(MemberName member, std::vector<ChunkId> chunks, bool deep);
   Task<kj::Own<Fetched>> fetchFrom(MemberName member, ChunkId chunk);
   // `merged` nullptr: the chunk goes away.
-  Task<wire::Verdict> installAt(MemberName member, ChunkId chunk, const MergedChunk* merged, bool discard);
-  Task<wire::Verdict> installHere(ChunkId chunk, const MergedChunk* merged, bool discard);
+  Task<wire::Verdict> installAt(MemberName member, const Job& job, const MergedChunk* merged);
+  Task<wire::Verdict> installHere(const Job& job, const MergedChunk* merged);
   Task<Outcome> placeEverywhere(const Job& job, const MergedChunk* merged);
 
   Task<std::vector<CopyState>> copies(const Job& job);

@@ -36,9 +36,11 @@ struct Primary::Mutation : kj::Refcounted {
       case MutationSpec::Kind::CUT:
         return state.store().applyCuts(chunk, context_);
       case MutationSpec::Kind::REMOVE:
+        return state.store().remove(state.key(chunk));
+      case MutationSpec::Kind::NOTHING:
         break;
     }
-    return state.store().remove(state.key(chunk));
+    return kj::Promise<Result<Applied>>(Result<Applied>(Applied()));
   }
 
   // Nothing more is sent of it, and its message may go.

@@ -208,11 +208,7 @@ Task<MutationResult> Primary::mutate(MutationSpec spec) {
   mutation->answered = kj::mv(answered.fulfiller);
   begin(*mutation);
   auto here = applyHere(kj::addRef(*mutation));
-  for (unsigned slot = 1; slot <= members_.size(); ++slot) {
-    if (members_[slot - 1].streaming && !members_[slot - 1].gone) {
-      tasks_.add(deliver(kj::addRef(*mutation), slot).promise());
-    }
-  }
+  forwardToAll(*mutation);
   co_await answered.promise.exclusiveJoin(around_.clock.after(WAIT_LIMIT));
   co_await kj::mv(here);
   if (mutation->carried) {
@@ -224,6 +220,14 @@ Task<MutationResult> Primary::mutate(MutationSpec spec) {
   }
   mutation->end();
   co_return resultOf(*mutation);
+}
+
+void Primary::forwardToAll(Mutation& mutation) {
+  for (unsigned slot = 1; slot <= members_.size(); ++slot) {
+    if (members_[slot - 1].streaming && !members_[slot - 1].gone) {
+      tasks_.add(deliver(kj::addRef(mutation), slot).promise());
+    }
+  }
 }
 
 void Primary::begin(Mutation& mutation) {
@@ -369,6 +373,9 @@ void Primary::fillForward(const Mutation& mutation, unsigned slot, wire::PeerSer
       break;
     case MutationSpec::Kind::REMOVE:
       change.setRemove();
+      break;
+    case MutationSpec::Kind::NOTHING:
+      change.setNothing();
       break;
   }
 }

@@ -20,7 +20,7 @@ namespace cairn {
 
 // What to change. Points into a message that must outlive the task.
 struct MutationSpec {
-  enum class Kind { WRITE, PUNCH, CUT, REMOVE };
+  enum class Kind { WRITE, PUNCH, CUT, REMOVE, NOTHING };
   Kind kind = Kind::WRITE;
   wire::Target::Reader target;
   capnp::List<wire::Piece>::Reader pieces;  // WRITE
@@ -129,6 +129,8 @@ class Primary {
   unsigned chooseBase(ChunkId chunk) const;
   void closeRefused(ChunkId chunk, unsigned base);
   Task<std::optional<unsigned>> equalize(ChunkId chunk, unsigned base, bool discard);
+  kj::Own<Mutation> beginEqualizing(ChunkId chunk);
+  void forwardToAll(Mutation& mutation);
 
   Task<MutationResult> concludeCarried(Mutation& mutation);
   MutationResult resultOf(const Mutation& mutation) const;

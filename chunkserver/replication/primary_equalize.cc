@@ -136,6 +136,24 @@ void Primary::closeRefused(ChunkId chunk, unsigned base) {
   }
 }
 
+// A mutation that changes nothing. While it is in flight the chunk counts as pending on every member.
+kj::Own<Primary::Mutation> Primary::beginEqualizing(ChunkId chunk) {
+  capnp::MallocMessageBuilder message(32);
+  auto target = message.initRoot<wire::Target>();
+  target.setShard(raw(state_.shard));
+  target.setObject(raw(chunk.object));
+  target.setIndex(chunk.index);
+  MutationSpec spec;
+  spec.kind = MutationSpec::Kind::NOTHING;
+  spec.target = target.asReader();
+  auto mutation = kj::refcounted<Mutation>(spec, chunk, state_.turn, around_);
+  mutation->answered = kj::newPromiseAndFulfiller<void>().fulfiller;
+  mutation->keep();
+  begin(*mutation);
+  forwardToAll(*mutation);
+  return mutation;
+}
+
 // Gives `base` when the copies are equal, another slot when that one must be the base, nothing when it should be tried
 // again.
 Task<std::optional<unsigned>> Primary::equalize(ChunkId chunk, unsigned base, bool discard) {
@@ -150,9 +168,14 @@ Task<std::optional<unsigned>> Primary::equalize(ChunkId chunk, unsigned base, bo
       giveUpOn(slot);  // what happens now is no forward
     }
   }
+  auto marker = beginEqualizing(chunk);
   job.chunk = chunk;
   job.discard = discard;
+  job.sequence = marker->sequence;
   auto outcome = co_await equalizer_.run(job);
+  if (current(*marker)) {
+    acknowledge(*marker, 0);
+  }
   std::optional<unsigned> result;
   if (outcome.end == Equalizer::End::EQUAL) {
     result = base;

@@ -83,8 +83,10 @@ interface PeerService {
       -> (answer :Answer2, chunks :List(ChunkState));
   # A whole chunk, for a member that must take it over. Ordered with forwards of the same link.
   fetch @4 (volume :UInt32, shard :UInt32, epoch :UInt64, chunk :ChunkName) -> (answer :Answer2, image :ChunkImage);
-  # The primary makes this member's chunk equal to its own.
-  install @5 (volume :UInt32, shard :UInt32, epoch :UInt64, image :ChunkImage) -> (answer :Answer2, incarnation :Types.Uuid);
+  # The primary makes this member's chunk equal to its own. The chunk is pending until `sequence` is complete; 0: until
+  # the epoch is settled.
+  install @5 (volume :UInt32, shard :UInt32, epoch :UInt64, image :ChunkImage, sequence :UInt64)
+      -> (answer :Answer2, incarnation :Types.Uuid);
   # Chunks of a shard last changed in `since` or later, or dirty, in order, after `after` (absent: from the start);
   # `unchanged`: the other chunks there are in the same range; `end`: no more. `member` is the caller's joining
   # volume: a call without `after` starts its forwards, the first of which will have the sequence `next`.
@@ -116,7 +118,7 @@ struct Change {
     punch :group { offset @1 :UInt32; length @2 :UInt32; }
     cut @3 :Void;        # just apply the target's cuts
     remove @4 :Void;
-    nothing @6 :Void;    # the primary refused it itself; keeps the sequence whole
+    nothing @6 :Void;    # keeps the sequence whole while the primary makes the chunk's copies equal
   }
   durable @5 :Bool;
 }
