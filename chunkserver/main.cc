@@ -220,6 +220,9 @@ int program(int argc, char* argv[]) {
   } catch (const CLI::ParseError& wrong) {
     return refuse(EXIT_USAGE, std::string(wrong.what()) + ". See dfs-chunkserver --help");
   }
+  if (!flags.socket.empty() && flags.socket[0] != '/') {
+    flags.socket = workingDirectory() + "/" + flags.socket;  // others will be told of it
+  }
   if (flags.volumes.empty()) {
     flags.volumes.push_back(flags.directory + "/v1");
   }

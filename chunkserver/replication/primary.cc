@@ -68,6 +68,9 @@ void Primary::epochChanged() {
   resolving_.clear();
   members_.clear();
   window_.reset();
+  bool isPrimary = state_.role == Role::PRIMARY;
+  primarySince_ = isPrimary && wasPrimary_ ? primarySince_ : state_.turn;
+  wasPrimary_ = isPrimary;
   if (state_.role == Role::PRIMARY) {
     for (VolumeNumber volume : state_.record.inSync) {
       addMember(volume, true);
@@ -284,7 +287,7 @@ Task<void> Primary::deliver(kj::Own<Mutation> mutation, unsigned slot) {
       refused(*mutation, slot, mutation->refusals[slot]);
       co_return;
     }
-    if (reply == Reply::LOST) {
+    if (reply == Reply::SILENT) {
       around_.membership.suspects.report(member.name.server);
     }
     co_await around_.clock.after(delay);
@@ -302,13 +305,13 @@ Task<Primary::Reply> Primary::forwardOnce(Mutation& mutation, unsigned slot) {
     auto peer = around_.peers.now(server);
     if (peer == nullptr) {
       if (joiner) {
-        co_return Reply::LOST;
+        co_return Reply::AGAIN;
       }
       auto connected = around_.peers.connected(server);
       auto dialled = co_await withDeadline(around_.clock, SILENCE_LIMIT, kj::mv(connected), "reaching a member");
       peer = kj::mv(dialled);
       if (!current(mutation)) {
-        co_return Reply::LOST;
+        co_return Reply::AGAIN;
       }
     }
     KJ_IF_MAYBE (client, peer) {
@@ -324,14 +327,17 @@ Task<Primary::Reply> Primary::forwardOnce(Mutation& mutation, unsigned slot) {
   } catch (const kj::Exception& e) {
     spdlog::debug("shard {:x}: forward to volume {}: {}", raw(state_.shard), raw(members_[slot - 1].name.volume),
                   e.getDescription().cStr());
+    if (e.getType() == kj::Exception::Type::OVERLOADED) {
+      co_return Reply::SILENT;
+    }
   }
-  co_return Reply::LOST;
+  co_return Reply::AGAIN;
 }
 
 Primary::Reply Primary::takeReply(Mutation& mutation, unsigned slot, wire::Answer2::Reader answer,
                                   Incarnation incarnation) {
   if (!current(mutation)) {
-    return Reply::LOST;
+    return Reply::AGAIN;
   }
   around_.membership.suspects.clear(members_[slot - 1].name.server);
   wire::Verdict verdict = answer.getVerdict();
@@ -343,7 +349,7 @@ Primary::Reply Primary::takeReply(Mutation& mutation, unsigned slot, wire::Answe
     mutation.refusals[slot] = verdict;
     return Reply::REFUSED;
   }
-  return verdict == wire::Verdict::FAILED ? Reply::LOST : Reply::AGAIN;
+  return Reply::AGAIN;  // a failed volume is its own server's to report
 }
 
 void Primary::fillForward(const Mutation& mutation, unsigned slot, wire::PeerService::ForwardParams::Builder out) {
@@ -443,7 +449,8 @@ Task<MutationResult> Primary::concludeCarried(Mutation& mutation) {
   if (around_.fences.isFenced(mutation.session)) {
     co_return refusal(wire::Verdict::FENCED, "the session was evicted");
   }
-  if (state_.role != Role::PRIMARY || !state_.ready) {
+  // Under another primary in between, the mutation may have been undone.
+  if (state_.role != Role::PRIMARY || !state_.ready || primarySince_ > mutation.turn) {
     auto verdict = state_.role == Role::PRIMARY ? wire::Verdict::NOT_READY : wire::Verdict::STALE_EPOCH;
     co_return refusal(verdict, "the shard's members changed during the mutation");
   }
@@ -479,7 +486,9 @@ Task<std::optional<Acknowledged>> Primary::syncOn(MemberName member, wire::Targe
       out = Acknowledged{member.volume, fromWire<IncarnationTag>(response.getIncarnation())};
     }
   } catch (const kj::Exception& e) {
-    around_.membership.suspects.report(member.server);
+    if (e.getType() == kj::Exception::Type::OVERLOADED) {
+      around_.membership.suspects.report(member.server);
+    }
     spdlog::debug("shard {:x}: sync on volume {}: {}", raw(state_.shard), raw(member.volume),
                   e.getDescription().cStr());
   }

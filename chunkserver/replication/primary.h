@@ -109,8 +109,8 @@ class Primary {
   void begin(Mutation& mutation);
   Task<void> applyHere(kj::Own<Mutation> mutation);
   Task<void> deliver(kj::Own<Mutation> mutation, unsigned slot);
-  // One try. OK, a refusal, or LOST when no answer came.
-  enum class Reply { OK, REFUSED, AGAIN, LOST };
+  // One try. AGAIN: the link broke or the member isn't ready. SILENT: it can't be reached in time.
+  enum class Reply { OK, REFUSED, AGAIN, SILENT };
   Task<Reply> forwardOnce(Mutation& mutation, unsigned slot);
   Reply takeReply(Mutation& mutation, unsigned slot, wire::Answer2::Reader answer, Incarnation incarnation);
   void acknowledge(Mutation& mutation, unsigned slot);
@@ -152,7 +152,9 @@ class Primary {
   std::map<uint64_t, kj::Own<Mutation>> inFlight_;
   std::map<ChunkId, uint32_t> frozen_;  // no mutation of these begins; by how many who want that
   std::set<ChunkId> resolving_;         // refusals of these are being resolved
-  Signal moved_;                        // a mutation ended, a member answered, or a chunk thawed
+  uint64_t primarySince_ = 0;           // the turn since which this volume has been primary all along
+  bool wasPrimary_ = false;
+  Signal moved_;  // a mutation ended, a member answered, or a chunk thawed
 };
 
 }  // namespace cairn

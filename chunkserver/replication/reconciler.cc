@@ -42,7 +42,7 @@ Task<void> PendingGather::call(MemberName member, std::vector<Question> question
   std::map<ShardId, Gathered> answers;
   try {
     auto connected = around_.peers.connected(member.server);
-    auto peer = co_await withDeadline(around_.clock, ANSWER_LIMIT, kj::mv(connected), "reaching a member");
+    auto peer = co_await withDeadline(around_.clock, REACH_LIMIT, kj::mv(connected), "reaching a member");
     auto request = peer.pendingRequest(capnp::MessageSize{questions.size() * 3 + 32, 0});
     request.setVolume(raw(member.volume));
     auto list = request.initShards(questions.size());
@@ -61,7 +61,9 @@ Task<void> PendingGather::call(MemberName member, std::vector<Question> question
       }
     }
   } catch (const kj::Exception& e) {
-    around_.membership.suspects.report(member.server);
+    if (e.getType() == kj::Exception::Type::OVERLOADED) {
+      around_.membership.suspects.report(member.server);
+    }
     spdlog::debug("volume {}: asking for pending chunks: {}", raw(member.volume), e.getDescription().cStr());
   }
   for (auto& question : questions) {

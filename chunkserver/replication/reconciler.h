@@ -21,6 +21,7 @@ struct Gathered {
 class PendingGather {
  public:
   static constexpr uint32_t SHARDS_PER_CALL_MAX = 4096;
+  static constexpr Nanos REACH_LIMIT = SECOND;
   static constexpr Nanos ANSWER_LIMIT = 5 * SECOND;
 
   PendingGather(Surroundings& around, kj::TaskSet& tasks) : around_(around), tasks_(tasks) {}

@@ -71,10 +71,12 @@ TEST(ReplicationCluster, aMembersCrashStallsTheWriteUntilTheNextEpochCompletesIt
   Bytes bytes = w.bytes(2, 2 * BLOCK);
   Nanos began = w.world.clock().monotonic();
   bool answered = false;
-  auto write = w.sendWrite("c1", 1, 0, bytes).then([&](Answer answer) {
-    answered = true;
-    return answer;
-  }).eagerlyEvaluate(nullptr);
+  auto write = w.sendWrite("c1", 1, 0, bytes)
+                   .then([&](Answer answer) {
+                     answered = true;
+                     return answer;
+                   })
+                   .eagerlyEvaluate(nullptr);
   // The primary says at once whom it can't reach.
   ServerId dead = w.master.servers.at("c3").record.id;
   ASSERT_TRUE(w.until([&] {

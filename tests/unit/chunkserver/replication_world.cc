@@ -158,7 +158,9 @@ ReplicationWorld::Reached& ReplicationWorld::reach(const std::string& server) {
   return links_.emplace(server, kj::mv(reached)).first->second;
 }
 
-wire::PeerService::Client ReplicationWorld::peer(const std::string& server) { return *reach(server).peer; }
+wire::PeerService::Client ReplicationWorld::peer(const std::string& server) {
+  return *reach(server).peer;
+}
 
 void ReplicationWorld::fillTarget(wire::Target::Builder out, uint64_t object, bool asPeer) {
   ShardId shard = shardOf(object);
@@ -214,8 +216,8 @@ kj::Promise<Answer> ReplicationWorld::sendWrite(const std::string& server, uint6
       lostAnswer);
 }
 
-Answer ReplicationWorld::write(const std::string& server, uint64_t object, uint32_t offset,
-                               std::vector<kj::byte> bytes, bool durable) {
+Answer ReplicationWorld::write(const std::string& server, uint64_t object, uint32_t offset, std::vector<kj::byte> bytes,
+                               bool durable) {
   return settle(sendWrite(server, object, offset, kj::mv(bytes), durable));
 }
 

@@ -46,8 +46,8 @@ class ScriptedMaster {
   ~ScriptedMaster() noexcept(false);
 
   ShardMap map;
-  std::map<std::string, Registered> servers;  // by name
-  std::set<std::string> noLease;              // heartbeats of these give no lease
+  std::map<std::string, Registered> servers;           // by name
+  std::set<std::string> noLease;                       // heartbeats of these give no lease
   std::vector<std::pair<uint64_t, ObjectId>> reclaim;  // handed out with each heartbeat
   struct CutWork {
     uint64_t id;
