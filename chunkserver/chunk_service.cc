@@ -7,7 +7,7 @@ constexpr unsigned REREADS_MAX = 4;
 constexpr uint64_t RESULT_HEAD_WORDS = 64;
 
 template <typename Results>
-void writeVerifiers(const std::vector<Acknowledged>& in, Results& out) {
+void writeVerifiers(const std::vector<MemberAck>& in, Results& out) {
   auto list = out.initVerifiers(static_cast<unsigned>(in.size()));
   for (uint32_t i = 0; i < in.size(); ++i) {
     list[i].setVolume(raw(in[i].volume));

@@ -156,7 +156,7 @@ Task<void> PeerHandlers::fetch(FetchContext context) {
   if (unit == nullptr) {
     co_return;
   }
-  Replica& state = unit->state;
+  ShardReplica& state = unit->state;
   if (!state.serving() || (state.role == Role::PRIMARY && !state.ready)) {
     answer(results.initAnswer(), wire::Verdict::NOT_READY, "this member can't give chunks yet");
     co_return;
@@ -226,7 +226,7 @@ Task<void> PeerHandlers::changed(ChangedContext context) {
     answer(results.initAnswer(), wire::Verdict::NOT_READY, "not the primary, or not ready");
     co_return;
   }
-  Replica& state = unit->state;
+  ShardReplica& state = unit->state;
   ChunkId after;
   const ChunkId* start = nullptr;
   if (params.hasAfter()) {

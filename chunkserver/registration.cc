@@ -58,7 +58,7 @@ kj::Promise<Error> Registration::refused() {
   return kj::mv(refusal_.promise);
 }
 
-Task<void> Registration::hurriedBy(Signal& signal) {
+Task<void> Registration::hurriedBy(Wakeup& signal) {
   for (;;) {
     co_await signal.next();
     hurry_.raise();
@@ -254,7 +254,7 @@ void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::
 }
 
 void Registration::fillCaughtUp(wire::Heartbeat::Builder out) {
-  std::vector<const Replica*> caughtUp;
+  std::vector<const ShardReplica*> caughtUp;
   for (auto& [key, unit] : replicator_.units()) {
     if (unit->state.role == Role::JOINING && unit->state.caughtUp) {
       caughtUp.push_back(&unit->state);

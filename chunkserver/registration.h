@@ -61,7 +61,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Task<Attempt> registerWith(wire::Master::Client master);
   Task<void> heartbeats(wire::Registration::Client registration);
   Task<bool> beat(wire::Registration::Client registration);
-  Task<void> hurriedBy(Signal& signal);
+  Task<void> hurriedBy(Wakeup& signal);
   Attempt judge(int errnum, const std::string& why);
   void fillHello(wire::ServerHello::Builder out);
   void fillBeat(wire::Heartbeat::Builder out, const std::vector<uint64_t>& done);
@@ -82,7 +82,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   kj::Own<Link> link_;
   kj::Maybe<wire::Registration::Client> registration_;
   kj::PromiseFulfillerPair<Error> refusal_;
-  Signal hurry_;
+  Wakeup hurry_;
   bool registered_ = false;  // now
   bool everRegistered_ = false;
   bool leaving_ = false;

@@ -31,7 +31,7 @@ class WorkRunner final : private kj::TaskSet::ErrorHandler {
   std::vector<uint64_t> done();
   // The master has them: forget them.
   void reported(const std::vector<uint64_t>& ids);
-  Signal finished;
+  Wakeup finished;
 
  private:
   struct Item {

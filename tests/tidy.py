@@ -34,6 +34,9 @@ BOXES = [
     ("tests", [""], []),
 ]
 
+# Never include one another, yet meet in one program.
+SIBLINGS = ["master", "chunkserver", "fuse-client"]
+
 # ---- the six seams --------------------------------------------------------------------------
 SEAM_FILES = ["common/system/*", "rpc/system_network*", "*/main.cc", "tests/*"] + [  # and the kernel side of FUSE:
     f"fuse-client/fuse/{name}" for name in ("daemon.cc", "fuse_session.cc", "mountpoint.cc", "processes.cc")]
@@ -67,6 +70,7 @@ SEAM_PATTERNS = [
     ("sleeps: use Clock::after", "call:sleep usleep nanosleep clock_nanosleep"),
     ("takes LevelDB's own files: use the leveldb::Env that was handed in", r"\bEnv::Default\s*\("),
 ]
+TYPE_HEAD = re.compile(r"\b(?:class|struct|union|enum(?:\s+class)?)\s+(\w+)(?:\s+final)?(?:\s*:[^;{}()]*)?\s*\{")
 DECLARES = re.compile(r"(?:[\w>*]|(?<!&)&)$")
 NOT_TYPES = re.compile(r"\b(?:return|co_return|co_await|co_yield|else|do|throw|case|and|or|not)$")
 
@@ -137,6 +141,7 @@ class Tidy:
             if isShell(path, text):
                 self.checkShell(path, text)
         self.checkMentioned()
+        self.checkTypeNames()
         return sorted(set(self.violations))
 
     # ---- C++ ---------------------------------------------------------------------------------
@@ -274,6 +279,18 @@ class Tidy:
         if length > FUNCTION_LINES_MAX:
             self.report(path, begin, "function-length", f"{name} has {length} lines, {FUNCTION_LINES_MAX} at most")
 
+    def checkTypeNames(self):
+        """The simulation links the daemons and the client into one program: there one name is one type."""
+        owners = {}
+        for path, source in self.sources.items():
+            box = path.split("/")[0]
+            if box in SIBLINGS:
+                for name, offset in typeNames(source.code):
+                    owner = owners.setdefault(name, (box, path))
+                    if owner[0] != box:
+                        what = f"{name} is a type of {owner[1]} as well; two types of one name can't be linked together"
+                        self.report(path, source.line(offset), "type-name", what)
+
     def checkMentioned(self):
         """Every source belongs to a target, every other file is named by somebody."""
         cmake = "\n".join(t for p, t in self.texts.items() if p == "CMakeLists.txt" or p.endswith(".cmake"))
@@ -293,6 +310,24 @@ class Tidy:
                 ok = any(re.search(r"\b" + re.escape(name) + r"\b", t) for p, t in self.texts.items() if p != path)
             if not ok:
                 self.report(path, 1, "unmentioned", "no target builds it and no file names it")
+
+
+def typeNames(code):
+    """(name, offset) of the types that are defined right in `namespace cairn`, and in no unnamed namespace."""
+    depth, closed = 0, {m.end() - 1: True for m in re.finditer(r"\bnamespace\s*\{", code)}
+    hidden = None
+    heads = {m.end() - 1: m for m in TYPE_HEAD.finditer(code)}
+    for offset, c in enumerate(code):
+        if c == "{":
+            if offset in closed and hidden is None:
+                hidden = depth
+            elif offset in heads and depth == 1 and hidden is None:
+                yield heads[offset].group(1), heads[offset].start()
+            depth += 1
+        elif c == "}":
+            depth -= 1
+            if hidden == depth:
+                hidden = None
 
 
 def inTarget(path, tokens):

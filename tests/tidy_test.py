@@ -172,6 +172,16 @@ Task<Status> File::again(Handle h) { return fsync(h); }
         self.clean("master/x.cc", "static const int A = 1;\nstatic constexpr int B = 1;\n")
         self.clean("master/x.cc", "static int f(int x);\nstatic_assert(A);\n")
 
+    def testTypeNames(self):
+        mine = "namespace cairn {\nstruct A final : B {\n  int x;\n};\n}\n"
+        for other in ("struct A {};", "class A : public C {};", "enum class A { X };"):
+            theirs = {"chunkserver/y.cc": "namespace cairn {\n" + other + "\n}\n"}
+            self.assertEqual(self.finds("type-name", "master/x.cc", mine, **theirs), [2])
+        for other in ("class A;", "namespace {\nstruct A {};\n}", "struct B {\n  struct A {};\n};", "void f(A& a) {}"):
+            self.clean("master/x.cc", mine, **{"chunkserver/y.cc": "namespace cairn {\n" + other + "\n}\n"})
+        self.clean("master/x.cc", mine, **{"master/y.cc": mine})
+        self.clean("master/x.cc", mine, **{"tests/y.cc": mine, "tools/admin/y.cc": mine})
+
     def testUnmentioned(self):
         self.finds("unmentioned", "docker/x.cc", "int a;\n")
         self.finds("unmentioned", "common/x.h", "// What it is.\n#pragma once\n")

@@ -43,7 +43,7 @@ class Applies {
  private:
   std::set<uint64_t> running_;
   uint64_t next_ = 0;
-  Signal ended_;
+  Wakeup ended_;
 };
 
 }  // namespace cairn

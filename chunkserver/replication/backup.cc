@@ -12,7 +12,7 @@ Backup::Outcome refusal(wire::Verdict verdict, std::string why) {
   return out;
 }
 
-Backup::Outcome outcomeOf(const Result<Applied>& applied) {
+Backup::Outcome outcomeOf(const Result<Mutated>& applied) {
   return applied.ok() ? Backup::Outcome() : refusal(verdictOf(applied.code()), applied.error().why);
 }
 
@@ -28,7 +28,7 @@ class FenceHold {
   const SessionId session_;
 };
 
-Task<Result<Applied>> start(VolumeStore& store, wire::Change::Reader change, ChunkId chunk, const ChunkContext& context,
+Task<Result<Mutated>> start(VolumeStore& store, wire::Change::Reader change, ChunkId chunk, const ChunkContext& context,
                             const PieceList& pieces) {
   switch (change.which()) {
     case wire::Change::WRITE:
@@ -42,7 +42,7 @@ Task<Result<Applied>> start(VolumeStore& store, wire::Change::Reader change, Chu
     case wire::Change::NOTHING:
       break;
   }
-  return kj::Promise<Result<Applied>>(Result<Applied>(Applied()));
+  return kj::Promise<Result<Mutated>>(Result<Mutated>(Mutated()));
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ class Backup {
   };
   using Params = wire::PeerService::ForwardParams::Reader;
 
-  Backup(Surroundings& around, Replica& state) : around_(around), state_(state) {}
+  Backup(Surroundings& around, ShardReplica& state) : around_(around), state_(state) {}
   KJ_DISALLOW_COPY(Backup);
 
   void epochChanged();
@@ -60,9 +60,9 @@ class Backup {
   void releaseHeld(ChunkId chunk, wire::Verdict verdict);
 
   Surroundings& around_;
-  Replica& state_;
+  ShardReplica& state_;
   ForwardOrder<kj::ForkedPromise<Outcome>> order_;
-  Signal moved_;  // order_ moved
+  Wakeup moved_;  // order_ moved
   uint32_t early_ = 0;
   CatchUp catchUp_;
   std::map<ChunkId, std::deque<Held>> held_;

@@ -15,7 +15,7 @@ void requireOk(wire::Answer2::Reader answer, const char* what) {
 }
 
 template <typename Params>
-void nameShard(Params& params, const MemberName& member, const Replica& state) {
+void nameShard(Params& params, const MemberName& member, const ShardReplica& state) {
   params.setVolume(raw(member.volume));
   params.setShard(raw(state.shard));
   params.setEpoch(raw(state.epoch()));

@@ -35,7 +35,7 @@ class Equalizer {
     uint32_t member = 0;
   };
 
-  Equalizer(Surroundings& around, Replica& state) : around_(around), state_(state) {}
+  Equalizer(Surroundings& around, ShardReplica& state) : around_(around), state_(state) {}
 
   // Reads the chunk on every member and makes the copies equal.
   Task<Outcome> run(Job job);
@@ -61,7 +61,7 @@ class Equalizer {
   Task<void> loadMember(const Job& job, uint32_t member, MergedChunk& out);
 
   Surroundings& around_;
-  Replica& state_;
+  ShardReplica& state_;
 };
 
 }  // namespace cairn

@@ -155,7 +155,7 @@ Task<LocalChunk> Joiner::localState(ChunkSummary summary) {
 
 Task<bool> Joiner::removeSurplus(std::vector<ChunkId> surplus) {
   // All get their place in their chunks' queues now, before any forward of these chunks is applied.
-  std::vector<Task<Result<Applied>>> removed;
+  std::vector<Task<Result<Mutated>>> removed;
   for (ChunkId chunk : surplus) {
     removed.push_back(state_.store().quarantine(state_.key(chunk)));
   }

@@ -17,7 +17,7 @@ class Joiner {
   static constexpr uint32_t LOCAL_PAGE = 1024;
 
   // `rounds`: how many shards of this server catch up at the same time.
-  Joiner(Surroundings& around, Replica& state, Backup& backup, Permits& rounds, Signal& caughtUp)
+  Joiner(Surroundings& around, ShardReplica& state, Backup& backup, Permits& rounds, Wakeup& caughtUp)
       : around_(around), state_(state), backup_(backup), rounds_(rounds), caughtUp_(caughtUp) {}
   KJ_DISALLOW_COPY(Joiner);
 
@@ -42,10 +42,10 @@ class Joiner {
   MemberName primary() const;
 
   Surroundings& around_;
-  Replica& state_;
+  ShardReplica& state_;
   Backup& backup_;
   Permits& rounds_;
-  Signal& caughtUp_;
+  Wakeup& caughtUp_;
 };
 
 }  // namespace cairn

@@ -64,7 +64,7 @@ class Suspects {
     }
     return out;
   }
-  Signal raised;
+  Wakeup raised;
 
  private:
   Clock& clock_;
@@ -82,7 +82,7 @@ class Membership {
   Lease lease;
   Suspects suspects;
   // Raised when the map or the lease changes.
-  Signal changed;
+  Wakeup changed;
 
  private:
   SelfIdentity self_;

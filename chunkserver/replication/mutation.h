@@ -26,7 +26,7 @@ struct Primary::Mutation : kj::Refcounted {
   ~Mutation() noexcept(false) { end(); }
   KJ_DISALLOW_COPY(Mutation);
 
-  Task<Result<Applied>> apply(Replica& state) {
+  Task<Result<Mutated>> apply(ShardReplica& state) {
     context_.epoch = state.epoch();
     switch (spec.kind) {
       case MutationSpec::Kind::WRITE:
@@ -40,7 +40,7 @@ struct Primary::Mutation : kj::Refcounted {
       case MutationSpec::Kind::NOTHING:
         break;
     }
-    return kj::Promise<Result<Applied>>(Result<Applied>(Applied()));
+    return kj::Promise<Result<Mutated>>(Result<Mutated>(Mutated()));
   }
 
   // Nothing more is sent of it, and its message may go.

@@ -91,8 +91,8 @@ class Peers::Peer {
   kj::Own<Link> link_;
   kj::Maybe<wire::PeerService::Client> client_;
   Nanos upSince_ = 0;
-  Signal up_;
-  Signal hangUp_;
+  Wakeup up_;
+  Wakeup hangUp_;
   kj::Promise<void> keeper_;
 };
 

@@ -27,7 +27,7 @@ MutationResult refusal(wire::Verdict verdict, std::string why) {
 
 }  // namespace
 
-Primary::Primary(Surroundings& around, Replica& state, kj::TaskSet& tasks)
+Primary::Primary(Surroundings& around, ShardReplica& state, kj::TaskSet& tasks)
     : around_(around), state_(state), tasks_(tasks), equalizer_(around, state) {}
 
 Primary::~Primary() noexcept(false) = default;
@@ -426,8 +426,8 @@ MutationResult Primary::resultOf(const Mutation& mutation) const {
   return result;
 }
 
-std::vector<Acknowledged> Primary::currentVerifiers() const {
-  std::vector<Acknowledged> out;
+std::vector<MemberAck> Primary::currentVerifiers() const {
+  std::vector<MemberAck> out;
   for (VolumeNumber volume : state_.record.inSync) {
     if (const ServerRecord* server = around_.membership.map.serverOf(volume)) {
       out.push_back({volume, server->incarnation});
@@ -472,8 +472,8 @@ Task<bool> Primary::syncHere(ChunkId chunk) {
   co_return synced.ok();
 }
 
-Task<std::optional<Acknowledged>> Primary::syncOn(MemberName member, wire::Target::Reader target) {
-  std::optional<Acknowledged> out;
+Task<std::optional<MemberAck>> Primary::syncOn(MemberName member, wire::Target::Reader target) {
+  std::optional<MemberAck> out;
   try {
     auto connected = around_.peers.connected(member.server);
     auto peer = co_await withDeadline(around_.clock, SILENCE_LIMIT, kj::mv(connected), "reaching a member");
@@ -483,7 +483,7 @@ Task<std::optional<Acknowledged>> Primary::syncOn(MemberName member, wire::Targe
     kj::Promise<capnp::Response<wire::PeerService::SyncResults>> sent = request.send();
     auto response = co_await withDeadline(around_.clock, SYNC_LIMIT, kj::mv(sent), "syncing on a member");
     if (response.getAnswer().getVerdict() == wire::Verdict::OK) {
-      out = Acknowledged{member.volume, fromWire<IncarnationTag>(response.getIncarnation())};
+      out = MemberAck{member.volume, fromWire<IncarnationTag>(response.getIncarnation())};
     }
   } catch (const kj::Exception& e) {
     if (e.getType() == kj::Exception::Type::OVERLOADED) {
@@ -502,7 +502,7 @@ Task<bool> Primary::syncOnce(ChunkId chunk, MutationResult& result) {
   target.setEpoch(raw(state_.epoch()));
   target.setObject(raw(chunk.object));
   target.setIndex(chunk.index);
-  std::vector<Task<std::optional<Acknowledged>>> others;
+  std::vector<Task<std::optional<MemberAck>>> others;
   std::vector<bool> reported;
   for (auto& member : members_) {
     if (!member.gone && (member.inSync || member.participant)) {

@@ -29,7 +29,7 @@ struct MutationSpec {
   bool durable = false;
 };
 
-struct Acknowledged {
+struct MemberAck {
   VolumeNumber volume{};
   Incarnation incarnation;
 };
@@ -37,7 +37,7 @@ struct Acknowledged {
 struct MutationResult {
   wire::Verdict verdict = wire::Verdict::OK;
   std::string why;
-  std::vector<Acknowledged> verifiers;
+  std::vector<MemberAck> verifiers;
   int64_t allocatedDelta = 0;
 };
 
@@ -56,7 +56,7 @@ class Primary {
   static constexpr Nanos STALL_LIMIT = 2 * SECOND;
   static constexpr uint32_t IN_FLIGHT_MAX = 4096;
 
-  Primary(Surroundings& around, Replica& state, kj::TaskSet& tasks);
+  Primary(Surroundings& around, ShardReplica& state, kj::TaskSet& tasks);
   ~Primary() noexcept(false);
   KJ_DISALLOW_COPY(Primary);
 
@@ -134,8 +134,8 @@ class Primary {
 
   Task<MutationResult> concludeCarried(Mutation& mutation);
   MutationResult resultOf(const Mutation& mutation) const;
-  std::vector<Acknowledged> currentVerifiers() const;
-  Task<std::optional<Acknowledged>> syncOn(MemberName member, wire::Target::Reader target);
+  std::vector<MemberAck> currentVerifiers() const;
+  Task<std::optional<MemberAck>> syncOn(MemberName member, wire::Target::Reader target);
   Task<bool> syncHere(ChunkId chunk);
   // One round over all members; true when all are durable under one epoch.
   Task<bool> syncOnce(ChunkId chunk, MutationResult& result);
@@ -144,7 +144,7 @@ class Primary {
   void addMember(VolumeNumber volume, bool inSync);
 
   Surroundings& around_;
-  Replica& state_;
+  ShardReplica& state_;
   kj::TaskSet& tasks_;
   Equalizer equalizer_;
   PrimaryWindow window_;
@@ -154,7 +154,7 @@ class Primary {
   std::set<ChunkId> resolving_;         // refusals of these are being resolved
   uint64_t primarySince_ = 0;           // the turn since which this volume has been primary all along
   bool wasPrimary_ = false;
-  Signal moved_;  // a mutation ended, a member answered, or a chunk thawed
+  Wakeup moved_;  // a mutation ended, a member answered, or a chunk thawed
 };
 
 }  // namespace cairn

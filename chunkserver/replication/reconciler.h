@@ -45,7 +45,7 @@ class Reconciler {
  public:
   static constexpr uint32_t CHUNKS_AT_ONCE = 4;
 
-  Reconciler(Surroundings& around, Replica& state, PendingGather& gather)
+  Reconciler(Surroundings& around, ShardReplica& state, PendingGather& gather)
       : around_(around), state_(state), gather_(gather), equalizer_(around, state) {}
   KJ_DISALLOW_COPY(Reconciler);
 
@@ -67,7 +67,7 @@ class Reconciler {
   std::vector<MemberName> others() const;
 
   Surroundings& around_;
-  Replica& state_;
+  ShardReplica& state_;
   PendingGather& gather_;
   Equalizer equalizer_;
 };

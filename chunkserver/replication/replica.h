@@ -1,4 +1,4 @@
-// Replica: one volume's part in one shard, as the shard map says it. State shared by the parts that act on it:
+// ShardReplica: one volume's part in one shard, as the shard map says it. State shared by the parts that act on it:
 // Primary, Backup, Reconciler and Joiner. Made when the volume first gets a part, kept for the life of the process.
 #pragma once
 #include <optional>
@@ -36,7 +36,7 @@ struct Surroundings {
   // Chunks that this server makes equal, or fetches, at the same time.
   Permits& transfers;
   // Raised when a primary has nothing in flight any more: its members should hear of it.
-  Signal& fellQuiet;
+  Wakeup& fellQuiet;
 };
 
 enum class Role { NONE, PRIMARY, IN_SYNC, JOINING };
@@ -47,8 +47,8 @@ struct MemberName {
   ServerId server;
 };
 
-struct Replica {
-  Replica(LocalVolume& volume, ShardId shard) : volume(volume), shard(shard) {}
+struct ShardReplica {
+  ShardReplica(LocalVolume& volume, ShardId shard) : volume(volume), shard(shard) {}
 
   LocalVolume& volume;
   const ShardId shard;
@@ -65,7 +65,7 @@ struct Replica {
   PendingSet pending;
   Applies applies;
   // Raised when any of the above changes.
-  Signal changed;
+  Wakeup changed;
 
   VolumeStore& store() const { return volume.store; }
   VolumeNumber number() const { return *volume.number; }

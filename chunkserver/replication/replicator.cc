@@ -84,7 +84,7 @@ void Replicator::update(LocalVolume& volume, const ShardRecord& record) {
 }
 
 void Replicator::enter(ReplicaUnit& unit, const ShardRecord& record, Role role) {
-  Replica& state = unit.state;
+  ShardReplica& state = unit.state;
   bool sameEpoch = record.epoch == state.record.epoch && role == state.role && record.primary == state.record.primary;
   bool sameJoining = record.joining == state.record.joining;
   state.record = record;
@@ -300,7 +300,7 @@ void Replicator::startRepair(ReplicaUnit& unit, ChunkId chunk) {
 Task<void> Replicator::repair(ReplicaUnit& unit, ChunkId chunk) {
   auto done = kj::defer([this, shard = unit.state.shard, chunk]() { repairing_.erase({shard, chunk}); });
   auto permit = co_await repairs_.take();
-  Replica& state = unit.state;
+  ShardReplica& state = unit.state;
   if (state.role == Role::PRIMARY && state.ready) {
     co_await unit.primary.repair(chunk);
     co_return;

@@ -18,13 +18,13 @@ namespace cairn {
 // One replica with everything that acts on it.
 struct ReplicaUnit {
   ReplicaUnit(Surroundings& around, LocalVolume& volume, ShardId shard, kj::TaskSet& tasks, PendingGather& gather,
-              Permits& rounds, Signal& caughtUp)
+              Permits& rounds, Wakeup& caughtUp)
       : state(volume, shard),
         primary(around, state, tasks),
         backup(around, state),
         reconciler(around, state, gather),
         joiner(around, state, backup, rounds, caughtUp) {}
-  Replica state;
+  ShardReplica state;
   Primary primary;
   Backup backup;
   Reconciler reconciler;
@@ -37,7 +37,7 @@ struct Admission {
   wire::Verdict verdict = wire::Verdict::OK;
   const char* why = "";
   ReplicaUnit* unit = nullptr;  // when OK
-  Signal* signal = nullptr;     // not OK, but may become so: ask again when this is raised
+  Wakeup* signal = nullptr;     // not OK, but may become so: ask again when this is raised
 };
 
 class Replicator final : private kj::TaskSet::ErrorHandler {
@@ -76,7 +76,7 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   Fences& fences() { return fences_; }
   kj::TaskSet& tasks() { return tasks_; }
   // Raised when a joining member has caught up.
-  Signal caughtUp;
+  Wakeup caughtUp;
   // No mutation is under way and no chunk is pending on any replica of the volume.
   bool quiet(const LocalVolume& volume) const;
   // Tells members what is settled, at once.
@@ -102,7 +102,7 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   Task<void> sendSettled(MemberName member, std::vector<Settled> settled);
   Task<void> writeMarks(LocalVolume& volume);
   Task<void> repair(ReplicaUnit& unit, ChunkId chunk);
-  Admission later(wire::Verdict verdict, const char* why, Signal& signal) { return {verdict, why, nullptr, &signal}; }
+  Admission later(wire::Verdict verdict, const char* why, Wakeup& signal) { return {verdict, why, nullptr, &signal}; }
 
   Membership& membership_;
   Fences fences_;
@@ -110,7 +110,7 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   Permits transfers_{TRANSFERS_MAX};
   Permits rounds_{ROUNDS_MAX};
   Permits repairs_{REPAIRS_MAX};
-  Signal fellQuiet_;
+  Wakeup fellQuiet_;
   Surroundings around_;
   std::vector<LocalVolume*> volumes_;
   std::map<Key, kj::Own<ReplicaUnit>> units_;

@@ -1,4 +1,4 @@
-// Signal: "something changed, look again". Waiters are woken in the order in which they came.
+// Wakeup: "something changed, look again". Waiters are woken in the order in which they came.
 // Permits: at most so many at a time.
 #pragma once
 #include <kj/async.h>
@@ -15,7 +15,7 @@ inline kj::Promise<void> nextTurn() {
   return kj::evalLast([]() {});
 }
 
-class Signal {
+class Wakeup {
  public:
   // Resolves at the next raise().
   kj::Promise<void> next() {

@@ -60,14 +60,14 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   bool stoppedUnclean() const override { return unclean_; }
   bool indexRebuilt() const override { return rebuilt_; }
 
-  Task<Result<Applied>> write(ChunkId chunk, const ChunkContext& context,
+  Task<Result<Mutated>> write(ChunkId chunk, const ChunkContext& context,
                               kj::ArrayPtr<const WritePiece> pieces) override;
-  Task<Result<Applied>> punch(ChunkId chunk, const ChunkContext& context, uint32_t offset, uint32_t length) override;
-  Task<Result<Applied>> applyCuts(ChunkId chunk, const ChunkContext& context) override;
-  Task<Result<Applied>> remove(ChunkKey key) override;
-  Task<Result<Applied>> install(ChunkKey key, const ImageView& image) override;
-  Task<Result<Applied>> quarantine(ChunkKey key) override;
-  Task<Result<Applied>> adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks, Epoch epoch) override;
+  Task<Result<Mutated>> punch(ChunkId chunk, const ChunkContext& context, uint32_t offset, uint32_t length) override;
+  Task<Result<Mutated>> applyCuts(ChunkId chunk, const ChunkContext& context) override;
+  Task<Result<Mutated>> remove(ChunkKey key) override;
+  Task<Result<Mutated>> install(ChunkKey key, const ImageView& image) override;
+  Task<Result<Mutated>> quarantine(ChunkKey key) override;
+  Task<Result<Mutated>> adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks, Epoch epoch) override;
   Task<Status> sync(ChunkKey key) override;
 
   Task<Result<void>> read(ChunkId chunk, const ChunkContext& context, uint32_t offset, uint32_t length,
@@ -154,7 +154,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Task<Status> comeReady(Chunk& chunk, TurnQueue::Turn& turn, Epoch epoch);
   Task<Status> markDirty(Chunk& chunk, Epoch epoch);
   enum class ChangeKind { WRITE, PUNCH, CUTS };
-  Task<Result<Applied>> change(ChunkKey key, const ChunkContext& context, ChangeKind kind, Result<WritePlan> planned);
+  Task<Result<Mutated>> change(ChunkKey key, const ChunkContext& context, ChangeKind kind, Result<WritePlan> planned);
   Task<Result<WritePlan::OldBlocks>> oldBlocksCold(Chunk& chunk, std::vector<uint32_t> blocks);
   Result<WritePlan::OldBlocks> oldBlocksWarm(Chunk& chunk, const std::vector<uint32_t>& blocks);
   Result<WritePlan::OldBlocks> takeOldBlock(Chunk& chunk, uint32_t block, kj::Array<kj::byte> bytes,
@@ -171,7 +171,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   // volume_apply.cc
   Status applyCutsNow(Chunk& chunk, const ChunkContext& context, bool always);
   void takeContext(Chunk& chunk, const ChunkContext& context);
-  static uint32_t deadFrom(const Chunk& chunk, const std::vector<Cut>& cuts);
+  static uint32_t deadFrom(const Chunk& chunk, const std::vector<ChunkCut>& cuts);
   Status dropFrom(Chunk& chunk, uint32_t firstDead);
   Status readBlockNow(Chunk& chunk, uint32_t block, kj::ArrayPtr<kj::byte> out);
   Status commitChanges(Chunk& chunk, BlockChanges changes);
@@ -189,7 +189,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   void putRecord(Chunk& chunk);
   void eraseKeys(ChunkKey key);
   void changed(Chunk& chunk, Epoch epoch);
-  Applied settleAllocation(Chunk& chunk, uint32_t blocksBefore);
+  Mutated settleAllocation(Chunk& chunk, uint32_t blocksBefore);
   void forget(Chunk& chunk, uint32_t allocatedBlocks, bool hasFile, bool keep);
 
   // volume_sync.cc

@@ -12,7 +12,7 @@ namespace cairn {
 namespace {
 
 // The first dead byte within the chunk under the cuts that it hasn't seen; the chunk's size when none is.
-uint64_t firstDeadOf(const Chunk& chunk, const std::vector<Cut>& cuts) {
+uint64_t firstDeadOf(const Chunk& chunk, const std::vector<ChunkCut>& cuts) {
   uint64_t chunkBytes = 1ull << chunk.chunkBits;
   uint64_t start = chunk.key.chunk.index * chunkBytes;
   uint64_t dead = chunkBytes;
@@ -26,7 +26,7 @@ uint64_t firstDeadOf(const Chunk& chunk, const std::vector<Cut>& cuts) {
 
 }  // namespace
 
-uint32_t Volume::deadFrom(const Chunk& chunk, const std::vector<Cut>& cuts) {
+uint32_t Volume::deadFrom(const Chunk& chunk, const std::vector<ChunkCut>& cuts) {
   return static_cast<uint32_t>(
       std::min<uint64_t>(firstDeadOf(chunk, cuts), chunk.lengthBlocks() * uint64_t{BLOCK_BYTES}));
 }
@@ -372,11 +372,11 @@ void Volume::changed(Chunk& chunk, Epoch epoch) {
   dirty_.mark(chunk.key).batch = chunk.kind == ChunkKind::INLINE ? index_->pendingBatch() : 0;
 }
 
-Applied Volume::settleAllocation(Chunk& chunk, uint32_t blocksBefore) {
+Mutated Volume::settleAllocation(Chunk& chunk, uint32_t blocksBefore) {
   int64_t delta = (int64_t{chunk.allocatedBlocks} - int64_t{blocksBefore}) * BLOCK_BYTES;
   budget_.allocated(delta);
   count(chunk);
-  return Applied{delta};
+  return Mutated{delta};
 }
 
 // Takes the chunk out of the index; its file follows when that is durable.

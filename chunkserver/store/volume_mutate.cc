@@ -11,17 +11,17 @@
 
 namespace cairn {
 
-Task<Result<Applied>> Volume::write(ChunkId chunk, const ChunkContext& context, kj::ArrayPtr<const WritePiece> pieces) {
+Task<Result<Mutated>> Volume::write(ChunkId chunk, const ChunkContext& context, kj::ArrayPtr<const WritePiece> pieces) {
   auto plan = WritePlan::make(context.chunkBits, pieces);
   return change(ChunkKey{context.shard, chunk}, context, ChangeKind::WRITE, kj::mv(plan));
 }
 
-Task<Result<Applied>> Volume::punch(ChunkId chunk, const ChunkContext& context, uint32_t offset, uint32_t length) {
+Task<Result<Mutated>> Volume::punch(ChunkId chunk, const ChunkContext& context, uint32_t offset, uint32_t length) {
   auto plan = WritePlan::makePunch(context.chunkBits, offset, length);
   return change(ChunkKey{context.shard, chunk}, context, ChangeKind::PUNCH, kj::mv(plan));
 }
 
-Task<Result<Applied>> Volume::applyCuts(ChunkId chunk, const ChunkContext& context) {
+Task<Result<Mutated>> Volume::applyCuts(ChunkId chunk, const ChunkContext& context) {
   return change(ChunkKey{context.shard, chunk}, context, ChangeKind::CUTS, WritePlan());
 }
 
@@ -136,7 +136,7 @@ Task<Status> Volume::comeReady(Chunk& chunk, TurnQueue::Turn& turn, Epoch epoch)
   co_return co_await makeReady(chunk, epoch);
 }
 
-Task<Result<Applied>> Volume::change(ChunkKey key, const ChunkContext& context, ChangeKind kind,
+Task<Result<Mutated>> Volume::change(ChunkKey key, const ChunkContext& context, ChangeKind kind,
                                      Result<WritePlan> planned) {
   if (!planned.ok()) {
     co_return planned.error();
@@ -159,7 +159,7 @@ Task<Result<Applied>> Volume::change(ChunkKey key, const ChunkContext& context, 
     co_return status.error();
   }
   if (!chunk->present && (kind != ChangeKind::WRITE || plan.endBlock() == 0)) {
-    co_return Applied();
+    co_return Mutated();
   }
   uint32_t blocksBefore = chunk->allocatedBlocks;
   status = chunk->present ? applyCutsNow(*chunk, context, kind == ChangeKind::CUTS) : Status();
@@ -172,7 +172,7 @@ Task<Result<Applied>> Volume::change(ChunkKey key, const ChunkContext& context, 
     }
     status = old.ok() ? commitPlan(*chunk, context, kj::mv(plan), kj::mv(old.value())) : Status(old.error());
   }
-  Applied applied = settleAllocation(*chunk, blocksBefore);
+  Mutated applied = settleAllocation(*chunk, blocksBefore);
   if (!status.ok()) {
     co_return status.error();
   }
@@ -283,7 +283,7 @@ Result<WritePlan::OldBlocks> Volume::takeOldBlock(Chunk& chunk, uint32_t block, 
   return kj::mv(old);
 }
 
-Task<Result<Applied>> Volume::remove(ChunkKey key) {
+Task<Result<Mutated>> Volume::remove(ChunkKey key) {
   Pinned chunk(*this, key);
   TurnQueue::Turn turn(chunk->turns);
   if (!turn.mine()) {
@@ -298,7 +298,7 @@ Task<Result<Applied>> Volume::remove(ChunkKey key) {
     co_return status.error();
   }
   if (known && !chunk->present) {
-    co_return Applied();
+    co_return Mutated();
   }
   // Of a file that nobody has loaded the record says enough.
   uint32_t blocks = chunk->allocatedBlocks;
@@ -310,10 +310,10 @@ Task<Result<Applied>> Volume::remove(ChunkKey key) {
     blocks = record.value().allocatedBlocks;
   }
   forget(*chunk, blocks, !known || chunk->kind == ChunkKind::FILE, false);
-  co_return Applied{-int64_t{blocks} * BLOCK_BYTES};
+  co_return Mutated{-int64_t{blocks} * BLOCK_BYTES};
 }
 
-Task<Result<Applied>> Volume::quarantine(ChunkKey key) {
+Task<Result<Mutated>> Volume::quarantine(ChunkKey key) {
   Pinned chunk(*this, key);
   TurnQueue::Turn turn(chunk->turns);
   auto come = co_await comeLoaded(*chunk, turn);
@@ -321,7 +321,7 @@ Task<Result<Applied>> Volume::quarantine(ChunkKey key) {
     co_return come.error();
   }
   if (!chunk->present) {
-    co_return Applied();
+    co_return Mutated();
   }
   if (chunk->kind == ChunkKind::INLINE) {
     auto saved = co_await saveInQuarantine(*chunk);
@@ -332,7 +332,7 @@ Task<Result<Applied>> Volume::quarantine(ChunkKey key) {
   counters_.quarantined++;
   uint32_t blocks = chunk->allocatedBlocks;
   forget(*chunk, blocks, chunk->kind == ChunkKind::FILE, true);
-  co_return Applied{-int64_t{blocks} * BLOCK_BYTES};
+  co_return Mutated{-int64_t{blocks} * BLOCK_BYTES};
 }
 
 Task<Status> Volume::saveInQuarantine(Chunk& chunk) {
@@ -349,7 +349,7 @@ Task<Status> Volume::saveInQuarantine(Chunk& chunk) {
   co_return co_await opened.value()->sync();
 }
 
-Task<Result<Applied>> Volume::install(ChunkKey key, const ImageView& image) {
+Task<Result<Mutated>> Volume::install(ChunkKey key, const ImageView& image) {
   Pinned chunk(*this, key);
   TurnQueue::Turn turn(chunk->turns);
   Status status;
@@ -381,7 +381,7 @@ Task<Result<Applied>> Volume::install(ChunkKey key, const ImageView& image) {
     }
   }
   finish(*chunk, status, created, image.lastEpoch);
-  Applied applied = settleAllocation(*chunk, blocksBefore);
+  Mutated applied = settleAllocation(*chunk, blocksBefore);
   if (!status.ok()) {
     co_return status.error();
   }

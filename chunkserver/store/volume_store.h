@@ -55,7 +55,7 @@ struct ChunkKey {
 
 // Everything of the *object* at or past `firstDead` that was written under a generation below
 // `generation` is dead.
-struct Cut {
+struct ChunkCut {
   uint32_t generation = 0;
   uint64_t firstDead = 0;
 };
@@ -75,7 +75,7 @@ struct ChunkContext {
   Epoch epoch{};
   uint8_t chunkBits = DEFAULT_CHUNK_BITS;
   uint32_t generation = 0;  // of the layout the caller knows; at least every cut's
-  std::vector<Cut> cuts;
+  std::vector<ChunkCut> cuts;
   ChunkHints hints;  // inode 0: unknown, what is stored stays
 };
 
@@ -87,7 +87,7 @@ struct WritePiece {
   kj::ArrayPtr<const uint64_t> sums;
 };
 
-struct Applied {
+struct Mutated {
   int64_t allocatedDelta = 0;  // bytes, a multiple of BLOCK_BYTES
 };
 
@@ -194,22 +194,22 @@ class VolumeStore {
   // Applies the context's cuts, raises the chunk's generation and last epoch to the context's, and
   // writes all pieces (in order; later ones win) or nothing. Makes the chunk when it is absent.
   // EUCLEAN: a piece covers only a part of a bad block; nothing was written.
-  virtual Task<Result<Applied>> write(ChunkId chunk, const ChunkContext& context,
+  virtual Task<Result<Mutated>> write(ChunkId chunk, const ChunkContext& context,
                                       kj::ArrayPtr<const WritePiece> pieces) = 0;
   // Zeros [offset, offset + length) and frees the blocks wholly inside. An absent chunk stays absent.
-  virtual Task<Result<Applied>> punch(ChunkId chunk, const ChunkContext& context, uint32_t offset, uint32_t length) = 0;
+  virtual Task<Result<Mutated>> punch(ChunkId chunk, const ChunkContext& context, uint32_t offset, uint32_t length) = 0;
   // Drops what the context's cuts say is dead and raises the generation, so that later requests may come
   // without these cuts. An absent chunk stays absent; one that loses all its bytes stays, empty.
-  virtual Task<Result<Applied>> applyCuts(ChunkId chunk, const ChunkContext& context) = 0;
+  virtual Task<Result<Mutated>> applyCuts(ChunkId chunk, const ChunkContext& context) = 0;
   // Success when absent. Durable after sync().
-  virtual Task<Result<Applied>> remove(ChunkKey key) = 0;
+  virtual Task<Result<Mutated>> remove(ChunkKey key) = 0;
   // Replaces the whole chunk (or makes it). Every block is checked first. Not durable before sync().
-  virtual Task<Result<Applied>> install(ChunkKey key, const ImageView& image) = 0;
+  virtual Task<Result<Mutated>> install(ChunkKey key, const ImageView& image) = 0;
   // Takes the chunk out of service and keeps its bytes under quarantine/. Success when absent.
-  virtual Task<Result<Applied>> quarantine(ChunkKey key) = 0;
+  virtual Task<Result<Mutated>> quarantine(ChunkKey key) = 0;
   // Makes the checksums of `blocks` again from the bytes that are there now, where they don't match. Only
   // reconciliation may call it, when no member has a matching block. Counted and logged.
-  virtual Task<Result<Applied>> adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks, Epoch epoch) = 0;
+  virtual Task<Result<Mutated>> adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks, Epoch epoch) = 0;
 
   // Makes all mutations of the chunk that resolved before the call durable, its removal too. Concurrent
   // calls share device syncs.

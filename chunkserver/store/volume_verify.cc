@@ -298,7 +298,7 @@ Task<Result<std::vector<uint32_t>>> Volume::verifyBlocks(ChunkKey key, kj::Array
   co_return kj::mv(found);
 }
 
-Task<Result<Applied>> Volume::adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks, Epoch epoch) {
+Task<Result<Mutated>> Volume::adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks, Epoch epoch) {
   Pinned chunk(*this, key);
   TurnQueue::Turn turn(chunk->turns);
   auto come = co_await comeLoaded(*chunk, turn);

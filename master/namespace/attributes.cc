@@ -28,7 +28,7 @@ struct Wish {
   bool has(uint32_t bits) const { return (which & bits) != 0; }
 };
 
-Status mayResize(const Caller& caller, const Inode& inode, const Wish& wish) {
+Status mayResize(const Credentials& caller, const InodeRecord& inode, const Wish& wish) {
   if (!wish.has(SIZE)) {
     return {};
   }
@@ -41,7 +41,7 @@ Status mayResize(const Caller& caller, const Inode& inode, const Wish& wish) {
   return wish.op.getSize() > sizeMax(inode.chunkBits) ? Status(Error{EFBIG, {}}) : Status();
 }
 
-Status mayOwn(const Caller& caller, const Inode& inode, const Wish& wish) {
+Status mayOwn(const Credentials& caller, const InodeRecord& inode, const Wish& wish) {
   if (caller.isRoot()) {
     return {};
   }
@@ -53,7 +53,7 @@ Status mayOwn(const Caller& caller, const Inode& inode, const Wish& wish) {
   return wish.has(GID) && (!owner || !ownGroup) ? Status(Error{EPERM, {}}) : Status();
 }
 
-Status maySetTimes(const Caller& caller, const Inode& inode, const Wish& wish) {
+Status maySetTimes(const Credentials& caller, const InodeRecord& inode, const Wish& wish) {
   bool given = wish.has(ACCESSED | MODIFIED);
   bool now = wish.has(ACCESSED_NOW) && wish.has(MODIFIED_NOW);
   bool any = given || wish.has(ACCESSED_NOW | MODIFIED_NOW);
@@ -71,7 +71,7 @@ Status maySetTimes(const Caller& caller, const Inode& inode, const Wish& wish) {
   return may(caller, inode, MAY_WRITE) ? Status() : Status(Error{EACCES, {}});
 }
 
-Status maySet(const Caller& caller, const Inode& inode, const Wish& wish) {
+Status maySet(const Credentials& caller, const InodeRecord& inode, const Wish& wish) {
   if ((wish.which & ~ALL) != 0) {
     return Error{EINVAL, "unknown attributes"};
   }
@@ -95,7 +95,7 @@ Status maySet(const Caller& caller, const Inode& inode, const Wish& wish) {
 }
 
 // False when the layout has no room for another cut.
-bool resize(Execution& execution, const Caller& caller, Inode& inode, const Wish& wish) {
+bool resize(Execution& execution, const Credentials& caller, InodeRecord& inode, const Wish& wish) {
   uint64_t size = wish.op.getSize();
   if (wish.has(ONLY_GROW)) {
     size = std::max(size, inode.size);
@@ -127,7 +127,7 @@ bool resize(Execution& execution, const Caller& caller, Inode& inode, const Wish
   return true;
 }
 
-void setOwner(Execution& execution, const Caller& caller, Inode& inode, const Wish& wish) {
+void setOwner(Execution& execution, const Credentials& caller, InodeRecord& inode, const Wish& wish) {
   if (wish.has(UID)) {
     inode.uid = wish.op.getUid();
   }
@@ -149,7 +149,7 @@ void setOwner(Execution& execution, const Caller& caller, Inode& inode, const Wi
   }
 }
 
-void setTimes(Execution& execution, Inode& inode, const Wish& wish) {
+void setTimes(Execution& execution, InodeRecord& inode, const Wish& wish) {
   if (wish.has(ACCESSED)) {
     inode.accessed = readTime(wish.op.getAccessed());
   }
@@ -166,9 +166,9 @@ void setTimes(Execution& execution, Inode& inode, const Wish& wish) {
 
 }  // namespace
 
-Status setAttributes(Execution& execution, const Client& client, wire::SetAttributes::Reader op,
+Status setAttributes(Execution& execution, const Requester& client, wire::SetAttributes::Reader op,
                      wire::Reply::Builder reply) {
-  Inode inode;
+  InodeRecord inode;
   auto reached = reach(execution.store, InodeId{op.getInode()}, inode);
   if (!reached.ok()) {
     return reached;
@@ -191,7 +191,7 @@ Status setAttributes(Execution& execution, const Client& client, wire::SetAttrib
   return {};
 }
 
-void dropPrivileges(Execution& execution, Inode& inode) {
+void dropPrivileges(Execution& execution, InodeRecord& inode) {
   inode.mode = withoutSetIds(inode.mode);
   if (inode.xattrs > 0) {
     eraseXattr(execution, inode, CAPABILITY_XATTR);

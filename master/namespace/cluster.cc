@@ -11,7 +11,7 @@ namespace cairn {
 namespace {
 
 void makeRoot(Execution& execution, wire::Format::Reader command, ClassId cls) {
-  Inode root;
+  InodeRecord root;
   root.id = ROOT_INODE;
   root.mode = S_IFDIR | ROOT_MODE;
   root.uid = command.getUid();

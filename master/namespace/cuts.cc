@@ -5,7 +5,7 @@
 namespace cairn {
 
 // A new cut kills all that an older one with a dead byte at or past its own does, so that one goes.
-bool addCut(Execution& execution, Inode& inode, uint64_t size) {
+bool addCut(Execution& execution, InodeRecord& inode, uint64_t size) {
   auto covered = [&](const LayoutCut& cut) { return cut.firstDead >= size; };
   size_t kept = 0;
   for (const auto& cut : inode.cuts) {
@@ -44,7 +44,7 @@ Status cutsApplied(Execution& execution, capnp::List<uint64_t>::Reader ids) {
     CutItem item;
     decode(value, item);
     execution.store.erase(keys::cut(id));
-    Inode inode;
+    InodeRecord inode;
     if (find(execution.store, item.inode, inode)) {
       std::erase_if(inode.cuts, [&](const LayoutCut& cut) { return cut.queueId == id; });
       save(execution, inode);

@@ -5,7 +5,7 @@
 //   H                              Head: applied index and term, counters, digest
 //   K <last index>                 mark: one write brought all entries from <value> to <last index>
 //   L                              checkpoint: entries up to <value> need no marks, they are in synced tables
-//   I <inode>                      Inode
+//   I <inode>                      InodeRecord
 //   D <directory> n <name>         Entry: what the name stands for, and its cookie
 //   D <directory> p <cookie>       Position: the same from the cookie, for reading a directory in order
 //   X <inode> <name>               an extended attribute's value

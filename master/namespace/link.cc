@@ -9,7 +9,8 @@ namespace cairn {
 
 namespace {
 
-Status mayLink(Execution& execution, const Client& client, wire::Op::Link::Reader op, Inode& inode, Inode& parent) {
+Status mayLink(Execution& execution, const Requester& client, wire::Op::Link::Reader op, InodeRecord& inode,
+               InodeRecord& parent) {
   auto reached = reach(execution.store, InodeId{op.getInode()}, inode);
   if (!reached.ok()) {
     return reached;
@@ -42,9 +43,9 @@ Status mayLink(Execution& execution, const Client& client, wire::Op::Link::Reade
 
 }  // namespace
 
-Status link(Execution& execution, const Client& client, wire::Op::Link::Reader op, wire::Reply::Builder reply) {
-  Inode inode;
-  Inode parent;
+Status link(Execution& execution, const Requester& client, wire::Op::Link::Reader op, wire::Reply::Builder reply) {
+  InodeRecord inode;
+  InodeRecord parent;
   auto allowed = mayLink(execution, client, op, inode, parent);
   if (!allowed.ok()) {
     return allowed;

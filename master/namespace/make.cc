@@ -9,7 +9,7 @@ namespace cairn {
 
 namespace {
 
-Status checkType(const Caller& caller, uint32_t mode, wire::Op::Make::Reader op) {
+Status checkType(const Credentials& caller, uint32_t mode, wire::Op::Make::Reader op) {
   switch (mode & S_IFMT) {
     case S_IFREG:
     case S_IFDIR:
@@ -33,8 +33,8 @@ Status checkType(const Caller& caller, uint32_t mode, wire::Op::Make::Reader op)
   }
 }
 
-Inode newInode(Execution& execution, const Client& client, const Inode& parent, uint32_t mode) {
-  Inode inode;
+InodeRecord newInode(Execution& execution, const Requester& client, const InodeRecord& parent, uint32_t mode) {
+  InodeRecord inode;
   inode.id = InodeId{execution.head.nextInode++};
   bool setGid = (parent.mode & S_ISGID) != 0;
   inode.uid = client.caller.uid();
@@ -63,7 +63,7 @@ uint32_t modeOf(wire::Op::Make::Reader op) {
   }
 }
 
-Status mayMake(Execution& execution, const Client& client, wire::Op::Make::Reader op, Inode& parent,
+Status mayMake(Execution& execution, const Requester& client, wire::Op::Make::Reader op, InodeRecord& parent,
                wire::Reply::Builder reply) {
   auto name = viewOf(op.getName());
   auto entered = enter(execution.store, client.caller, InodeId{op.getParent()}, parent);
@@ -75,7 +75,7 @@ Status mayMake(Execution& execution, const Client& client, wire::Op::Make::Reade
     return named;
   }
   Entry present;
-  Inode inode;
+  InodeRecord inode;
   if (isDots(name)) {
     return Error{EEXIST, {}};
   }
@@ -92,13 +92,13 @@ Status mayMake(Execution& execution, const Client& client, wire::Op::Make::Reade
 
 }  // namespace
 
-Status make(Execution& execution, const Client& client, wire::Op::Make::Reader op, wire::Reply::Builder reply) {
-  Inode parent;
+Status make(Execution& execution, const Requester& client, wire::Op::Make::Reader op, wire::Reply::Builder reply) {
+  InodeRecord parent;
   auto allowed = mayMake(execution, client, op, parent, reply);
   if (!allowed.ok()) {
     return allowed;
   }
-  Inode inode = newInode(execution, client, parent, modeOf(op));
+  InodeRecord inode = newInode(execution, client, parent, modeOf(op));
   switch (inode.mode & S_IFMT) {
     case S_IFDIR:
       inode.parent = parent.id;

@@ -16,14 +16,15 @@ constexpr size_t XATTR_LIST_BYTES_MAX = 65536;
 constexpr std::string_view CAPABILITY_XATTR = "security.capability";
 
 // ---- a client's operations ----
-Status make(Execution& execution, const Client& client, wire::Op::Make::Reader op, wire::Reply::Builder reply);
-Status link(Execution& execution, const Client& client, wire::Op::Link::Reader op, wire::Reply::Builder reply);
-Status unlink(Execution& execution, const Client& client, wire::Op::Unlink::Reader op, wire::Reply::Builder reply);
-Status rename(Execution& execution, const Client& client, wire::Op::Rename::Reader op, wire::Reply::Builder reply);
-Status setAttributes(Execution& execution, const Client& client, wire::SetAttributes::Reader op,
+Status make(Execution& execution, const Requester& client, wire::Op::Make::Reader op, wire::Reply::Builder reply);
+Status link(Execution& execution, const Requester& client, wire::Op::Link::Reader op, wire::Reply::Builder reply);
+Status unlink(Execution& execution, const Requester& client, wire::Op::Unlink::Reader op, wire::Reply::Builder reply);
+Status rename(Execution& execution, const Requester& client, wire::Op::Rename::Reader op, wire::Reply::Builder reply);
+Status setAttributes(Execution& execution, const Requester& client, wire::SetAttributes::Reader op,
                      wire::Reply::Builder reply);
-Status setXattr(Execution& execution, const Client& client, wire::Op::SetXattr::Reader op, wire::Reply::Builder reply);
-Status removeXattr(Execution& execution, const Client& client, wire::Op::RemoveXattr::Reader op,
+Status setXattr(Execution& execution, const Requester& client, wire::Op::SetXattr::Reader op,
+                wire::Reply::Builder reply);
+Status removeXattr(Execution& execution, const Requester& client, wire::Op::RemoveXattr::Reader op,
                    wire::Reply::Builder reply);
 Status written(Execution& execution, capnp::List<wire::Written>::Reader items, wire::Reply::Builder reply);
 
@@ -47,25 +48,25 @@ Status cutsApplied(Execution& execution, capnp::List<uint64_t>::Reader ids);
 
 // ---- steps that several of them share ----
 // After the last name went (links is 0): keeps the inode as an orphan of those who hold it, or frees it.
-void loseLastName(Execution& execution, const Client& client, Inode& inode);
+void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode);
 // Removes the inode with its xattrs; its object goes to the reclaim queue.
-void freeInode(Execution& execution, const Inode& inode, bool inUse);
+void freeInode(Execution& execution, const InodeRecord& inode, bool inUse);
 // Queues the inode's object for deletion, if it may have chunks, and forgets its cuts. `inUse`: somebody may have
 // written bytes that no size tells of yet.
-void reclaimObject(Execution& execution, const Inode& inode, bool inUse);
+void reclaimObject(Execution& execution, const InodeRecord& inode, bool inUse);
 // Makes bytes from `size` on dead. False, and nothing changed, when the layout has no room for a cut.
-bool addCut(Execution& execution, Inode& inode, uint64_t size);
+bool addCut(Execution& execution, InodeRecord& inode, uint64_t size);
 // Drops set-id bits and file capabilities after a change by somebody who may not keep them.
-void dropPrivileges(Execution& execution, Inode& inode);
+void dropPrivileges(Execution& execution, InodeRecord& inode);
 // Drops `session`'s hold on an orphan, and the orphan with its last.
 void dropHold(Execution& execution, SessionId session, InodeId inode);
 // Puts a session on the fenced list, or takes it off.
 void fence(Execution& execution, SessionId session, bool fenced);
 void raiseMap(Execution& execution);
 // Removes one xattr, if it is there.
-void eraseXattr(Execution& execution, Inode& inode, std::string_view name);
+void eraseXattr(Execution& execution, InodeRecord& inode, std::string_view name);
 // Reading one: ENODATA and who may. `name` was checked.
-Status mayReadXattr(const Caller& caller, const Inode& inode, std::string_view name);
+Status mayReadXattr(const Credentials& caller, const InodeRecord& inode, std::string_view name);
 Status checkXattrName(std::string_view name);
 // Number of chunks of an object of `size` bytes.
 uint32_t chunkCount(uint64_t size, uint8_t chunkBits);

@@ -8,7 +8,7 @@ namespace cairn {
 
 namespace {
 
-std::set<SessionId> holdersOf(const Execution& execution, const Client& client, const Inode& inode) {
+std::set<SessionId> holdersOf(const Execution& execution, const Requester& client, const InodeRecord& inode) {
   std::set<SessionId> holders;
   for (auto holder : client.command.getHolders()) {
     if (InodeId{holder.getInode()} == inode.id) {
@@ -27,7 +27,7 @@ std::set<SessionId> holdersOf(const Execution& execution, const Client& client, 
 
 }  // namespace
 
-void loseLastName(Execution& execution, const Client& client, Inode& inode) {
+void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode) {
   auto holders = holdersOf(execution, client, inode);
   if (holders.empty()) {
     freeInode(execution, inode, false);
@@ -41,7 +41,7 @@ void loseLastName(Execution& execution, const Client& client, Inode& inode) {
   execution.changes.orphaned.push_back(inode.id);
 }
 
-void freeInode(Execution& execution, const Inode& inode, bool inUse) {
+void freeInode(Execution& execution, const InodeRecord& inode, bool inUse) {
   reclaimObject(execution, inode, inUse);
   if (inode.xattrs > 0) {
     std::vector<std::string> names;
@@ -63,7 +63,7 @@ void dropHold(Execution& execution, SessionId session, InodeId id) {
   }
   execution.store.erase(keys::orphan(id, session));
   execution.store.erase(keys::held(session, id));
-  Inode inode;
+  InodeRecord inode;
   if (!isOrphan(execution.store, id) && find(execution.store, id, inode)) {
     freeInode(execution, inode, true);
   }

@@ -6,7 +6,7 @@
 
 namespace cairn {
 
-bool Caller::inGroup(uint32_t gid) const {
+bool Credentials::inGroup(uint32_t gid) const {
   if (gid == gid_) {
     return true;
   }
@@ -18,7 +18,7 @@ bool Caller::inGroup(uint32_t gid) const {
   return false;
 }
 
-bool may(const Caller& caller, const Inode& inode, unsigned wanted) {
+bool may(const Credentials& caller, const InodeRecord& inode, unsigned wanted) {
   if (caller.isRoot()) {
     bool executable = S_ISDIR(inode.mode) || (inode.mode & 0111) != 0;
     return (wanted & MAY_SEARCH) == 0 || executable;
@@ -32,14 +32,14 @@ bool may(const Caller& caller, const Inode& inode, unsigned wanted) {
   return (granted & wanted) == wanted;
 }
 
-Status mayAdd(const Caller& caller, const Inode& directory) {
+Status mayAdd(const Credentials& caller, const InodeRecord& directory) {
   if (directory.links == 0) {
     return Error{ENOENT, "the directory was removed"};
   }
   return may(caller, directory, MAY_WRITE | MAY_SEARCH) ? Status() : Status(Error{EACCES, {}});
 }
 
-Status mayTake(const Caller& caller, const Inode& directory, const Inode& victim, bool wantDirectory) {
+Status mayTake(const Credentials& caller, const InodeRecord& directory, const InodeRecord& victim, bool wantDirectory) {
   if (!may(caller, directory, MAY_WRITE | MAY_SEARCH)) {
     return Error{EACCES, {}};
   }
@@ -60,7 +60,7 @@ uint32_t withoutSetIds(uint32_t mode) {
   return mode;
 }
 
-uint32_t inheritedMode(const Caller& caller, uint32_t mode, uint32_t parentMode, uint32_t parentGid) {
+uint32_t inheritedMode(const Credentials& caller, uint32_t mode, uint32_t parentMode, uint32_t parentGid) {
   if ((parentMode & S_ISGID) == 0) {
     return mode;
   }

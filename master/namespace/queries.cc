@@ -46,7 +46,7 @@ class Answerer {
 
  private:
   Status attributes(InodeId id) {
-    Inode inode;
+    InodeRecord inode;
     auto reached = reach(store_, id, inode);
     if (reached.ok()) {
       writeAttributes(inode, answer_.initAttributes());
@@ -55,7 +55,7 @@ class Answerer {
   }
 
   Status lookup(InodeId id, std::string_view name) {
-    Inode parent;
+    InodeRecord parent;
     auto entered = enter(store_, caller_, id, parent);
     if (!entered.ok()) {
       return entered;
@@ -72,7 +72,7 @@ class Answerer {
   }
 
   Status readDirectory(wire::Query::ReadDirectory::Reader query) {
-    Inode directory;
+    InodeRecord directory;
     auto reached = reach(store_, InodeId{query.getInode()}, directory);
     if (!reached.ok()) {
       return reached;
@@ -122,14 +122,14 @@ class Answerer {
     out.setInode(raw(position.inode));
     out.setMode(position.mode);
     out.setNext(cookie);
-    Inode inode;
+    InodeRecord inode;
     if (full && find(store_, position.inode, inode)) {
       writeAttributes(inode, out.initAttributes());
     }
   }
 
   Status readLink(InodeId id) {
-    Inode inode;
+    InodeRecord inode;
     auto reached = reach(store_, id, inode);
     if (!reached.ok()) {
       return reached;
@@ -142,7 +142,7 @@ class Answerer {
   }
 
   Status getXattr(InodeId id, std::string_view name) {
-    Inode inode;
+    InodeRecord inode;
     auto reached = reach(store_, id, inode);
     if (!reached.ok()) {
       return reached;
@@ -164,7 +164,7 @@ class Answerer {
   }
 
   Status listXattr(InodeId id) {
-    Inode inode;
+    InodeRecord inode;
     auto reached = reach(store_, id, inode);
     if (!reached.ok()) {
       return reached;
@@ -184,13 +184,13 @@ class Answerer {
   }
 
   Status reachOnly(InodeId id) {
-    Inode inode;
+    InodeRecord inode;
     return reach(store_, id, inode);
   }
 
   const Store& store_;
   wire::Query::Reader query_;
-  Caller caller_;
+  Credentials caller_;
   wire::Answer::Builder answer_;
 };
 

@@ -26,7 +26,7 @@ Counters NamespaceReader::counters() const {
 }
 
 Status NamespaceReader::attributes(InodeId id, wire::Attributes::Builder out) const {
-  Inode inode;
+  InodeRecord inode;
   auto reached = reach(store_, id, inode);
   if (reached.ok()) {
     writeAttributes(inode, out);
@@ -43,7 +43,7 @@ Status NamespaceReader::resolve(std::string_view path, wire::Attributes::Builder
     if (name.empty() || name == ".") {
       continue;
     }
-    Inode directory;
+    InodeRecord directory;
     auto reached = reach(store_, at, directory);
     if (!reached.ok()) {
       return reached;

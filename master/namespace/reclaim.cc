@@ -17,7 +17,7 @@ uint64_t sizeMax(uint8_t chunkBits) {
   return uint64_t{UINT32_MAX} << chunkBits;
 }
 
-void reclaimObject(Execution& execution, const Inode& inode, bool inUse) {
+void reclaimObject(Execution& execution, const InodeRecord& inode, bool inUse) {
   if (!S_ISREG(inode.mode)) {
     return;
   }

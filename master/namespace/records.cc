@@ -276,8 +276,8 @@ void decodeAll(std::string_view in, Record& out, void (*fields)(Record&, Decoder
 
 }  // namespace
 
-std::string encode(const Inode& in) {
-  return encodeAll<Inode>(in, inodeFields, 192 + in.target.size() + in.cuts.size() * sizeof(LayoutCut));
+std::string encode(const InodeRecord& in) {
+  return encodeAll<InodeRecord>(in, inodeFields, 192 + in.target.size() + in.cuts.size() * sizeof(LayoutCut));
 }
 std::string encode(const Entry& in) {
   return encodeAll<Entry>(in, entryFields, 32);
@@ -313,8 +313,8 @@ std::string encode(const ShardRecord& in) {
   return encodeAll<ShardRecord>(in, shardFields, 96);
 }
 
-void decode(std::string_view in, Inode& out) {
-  decodeAll<Inode>(in, out, inodeFields);
+void decode(std::string_view in, InodeRecord& out) {
+  decodeAll<InodeRecord>(in, out, inodeFields);
 }
 void decode(std::string_view in, Entry& out) {
   decodeAll<Entry>(in, out, entryFields);

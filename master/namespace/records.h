@@ -26,7 +26,7 @@ struct LayoutCut {
   uint64_t queueId = 0;
 };
 
-struct Inode {
+struct InodeRecord {
   InodeId id{};  // from the key
   uint32_t mode = 0;
   uint32_t uid = 0;
@@ -124,7 +124,7 @@ struct CutItem {
   uint32_t chunks = 0;
 };
 
-std::string encode(const Inode& in);
+std::string encode(const InodeRecord& in);
 std::string encode(const Entry& in);
 std::string encode(const Position& in);
 std::string encode(const Head& in);
@@ -138,7 +138,7 @@ std::string encode(const VolumeRecord& in);
 std::string encode(const ShardRecord& in);
 std::string encodeNumber(uint64_t in);
 
-void decode(std::string_view in, Inode& out);
+void decode(std::string_view in, InodeRecord& out);
 void decode(std::string_view in, Entry& out);
 void decode(std::string_view in, Position& out);
 void decode(std::string_view in, Head& out);

@@ -18,23 +18,23 @@ struct Move {
   uint32_t flags = 0;
   std::string_view oldName;
   std::string_view newName;
-  Inode from;  // directories
-  Inode into;
+  InodeRecord from;  // directories
+  InodeRecord into;
   bool within = false;  // from and into are one: then only `from` counts
   Entry oldEntry;
   Entry newEntry;
-  Inode source;
-  Inode target;
+  InodeRecord source;
+  InodeRecord target;
   bool replaces = false;  // newEntry and target are there
   bool nothing = false;   // both names are of one file
 
   bool has(uint32_t flag) const { return (flags & flag) != 0; }
-  Inode& destination() { return within ? from : into; }
+  InodeRecord& destination() { return within ? from : into; }
 };
 
 // Whether `ancestor` is `of` or stands above it.
 bool isAbove(const Store& store, InodeId ancestor, InodeId of) {
-  Inode step;
+  InodeRecord step;
   for (InodeId at = of;; at = step.parent) {
     if (at == ancestor) {
       return true;
@@ -45,7 +45,7 @@ bool isAbove(const Store& store, InodeId ancestor, InodeId of) {
   }
 }
 
-Status findBoth(Execution& execution, const Client& client, wire::Op::Rename::Reader op, Move& move) {
+Status findBoth(Execution& execution, const Requester& client, wire::Op::Rename::Reader op, Move& move) {
   move.flags = op.getFlags();
   if ((move.flags & ~(NOREPLACE | EXCHANGE | WHITEOUT)) != 0 ||
       (move.has(EXCHANGE) && move.has(NOREPLACE | WHITEOUT))) {
@@ -98,7 +98,7 @@ Status checkLoops(Execution& execution, const Move& move) {
   return {};
 }
 
-Status checkTarget(const Client& client, Move& move) {
+Status checkTarget(const Requester& client, Move& move) {
   if (!move.replaces) {
     return mayAdd(client.caller, move.destination());
   }
@@ -106,7 +106,7 @@ Status checkTarget(const Client& client, Move& move) {
   return mayTake(client.caller, move.destination(), move.target, wantDirectory);
 }
 
-Status mayRename(Execution& execution, const Client& client, wire::Op::Rename::Reader op, Move& move) {
+Status mayRename(Execution& execution, const Requester& client, wire::Op::Rename::Reader op, Move& move) {
   auto found = findBoth(execution, client, op, move);
   if (!found.ok()) {
     return found;
@@ -143,7 +143,7 @@ Status mayRename(Execution& execution, const Client& client, wire::Op::Rename::R
   return filled ? Status(Error{ENOTEMPTY, {}}) : Status();
 }
 
-void reparent(Inode& directory, Inode& from, Inode& into) {
+void reparent(InodeRecord& directory, InodeRecord& from, InodeRecord& into) {
   if (S_ISDIR(directory.mode) && from.id != into.id) {
     directory.parent = into.id;
     --from.links;
@@ -152,7 +152,7 @@ void reparent(Inode& directory, Inode& from, Inode& into) {
 }
 
 void exchange(Execution& execution, Move& move) {
-  Inode& into = move.destination();
+  InodeRecord& into = move.destination();
   replaceEntry(execution, move.from, move.oldName, move.oldEntry, move.target);
   replaceEntry(execution, into, move.newName, move.newEntry, move.source);
   reparent(move.source, move.from, into);
@@ -161,7 +161,7 @@ void exchange(Execution& execution, Move& move) {
   save(execution, move.target);
 }
 
-void removeTarget(Execution& execution, const Client& client, Move& move) {
+void removeTarget(Execution& execution, const Requester& client, Move& move) {
   move.target.changed = execution.now();
   if (S_ISDIR(move.target.mode)) {
     move.target.links = 0;
@@ -176,8 +176,8 @@ void removeTarget(Execution& execution, const Client& client, Move& move) {
   }
 }
 
-Inode makeWhiteout(Execution& execution, const Client& client) {
-  Inode whiteout;
+InodeRecord makeWhiteout(Execution& execution, const Requester& client) {
+  InodeRecord whiteout;
   whiteout.id = InodeId{execution.head.nextInode++};
   whiteout.mode = S_IFCHR;
   whiteout.uid = client.caller.uid();
@@ -190,8 +190,8 @@ Inode makeWhiteout(Execution& execution, const Client& client) {
   return whiteout;
 }
 
-void moveName(Execution& execution, const Client& client, Move& move) {
-  Inode& into = move.destination();
+void moveName(Execution& execution, const Requester& client, Move& move) {
+  InodeRecord& into = move.destination();
   if (move.has(WHITEOUT)) {
     replaceEntry(execution, move.from, move.oldName, move.oldEntry, makeWhiteout(execution, client));
   } else {
@@ -208,7 +208,7 @@ void moveName(Execution& execution, const Client& client, Move& move) {
 
 }  // namespace
 
-Status rename(Execution& execution, const Client& client, wire::Op::Rename::Reader op, wire::Reply::Builder reply) {
+Status rename(Execution& execution, const Requester& client, wire::Op::Rename::Reader op, wire::Reply::Builder reply) {
   Move move;
   move.oldName = viewOf(op.getName());
   move.newName = viewOf(op.getNewName());

@@ -8,7 +8,7 @@ namespace cairn {
 
 namespace {
 
-Status run(Execution& execution, const Client& client, wire::Op::Reader op, wire::Reply::Builder reply) {
+Status run(Execution& execution, const Requester& client, wire::Op::Reader op, wire::Reply::Builder reply) {
   switch (op.which()) {
     case wire::Op::MAKE:
       return make(execution, client, op.getMake(), reply);
@@ -66,7 +66,7 @@ Execute runOnce(Execution& execution, wire::ClientCommand::Reader command, wire:
     writeOutcome(refusal, reply.initOutcome());
     return Execute::REFUSED;
   }
-  Client client{session, Caller(command.getOp().getCaller()), command};
+  Requester client{session, Credentials(command.getOp().getCaller()), command};
   writeOutcome(run(execution, client, command.getOp(), reply), reply.initOutcome());
   return Execute::RAN;
 }

@@ -11,18 +11,19 @@ namespace cairn {
 
 namespace {
 
-void touch(Execution& execution, Inode& directory) {
+void touch(Execution& execution, InodeRecord& directory) {
   directory.modified = execution.now();
   directory.changed = execution.now();
 }
 
-void putEntry(Execution& execution, InodeId directory, std::string_view name, uint64_t cookie, const Inode& child) {
+void putEntry(Execution& execution, InodeId directory, std::string_view name, uint64_t cookie,
+              const InodeRecord& child) {
   uint32_t type = child.mode & S_IFMT;
   execution.store.put(keys::entry(directory, name), encode(Entry{child.id, type, cookie}));
   execution.store.put(keys::cookie(directory, cookie), encode(Position{child.id, type, std::string(name)}));
 }
 
-void writeLayout(const Inode& inode, wire::Layout::Builder out) {
+void writeLayout(const InodeRecord& inode, wire::Layout::Builder out) {
   out.setObject(raw(inode.object));
   out.setClass(raw(inode.cls));
   out.setChunkBits(inode.chunkBits);
@@ -36,7 +37,7 @@ void writeLayout(const Inode& inode, wire::Layout::Builder out) {
 
 }  // namespace
 
-bool find(const Store& store, InodeId id, Inode& out) {
+bool find(const Store& store, InodeId id, InodeRecord& out) {
   std::string value;
   if (!store.get(keys::inode(id), value)) {
     return false;
@@ -62,7 +63,7 @@ bool sessionExists(const Store& store, SessionId session) {
   return store.has(keys::session(session));
 }
 
-Status enter(const Store& store, const Caller& caller, InodeId id, Inode& out) {
+Status enter(const Store& store, const Credentials& caller, InodeId id, InodeRecord& out) {
   auto reached = reach(store, id, out);
   if (!reached.ok()) {
     return reached;
@@ -73,7 +74,7 @@ Status enter(const Store& store, const Caller& caller, InodeId id, Inode& out) {
   return may(caller, out, MAY_SEARCH) ? Status() : Status(Error{EACCES, {}});
 }
 
-Status reach(const Store& store, InodeId id, Inode& out) {
+Status reach(const Store& store, InodeId id, InodeRecord& out) {
   return find(store, id, out) ? Status() : Status(Error{ESTALE, "the inode is gone"});
 }
 
@@ -90,7 +91,7 @@ void writeTime(Timestamp in, wire::Time::Builder out) {
   out.setNanos(in.nanos);
 }
 
-void writeAttributes(const Inode& inode, wire::Attributes::Builder out) {
+void writeAttributes(const InodeRecord& inode, wire::Attributes::Builder out) {
   out.setInode(raw(inode.id));
   out.setMode(inode.mode);
   out.setUid(inode.uid);
@@ -119,22 +120,23 @@ void writeOutcome(const Status& status, wire::Outcome::Builder out) {
   }
 }
 
-void save(Execution& execution, const Inode& inode) {
+void save(Execution& execution, const InodeRecord& inode) {
   execution.store.put(keys::inode(inode.id), encode(inode));
 }
 
-void addEntry(Execution& execution, Inode& directory, std::string_view name, const Inode& child) {
+void addEntry(Execution& execution, InodeRecord& directory, std::string_view name, const InodeRecord& child) {
   putEntry(execution, directory.id, name, directory.nextCookie++, child);
   ++directory.entries;
   touch(execution, directory);
 }
 
-void replaceEntry(Execution& execution, Inode& directory, std::string_view name, const Entry& old, const Inode& child) {
+void replaceEntry(Execution& execution, InodeRecord& directory, std::string_view name, const Entry& old,
+                  const InodeRecord& child) {
   putEntry(execution, directory.id, name, old.cookie, child);
   touch(execution, directory);
 }
 
-void removeEntry(Execution& execution, Inode& directory, std::string_view name, const Entry& old) {
+void removeEntry(Execution& execution, InodeRecord& directory, std::string_view name, const Entry& old) {
   execution.store.erase(keys::entry(directory.id, name));
   execution.store.erase(keys::cookie(directory.id, old.cookie));
   KJ_ASSERT(directory.entries > 0, "a directory's count of entries is wrong", raw(directory.id));

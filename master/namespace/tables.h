@@ -20,36 +20,37 @@ struct Execution {
 };
 
 // On whose behalf a client's operation runs.
-struct Client {
+struct Requester {
   SessionId session;
-  Caller caller;
+  Credentials caller;
   wire::ClientCommand::Reader command;  // for the holders
 };
 
 // ---- reading ----
-bool find(const Store& store, InodeId id, Inode& out);
+bool find(const Store& store, InodeId id, InodeRecord& out);
 bool find(const Store& store, InodeId directory, std::string_view name, Entry& out);
 bool isOrphan(const Store& store, InodeId id);
 bool sessionExists(const Store& store, SessionId session);
 // The directory to look a name up in: ESTALE when it is gone, ENOTDIR, EACCES without search permission.
-Status enter(const Store& store, const Caller& caller, InodeId id, Inode& out);
+Status enter(const Store& store, const Credentials& caller, InodeId id, InodeRecord& out);
 // The inode by its number: ESTALE when it is gone.
-Status reach(const Store& store, InodeId id, Inode& out);
+Status reach(const Store& store, InodeId id, InodeRecord& out);
 
 std::string_view viewOf(capnp::Data::Reader data);
 Timestamp readTime(wire::Time::Reader in);
 void writeTime(Timestamp in, wire::Time::Builder out);
-void writeAttributes(const Inode& inode, wire::Attributes::Builder out);
+void writeAttributes(const InodeRecord& inode, wire::Attributes::Builder out);
 void writeOutcome(const Status& status, wire::Outcome::Builder out);
 
 constexpr uint64_t DIRECTORY_SIZE_BYTES = 4096;  // as reported
 constexpr uint32_t ROOT_MODE = 0755;
 
 // ---- changing ----
-void save(Execution& execution, const Inode& inode);
+void save(Execution& execution, const InodeRecord& inode);
 // These change the directory's count, times and cookie counter in `directory`, which the caller saves.
-void addEntry(Execution& execution, Inode& directory, std::string_view name, const Inode& child);
-void replaceEntry(Execution& execution, Inode& directory, std::string_view name, const Entry& old, const Inode& child);
-void removeEntry(Execution& execution, Inode& directory, std::string_view name, const Entry& old);
+void addEntry(Execution& execution, InodeRecord& directory, std::string_view name, const InodeRecord& child);
+void replaceEntry(Execution& execution, InodeRecord& directory, std::string_view name, const Entry& old,
+                  const InodeRecord& child);
+void removeEntry(Execution& execution, InodeRecord& directory, std::string_view name, const Entry& old);
 
 }  // namespace cairn

@@ -9,8 +9,8 @@ namespace cairn {
 
 namespace {
 
-Status mayUnlink(Execution& execution, const Client& client, wire::Op::Unlink::Reader op, Inode& parent, Entry& entry,
-                 Inode& victim) {
+Status mayUnlink(Execution& execution, const Requester& client, wire::Op::Unlink::Reader op, InodeRecord& parent,
+                 Entry& entry, InodeRecord& victim) {
   auto entered = enter(execution.store, client.caller, InodeId{op.getParent()}, parent);
   if (!entered.ok()) {
     return entered;
@@ -37,10 +37,10 @@ Status mayUnlink(Execution& execution, const Client& client, wire::Op::Unlink::R
 
 }  // namespace
 
-Status unlink(Execution& execution, const Client& client, wire::Op::Unlink::Reader op, wire::Reply::Builder reply) {
-  Inode parent;
+Status unlink(Execution& execution, const Requester& client, wire::Op::Unlink::Reader op, wire::Reply::Builder reply) {
+  InodeRecord parent;
   Entry entry;
-  Inode victim;
+  InodeRecord victim;
   auto allowed = mayUnlink(execution, client, op, parent, entry, victim);
   if (!allowed.ok()) {
     return allowed;

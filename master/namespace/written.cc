@@ -11,7 +11,7 @@ namespace cairn {
 namespace {
 
 Status writtenOne(Execution& execution, wire::Written::Reader item) {
-  Inode inode;
+  InodeRecord inode;
   auto reached = reach(execution.store, InodeId{item.getInode()}, inode);
   if (!reached.ok()) {
     return reached;

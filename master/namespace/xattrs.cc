@@ -17,7 +17,7 @@ bool inSpace(std::string_view name, std::string_view space) {
   return name.starts_with(space);
 }
 
-Status mayWriteXattr(const Caller& caller, const Inode& inode, std::string_view name) {
+Status mayWriteXattr(const Credentials& caller, const InodeRecord& inode, std::string_view name) {
   if (inSpace(name, "trusted.") || inSpace(name, "security.")) {
     return caller.isRoot() ? Status() : Status(Error{EPERM, {}});
   }
@@ -31,7 +31,8 @@ Status mayWriteXattr(const Caller& caller, const Inode& inode, std::string_view 
 }
 
 // The checks that setting and removing have in common.
-Status reachXattr(Execution& execution, const Client& client, uint64_t id, std::string_view name, Inode& inode) {
+Status reachXattr(Execution& execution, const Requester& client, uint64_t id, std::string_view name,
+                  InodeRecord& inode) {
   auto reached = reach(execution.store, InodeId{id}, inode);
   if (!reached.ok()) {
     return reached;
@@ -40,7 +41,7 @@ Status reachXattr(Execution& execution, const Client& client, uint64_t id, std::
   return named.ok() ? mayWriteXattr(client.caller, inode, name) : kj::mv(named);
 }
 
-void finish(Execution& execution, Inode& inode, wire::Reply::Builder reply) {
+void finish(Execution& execution, InodeRecord& inode, wire::Reply::Builder reply) {
   inode.changed = execution.now();
   save(execution, inode);
   writeAttributes(inode, reply.initAttributes());
@@ -63,7 +64,7 @@ Status checkXattrName(std::string_view name) {
   return Error{EOPNOTSUPP, "unknown attribute prefix"};
 }
 
-Status mayReadXattr(const Caller& caller, const Inode& inode, std::string_view name) {
+Status mayReadXattr(const Credentials& caller, const InodeRecord& inode, std::string_view name) {
   if (inSpace(name, "security.")) {
     return {};
   }
@@ -76,13 +77,14 @@ Status mayReadXattr(const Caller& caller, const Inode& inode, std::string_view n
   return may(caller, inode, MAY_READ) ? Status() : Status(Error{EACCES, {}});
 }
 
-Status setXattr(Execution& execution, const Client& client, wire::Op::SetXattr::Reader op, wire::Reply::Builder reply) {
+Status setXattr(Execution& execution, const Requester& client, wire::Op::SetXattr::Reader op,
+                wire::Reply::Builder reply) {
   auto name = viewOf(op.getName());
   auto value = viewOf(op.getValue());
   if ((op.getFlags() & ~(CREATE | REPLACE)) != 0) {
     return Error{EINVAL, "unknown flags"};
   }
-  Inode inode;
+  InodeRecord inode;
   auto reached = reachXattr(execution, client, op.getInode(), name, inode);
   if (!reached.ok()) {
     return reached;
@@ -109,10 +111,10 @@ Status setXattr(Execution& execution, const Client& client, wire::Op::SetXattr::
   return {};
 }
 
-Status removeXattr(Execution& execution, const Client& client, wire::Op::RemoveXattr::Reader op,
+Status removeXattr(Execution& execution, const Requester& client, wire::Op::RemoveXattr::Reader op,
                    wire::Reply::Builder reply) {
   auto name = viewOf(op.getName());
-  Inode inode;
+  InodeRecord inode;
   auto reached = reachXattr(execution, client, op.getInode(), name, inode);
   if (!reached.ok()) {
     return reached;
@@ -125,7 +127,7 @@ Status removeXattr(Execution& execution, const Client& client, wire::Op::RemoveX
   return {};
 }
 
-void eraseXattr(Execution& execution, Inode& inode, std::string_view name) {
+void eraseXattr(Execution& execution, InodeRecord& inode, std::string_view name) {
   if (execution.store.has(keys::xattr(inode.id, name))) {
     execution.store.erase(keys::xattr(inode.id, name));
     --inode.xattrs;

@@ -128,12 +128,12 @@ class StoreWorld {
   T await(Task<T> task) {
     return world.await(kj::mv(task), PATIENCE);
   }
-  Result<Applied> write(ChunkKey key, uint32_t offset, std::vector<kj::byte> data) {
+  Result<Mutated> write(ChunkKey key, uint32_t offset, std::vector<kj::byte> data) {
     TestPiece piece(offset, std::move(data));
     WritePiece wire = piece.piece();
     return await(store().write(key.chunk, context, kj::arrayPtr(&wire, 1)));
   }
-  Result<Applied> punch(ChunkKey key, uint32_t offset, uint32_t length) {
+  Result<Mutated> punch(ChunkKey key, uint32_t offset, uint32_t length) {
     return await(store().punch(key.chunk, context, offset, length));
   }
   Status sync(ChunkKey key) { return await(store().sync(key)); }

@@ -48,7 +48,7 @@ class RandomOps {
  private:
   struct Layout {
     uint32_t generation = 0;
-    std::vector<Cut> cuts;
+    std::vector<ChunkCut> cuts;
   };
 
   void one() {
@@ -143,7 +143,7 @@ class RandomOps {
   }
 
   // A cut that the request carries may be what freed blocks: so the sum over all chunks is compared.
-  void expectDelta(ChunkKey key, uint32_t, const Applied& applied) {
+  void expectDelta(ChunkKey key, uint32_t, const Mutated& applied) {
     applied_[key] += applied.allocatedDelta;
     EXPECT_EQ(applied_[key], int64_t{model_.at(key).allocated()} * BLOCK_BYTES);
   }
@@ -177,7 +177,7 @@ class RandomOps {
     uint64_t dead = random_.below(INDEXES * uint64_t{CHUNK_BYTES});
     layout.generation++;
     note("cut", key, std::to_string(layout.generation) + " at " + std::to_string(dead));
-    layout.cuts.push_back(Cut{layout.generation, dead});
+    layout.cuts.push_back(ChunkCut{layout.generation, dead});
     for (uint32_t index = 0; index < INDEXES; index++) {
       uint64_t start = index * uint64_t{CHUNK_BYTES};
       uint64_t deadHere = dead > start ? dead - start : 0;

@@ -283,7 +283,7 @@ TEST(StoreSpace, FullMeansNoNewBlocksAndNothingElse) {
     ASSERT_TRUE(w.await(w.store().setInSync({{TEST_SHARD, Epoch{2}}})).ok());
     ASSERT_TRUE(w.punch(keyOf(2), 0, 100'000).ok());
     w.context.generation = 1;
-    w.context.cuts = {Cut{1, 4096}};
+    w.context.cuts = {ChunkCut{1, 4096}};
     ASSERT_TRUE(w.await(w.store().applyCuts(keyOf(3).chunk, w.context)).ok());
     ASSERT_TRUE(w.await(w.store().remove(keyOf(4))).ok());
     for (uint64_t synced : {2ull, 3ull, 4ull}) {

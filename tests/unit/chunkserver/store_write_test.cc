@@ -67,7 +67,7 @@ TEST(StoreWrite, ApplyInTheOrderOfTheCalls) {
     tasks.push_back(w.store()
                         .write(keyOf(1).chunk, w.context, kj::arrayPtr(wires.back().get(), 1))
                         .promise()
-                        .then([&order, i](Result<Applied> result) {
+                        .then([&order, i](Result<Mutated> result) {
                           EXPECT_TRUE(result.ok());
                           order.push_back(i);
                         })
@@ -94,13 +94,13 @@ TEST(StoreWrite, ADroppedTaskLeavesTheQueueInOrder) {
   TestPiece piece(0, pattern(1, 5000));
   WritePiece wire = piece.piece();
   for (unsigned dropped = 0; dropped < 3; dropped++) {
-    std::vector<kj::Promise<Result<Applied>>> tasks;
+    std::vector<kj::Promise<Result<Mutated>>> tasks;
     for (unsigned i = 0; i < 3; i++) {
       tasks.push_back(w.store().write(keyOf(1).chunk, w.context, kj::arrayPtr(&wire, 1)));
     }
     tasks.erase(tasks.begin() + dropped);
     for (auto& task : tasks) {
-      EXPECT_TRUE(w.await(Task<Result<Applied>>(kj::mv(task))).ok());
+      EXPECT_TRUE(w.await(Task<Result<Mutated>>(kj::mv(task))).ok());
     }
     w.maintainFor(25 * SECOND);
   }
@@ -245,7 +245,7 @@ TEST(StoreCuts, DeadBytesAreNeverSeen) {
     ASSERT_TRUE(w.write(keyOf(1), 0, data).ok());
     ASSERT_TRUE(w.sync(keyOf(1)).ok());
     w.context.generation = 1;
-    w.context.cuts = {Cut{1, 10'000}};
+    w.context.cuts = {ChunkCut{1, 10'000}};
     std::fill(data.begin() + 10'000, data.end(), 0);
     expectBytes(w, keyOf(1), 0, data);  // a read doesn't change the chunk: it looks past what is dead
     auto map = w.await(w.store().allocated(keyOf(1).chunk, w.context));
@@ -268,12 +268,12 @@ TEST(StoreCuts, SeveralAtOnce) {
   auto data = pattern(1, 300'000);
   ASSERT_TRUE(w.write(keyOf(1), 0, data).ok());
   w.context.generation = 1;
-  w.context.cuts = {Cut{1, 200'000}};
+  w.context.cuts = {ChunkCut{1, 200'000}};
   auto late = pattern(2, 5000);
   ASSERT_TRUE(w.write(keyOf(1), 250'000, late).ok());
   // Two more before anybody touches the chunk: the smaller one counts, wherever it stands.
   w.context.generation = 3;
-  w.context.cuts = {Cut{1, 200'000}, Cut{2, 100'000}, Cut{3, 252'000}};
+  w.context.cuts = {ChunkCut{1, 200'000}, ChunkCut{2, 100'000}, ChunkCut{3, 252'000}};
   auto applied = w.await(w.store().applyCuts(keyOf(1).chunk, w.context));
   ASSERT_TRUE(applied.ok());
   EXPECT_LT(applied.value().allocatedDelta, 0);
@@ -292,7 +292,7 @@ TEST(StoreCuts, ChunksBeyondLoseAllAndChunksBeforeNothing) {
     ASSERT_TRUE(w.write(keyOf(1, index), 0, pattern(index, 100'000)).ok());
   }
   w.context.generation = 1;
-  w.context.cuts = {Cut{1, (1 << 22) + 50'000}};
+  w.context.cuts = {ChunkCut{1, (1 << 22) + 50'000}};
   for (uint32_t index : {0u, 1u, 2u}) {
     ASSERT_TRUE(w.await(w.store().applyCuts(keyOf(1, index).chunk, w.context)).ok());
     EXPECT_EQ(w.describe(keyOf(1, index)).generation, 1u);
@@ -316,7 +316,7 @@ TEST(StoreCuts, ACutIsDoneOnlyWhenItIsDurable) {
     ASSERT_TRUE(w.write(keyOf(1), 0, data).ok());
     ASSERT_TRUE(w.sync(keyOf(1)).ok());
     w.context.generation = 1;
-    w.context.cuts = {Cut{1, 10'000}};
+    w.context.cuts = {ChunkCut{1, 10'000}};
     std::fill(data.begin() + 10'000, data.end(), 0);
     ASSERT_TRUE(w.await(w.store().applyCuts(keyOf(1).chunk, w.context)).ok());
     auto syncing = w.store().sync(keyOf(1)).promise();
@@ -363,7 +363,7 @@ TEST(StoreHeader, ChangesAtTheSyncAndNeverOverTheLastSyncedOne) {
   EXPECT_EQ(slots[0]->hints.path, "first/name");
   EXPECT_EQ(slots[0]->generation, 0u);
   w.context.generation = 1;
-  w.context.cuts = {Cut{1, 100'000}};
+  w.context.cuts = {ChunkCut{1, 100'000}};
   w.context.hints.path = "second/name";
   ASSERT_TRUE(w.write(keyOf(1), 0, pattern(2, 100)).ok());
   slots = slotsOf(w, keyOf(1));
