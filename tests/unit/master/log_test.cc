@@ -348,6 +348,64 @@ TEST(LogRecovery, RotIsKnownFromLaterRecordsAlone) {
   EXPECT_NE(opened.why().find("entry 2"), std::string::npos) << opened.why();
 }
 
+// A record that is whole by itself, but stands where another belongs: a write that the disk put in the wrong place.
+TEST(LogRecovery, ARecordFromElsewhereIsNoticed) {
+  World world(16);
+  uint64_t size = recordBytes(24);
+  {
+    Opened other(world);
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_TRUE(other.appendNow(1, 24, Term{2}).ok());
+    }
+  }
+  auto foreign = readAll(world, FIRST);
+  world.volume("m").processDied();
+  auto disk = world.volume("m").open();
+  for (const auto& name : disk->list("log").value()) {
+    ASSERT_TRUE(disk->remove("log/" + name).ok());
+  }
+  {
+    Opened opened(world);
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_TRUE(opened.appendNow(1, 24, Term{1}).ok());
+    }
+  }
+  world.volume("m").processDied();
+  auto bytes = readAll(world, FIRST);
+  uint64_t third = SEGMENT_HEADER_BYTES + 2 * size;
+  std::copy(foreign.begin() + third, foreign.begin() + third + size, bytes.begin() + third);
+  writeAll(world, FIRST, bytes);
+  Opened opened(world);
+  ASSERT_FALSE(opened.ok());
+  EXPECT_NE(opened.why().find("entry 3"), std::string::npos) << opened.why();
+}
+
+// After a crash of the process alone the end of the log may be in memory only. Whoever reads it counts on it.
+TEST(LogRecovery, WhatWasRecoveredIsDurable) {
+  unsigned kept = 0;
+  for (uint64_t seed = 200; seed < 240; ++seed) {
+    World world(seed);
+    {
+      Opened opened(world);
+      ASSERT_TRUE(opened.appendNow(2).ok());
+      auto unanswered = opened.append(20, 500);
+    }
+    world.volume("m").processDied();
+    LogIndex found{};
+    {
+      Opened opened(world);
+      ASSERT_TRUE(opened.ok()) << opened.why();
+      found = opened.log().lastIndex();
+      kept += found > LogIndex{2} ? 1 : 0;
+    }
+    world.volume("m").powerCut();
+    Opened again(world);
+    ASSERT_TRUE(again.ok()) << again.why();
+    EXPECT_EQ(again.log().lastIndex(), found);
+  }
+  EXPECT_GT(kept, 20u);
+}
+
 TEST(LogRecovery, MissingFilesAreNoticed) {
   for (int missing = 1; missing <= 4; ++missing) {
     World world(10);

@@ -293,6 +293,15 @@ TEST_F(Life, TheSameNonceIsTheSameSession) {
   EXPECT_NE(ns.openSession("one", 5), one);
 }
 
+TEST_F(Life, TimeNeverGoesBack) {
+  ns.tick();
+  auto f = file("f");
+  int64_t then = ns.now();
+  ns.tick(-100);
+  ns.chmod(f, 0600);
+  EXPECT_EQ(ns.stat(f).getChanged().getSeconds(), then);
+}
+
 TEST_F(Life, ClusterChangesNeedTheMapTheyWereMadeFrom) {
   auto change = [&](uint64_t expected) {
     return ns.outcome(ns.apply([&](auto command) {

@@ -222,6 +222,29 @@ TEST(Replica, ARepeatAfterRestartGetsTheFirstReply) {
   EXPECT_EQ(again.openSession(9), session);  // and the session is still the one of that nonce
 }
 
+TEST(Replica, AClockThatIsSetBackDoesNotTurnTimeBack) {
+  World world(15);
+  int64_t before = 0;
+  auto modified = [](Process& process) {
+    capnp::MallocMessageBuilder message;
+    auto out = message.initRoot<wire::Attributes>();
+    EXPECT_TRUE(process.reader().attributes(ROOT_INODE, out).ok());
+    return out.getModified().getSeconds();
+  };
+  {
+    Process process(world);
+    process.format();
+    before = modified(process);
+    world.clock().stepWall(-3600 * SECOND);
+    ASSERT_TRUE(world.await(process.make(process.openSession(9), 1, "a"), LIMIT).ok());
+    EXPECT_GE(modified(process), before);
+  }
+  world.volume("m1").powerCut();
+  Process again(world);
+  ASSERT_TRUE(world.await(again.make(again.openSession(9), 2, "b"), LIMIT).ok());
+  EXPECT_GE(modified(again), before);
+}
+
 // ---- snapshots and rebuilding ----
 
 uint64_t usedByLog(Disk& disk) {

@@ -103,7 +103,7 @@ class TestNamespace {
   // Every command so far, for a replay.
   const std::vector<kj::Array<capnp::word>>& log() const { return log_; }
   const std::vector<kj::Array<capnp::word>>& replies() const { return replies_; }
-  void tick() { now_ += 1; }  // the next commands come a second later
+  void tick(int64_t seconds = 1) { now_ += seconds; }  // the next commands come later
   int64_t now() const { return now_; }
   // Writes everything applied to LevelDB.
   void writeOut();

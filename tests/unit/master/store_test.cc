@@ -259,6 +259,25 @@ TEST_F(SnapshotTest, ComesBackWhole) {
   EXPECT_EQ(open("other")->writtenHead().index, LogIndex{42});
 }
 
+TEST_F(SnapshotTest, SurvivesAPowerCutOnceItIsSaidToBeMade) {
+  ASSERT_TRUE(findSnapshots(*disk).ok());
+  ASSERT_TRUE(disk->syncDirectoryNow(".").ok());
+  for (int trial = 0; trial < 8; ++trial) {
+    auto expected = makeSnapshot();
+    world.volume("m").powerCut();
+    disk = world.volume("m").open();
+    env = world.newEnv();
+    ASSERT_TRUE(Store::remove(*env, disk->hostPath("one")).ok());
+    auto store = open("other");
+    auto loaded = loadSnapshot(*disk, LogIndex{42}, *store);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().why;
+    EXPECT_EQ(all(*store, "X"), expected);
+    store = nullptr;
+    ASSERT_TRUE(Store::remove(*env, disk->hostPath("other")).ok());
+    ASSERT_TRUE(removeSnapshot(*disk, LogIndex{42}).ok());
+  }
+}
+
 TEST_F(SnapshotTest, DamageIsNoticed) {
   ASSERT_TRUE(findSnapshots(*disk).ok());
   makeSnapshot();
