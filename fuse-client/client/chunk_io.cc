@@ -296,25 +296,25 @@ kj::Promise<void> ChunkIo::pauseForMap(MapVersion version, MapVersion wanted, Na
 Task<Result<Acknowledged>> ChunkIo::write(ChunkFile& file, uint32_t index, SessionId session,
                                           std::vector<Extent> pieces, bool durable) {
   WriteCall call(file, index, kj::mv(pieces), durable, session, session_);
-  auto reply = co_await atPrimary(call);
+  auto reply = co_await context_.limited(atPrimary(call).promise(), "a chunkserver");
   co_return acknowledgedOf(kj::mv(reply));
 }
 
 Task<Result<Acknowledged>> ChunkIo::punch(ChunkFile& file, uint32_t index, uint32_t offset, uint32_t length) {
   PunchCall call(file, index, offset, length);
-  auto reply = co_await atPrimary(call);
+  auto reply = co_await context_.limited(atPrimary(call).promise(), "a chunkserver");
   co_return acknowledgedOf(kj::mv(reply));
 }
 
 Task<Result<Acknowledged>> ChunkIo::sync(ChunkFile& file, uint32_t index) {
   SyncCall call(file, index);
-  auto reply = co_await atPrimary(call);
+  auto reply = co_await context_.limited(atPrimary(call).promise(), "a chunkserver");
   co_return acknowledgedOf(kj::mv(reply));
 }
 
 Task<Result<std::vector<uint8_t>>> ChunkIo::allocated(ChunkFile& file, uint32_t index) {
   AllocatedCall call(file, index);
-  auto reply = co_await atPrimary(call);
+  auto reply = co_await context_.limited(atPrimary(call).promise(), "a chunkserver");
   if (!reply.ok()) {
     co_return reply.error();
   }

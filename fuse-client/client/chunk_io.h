@@ -119,6 +119,7 @@ class ChunkIo {
   Task<PrimaryReply> tryPrimary(PrimaryCall& call, const Place& place);
   Task<Status> afterRefusal(PrimaryCall& call, const Place& place, const PrimaryReply& reply, unsigned tries);
 
+  Task<Result<std::vector<Slice>>> readHard(ChunkFile& file, uint64_t offset, uint64_t length);
   Task<Status> readPiece(ReadJob& job);
   Task<Status> readRun(ReadJob& job, Run run);
   static std::vector<size_t> candidatesFor(const Run& run, const Place& place, const std::set<VolumeNumber>& skip);

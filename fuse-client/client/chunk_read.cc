@@ -41,6 +41,10 @@ struct ChunkIo::ReadJob {
 };
 
 Task<Result<std::vector<Slice>>> ChunkIo::read(ChunkFile& file, uint64_t offset, uint64_t length) {
+  return context_.limited(readHard(file, offset, length).promise(), "a chunkserver");
+}
+
+Task<Result<std::vector<Slice>>> ChunkIo::readHard(ChunkFile& file, uint64_t offset, uint64_t length) {
   const uint64_t chunkBytes = uint64_t{1} << file.layout().chunkBits;
   const uint64_t pieceBytes = std::min<uint64_t>(chunkBytes, MESSAGE_BYTES_MAX);
   const uint64_t end = (offset + length + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;

@@ -53,6 +53,10 @@ ClientStats Client::stats() const {
 
 std::vector<std::string> Client::waits() const { return impl_->context.waits.lines(); }
 
+void Client::Impl::taskFailed(kj::Exception&& e) {
+  spdlog::error("an operation failed unheard: {}", kj::str(e).cStr());
+}
+
 // ---- handles ------------------------------------------------------------------------------------
 
 Result<kj::Own<Handle>> Client::Impl::handle(HandleId id) {
@@ -76,33 +80,40 @@ HandleId Client::open(InodeId inode, uint32_t openBits) {
   return impl_->addHandle(impl_->inodes.get(inode), openBits);
 }
 
-Task<Result<Client::Created>> Client::create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits,
-                                             Caller caller) {
-  auto made = co_await impl_->make(parent, kj::mv(name), mode, 0, std::string(), true, caller);
+Task<Result<Client::Created>> Client::Impl::create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits,
+                                                   Caller caller) {
+  auto made = co_await make(parent, kj::mv(name), mode, 0, std::string(), true, kj::mv(caller));
   if (!made.ok()) {
     co_return made.error();
   }
   Created out;
   out.attributes = kj::mv(made).value();
-  out.handle = impl_->addHandle(impl_->inodes.get(out.attributes.inode), openBits);
+  out.handle = addHandle(inodes.get(out.attributes.inode), openBits);
   co_return kj::mv(out);
 }
 
-void Client::release(HandleId id) {
-  auto it = impl_->handles.find(raw(id));
-  if (it == impl_->handles.end()) {
+Task<Result<Client::Created>> Client::create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits,
+                                             Caller caller) {
+  return impl_->create(parent, kj::mv(name), mode, openBits, kj::mv(caller));
+}
+
+void Client::release(HandleId id) { impl_->release(id); }
+
+void Client::Impl::release(HandleId id) {
+  auto it = handles.find(raw(id));
+  if (it == handles.end()) {
     return;
   }
   auto handle = kj::mv(it->second);
-  impl_->handles.erase(it);
+  handles.erase(it);
   Inode& inode = *handle->inode;
   --inode.handles;
   if (inode.handles == 0 && inode.isKnown() && inode.committed().links == 0) {
-    impl_->buffer.forget(inode);
+    buffer.forget(inode);
   } else if (!inode.writes.dirty.empty()) {
-    impl_->buffer.startDrain(inode);
+    buffer.startDrain(inode);
   }
-  impl_->session.drop(inode.id);
+  session.drop(inode.id);
 }
 
 Task<Status> Client::flush(HandleId id) {

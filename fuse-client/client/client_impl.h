@@ -28,7 +28,9 @@ struct Handle : public kj::Refcounted {
   kj::Own<ReadAhead> readAhead;  // of a regular file, from the first read on
 };
 
-class Client::Impl final : public MasterSession::Listener, public MapHolder::Listener {
+class Client::Impl final : public MasterSession::Listener,
+                           public MapHolder::Listener,
+                           private kj::TaskSet::ErrorHandler {
  public:
   Impl(Clock& clock, Network& network, Random& random, ClusterFile clusterFile, ClientOptions options)
       : context(clock, network, random, kj::mv(options)),
@@ -42,10 +44,23 @@ class Client::Impl final : public MasterSession::Listener, public MapHolder::Lis
         unsynced(context, io),
         buffer(context, pool, io, reporter, unsynced, session.id()),
         sync(inodes, buffer, unsynced, reporter),
-        budget(context) {}
+        budget(context),
+        tasks(*this) {}
 
   void sessionLost(SessionId old) override;
   void mapChanged() override { unsynced.mapChanged(map.map()); }
+
+  // Lets `work` come to its end even if the result is dropped: stopped half-way it would leave the master and this
+  // client with different ideas of a file.
+  template <typename T>
+  kj::Promise<T> toTheEnd(kj::Promise<T> work) {
+    auto paf = kj::newPromiseAndFulfiller<T>();
+    auto& done = *paf.fulfiller;
+    auto arrived = [&done](T&& result) { done.fulfill(kj::mv(result)); };
+    auto failed = [&done](kj::Exception&& e) { done.reject(kj::mv(e)); };
+    tasks.add(work.then(kj::mv(arrived), kj::mv(failed)).attach(kj::mv(paf.fulfiller)));
+    return kj::mv(paf.promise);
+  }
 
   // EBADF when there is no such handle.
   Result<kj::Own<Handle>> handle(HandleId id);
@@ -53,10 +68,12 @@ class Client::Impl final : public MasterSession::Listener, public MapHolder::Lis
   // The attributes are known, and young enough when the file is clean.
   Task<Status> known(Inode& inode);
   Task<Result<Attributes>> make(InodeId parent, std::string name, uint32_t mode, uint32_t device, std::string target,
-                                bool hold, const Caller& caller);
+                                bool hold, Caller caller);
   // Sets size or times, with nothing else under way that could undo it.
   Task<Result<Attributes>> setAttributes(kj::Own<Inode> inode, AttributeChange change, Caller caller);
   Task<Result<Attributes>> sendAttributes(InodeId inode, const AttributeChange& change, const Caller& caller);
+  Task<Result<Created>> create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits, Caller caller);
+  void release(HandleId id);
   Task<Status> zero(kj::Own<Inode> inode, uint64_t from, uint64_t to, bool mayGrow);
   Task<Status> tellWrittenEnd(Inode& inode, uint64_t newSizeBytes, Caller caller);
   Task<Status> grow(kj::Own<Inode> inode, uint64_t sizeBytes);
@@ -76,6 +93,10 @@ class Client::Impl final : public MasterSession::Listener, public MapHolder::Lis
   ReadBudget budget;
   std::unordered_map<uint64_t, kj::Own<Handle>> handles;
   uint64_t nextHandle = 1;
+  kj::TaskSet tasks;
+
+ private:
+  void taskFailed(kj::Exception&& e) override;
 };
 
 }  // namespace cairn

@@ -73,13 +73,32 @@ Task<bool> MasterSession::connect() {
   if (!master.socket.empty()) {
     bool done = co_await connectTo(master, "unix:" + master.socket);
     if (done) {
+      betterSocket_.clear();
       co_return true;
     }
   }
   if (master.address.empty()) {
     co_return false;
   }
-  co_return co_await connectTo(master, master.address);
+  bool done = co_await connectTo(master, master.address);
+  betterSocket_ = master.socket;
+  co_return done;
+}
+
+// A master that was only starting may have its socket a moment later than its port.
+Task<void> MasterSession::lookForSocket() {
+  if (betterSocket_.empty() || socketTries_ >= SOCKET_TRIES) {
+    co_return;
+  }
+  ++socketTries_;
+  try {
+    auto probe = co_await dial(context_.network, context_.clock, "unix:" + betterSocket_, CONNECT_LIMIT);
+    spdlog::info("session {}: the master's socket is there; changing over to it", raw(id_));
+    nextMaster_ = (nextMaster_ + cluster_.masters.size() - 1) % cluster_.masters.size();
+    linkFailed(generation_);
+  } catch (kj::Exception& e) {
+    spdlog::debug("{}: {}", betterSocket_, e.getDescription().cStr());
+  }
 }
 
 Task<bool> MasterSession::connectTo(const MasterAddress& master, Address address) {
@@ -176,6 +195,8 @@ Task<void> MasterSession::keep() {
     bool renewed = co_await renew();
     if (!renewed) {
       linkFailed(generation_);
+    } else {
+      co_await lookForSocket();
     }
   }
 }

@@ -76,6 +76,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos DETACH_LIMIT = 2 * SECOND;
   static constexpr Nanos BUSY_DELAY = 20 * MILLISECOND;
   static constexpr Nanos RENEW_LIMIT_MIN = 500 * MILLISECOND;
+  static constexpr unsigned SOCKET_TRIES = 3;
 
   struct Hold {
     uint32_t count = 0;
@@ -91,6 +92,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void evicted();
   Task<void> keep();
   Task<bool> renew();
+  Task<void> lookForSocket();
   void linkFailed(uint64_t generation);
   Task<void> untilAttached(const char* what);
 
@@ -124,6 +126,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   Signal changed_;  // attached_, broken_, refused_
   kj::Maybe<Error> refused_;
   size_t nextMaster_ = 0;
+  std::string betterSocket_;  // of the master that is connected over TCP; empty: nothing better to hope for
+  unsigned socketTries_ = 0;
   SessionId id_{};
   Nanos lease_ = 0;
 

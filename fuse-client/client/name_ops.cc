@@ -60,7 +60,7 @@ Task<Result<Attributes>> Client::lookup(InodeId parent, std::string name, Caller
 }
 
 Task<Result<Attributes>> Client::Impl::make(InodeId parent, std::string name, uint32_t mode, uint32_t device,
-                                            std::string target, bool hold, const Caller& caller) {
+                                            std::string target, bool hold, Caller caller) {
   auto op = newOp(caller);
   auto make = (*op)->initMake();
   make.setParent(raw(parent));
@@ -229,7 +229,8 @@ Task<Result<Attributes>> Client::setAttributes(InodeId inode, AttributeChange ch
   auto known = impl_->inodes.find(inode);
   bool buffered = known != nullptr && S_ISREG(KJ_ASSERT_NONNULL(known).committed().mode);
   if ((change.which & SET_SIZE) != 0 || ((change.which & touchy) != 0 && buffered)) {
-    co_return co_await impl_->setAttributes(impl_->inodes.get(inode), kj::mv(change), kj::mv(caller));
+    auto work = impl_->setAttributes(impl_->inodes.get(inode), kj::mv(change), kj::mv(caller)).promise();
+    co_return co_await impl_->toTheEnd(kj::mv(work));
   }
   co_return co_await impl_->sendAttributes(inode, change, caller);
 }

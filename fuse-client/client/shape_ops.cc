@@ -127,7 +127,8 @@ Task<Status> Client::allocate(HandleId id, AllocateMode mode, uint64_t offset, u
   }
   const uint64_t end = offset + length;
   if (mode != AllocateMode::ALLOCATE && mode != AllocateMode::KEEP_SIZE) {
-    co_return co_await impl_->zero(kj::addRef(*handle->inode), offset, end, mode == AllocateMode::ZERO);
+    auto work = impl_->zero(kj::addRef(*handle->inode), offset, end, mode == AllocateMode::ZERO).promise();
+    co_return co_await impl_->toTheEnd(kj::mv(work));
   }
   // Blocks aren't set aside; but what can't fit is refused now rather than at some write.
   auto space = co_await this->space(handle->inode->id);
@@ -140,7 +141,8 @@ Task<Status> Client::allocate(HandleId id, AllocateMode mode, uint64_t offset, u
   if (mode == AllocateMode::KEEP_SIZE) {
     co_return Status();
   }
-  co_return co_await impl_->grow(kj::addRef(*handle->inode), end);
+  auto work = impl_->grow(kj::addRef(*handle->inode), end).promise();
+  co_return co_await impl_->toTheEnd(kj::mv(work));
 }
 
 Task<Result<uint64_t>> Client::seek(HandleId id, uint64_t offset, Whence whence) {
