@@ -70,7 +70,7 @@ class ClientWorld {
   std::unique_ptr<Client> newClient(const std::string& host = "k1", ClientOptions options = {}) {
     ClusterFile file;
     file.cluster = CLUSTER;
-    file.masters.push_back({"m1", master.address(), ""});
+    file.masters.push_back({"m1", master.address(), "/run/m1.sock"});
     options.name = host;
     randoms.push_back(world.random(host));
     auto client = std::make_unique<Client>(world.clock(), world.network().host(host), *randoms.back(), file, options);

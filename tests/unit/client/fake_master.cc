@@ -164,8 +164,17 @@ void FakeMaster::start() {
   server_ = serveRpc(world_.network().host(host_).listen(address()).value(), kj::mv(door));
 }
 
+void FakeMaster::listenOn(const std::string& socket) {
+  auto door = [this](const PeerIdentity&) {
+    ++socketConnections;
+    return capnp::Capability::Client(kj::heap<FakeDoor>(*this));
+  };
+  socketServer_ = serveRpc(world_.network().host(host_).listen("unix:" + socket).value(), kj::mv(door));
+}
+
 void FakeMaster::stop() {
   watchers_.clear();
+  socketServer_ = nullptr;
   server_ = nullptr;
 }
 

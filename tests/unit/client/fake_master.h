@@ -44,6 +44,8 @@ class FakeMaster {
   void start();
   void stop();  // connections break; sessions and names stay
   Address address() const { return host_ + ":7000"; }
+  void listenOn(const std::string& socket);
+  unsigned socketConnections = 0;
 
   // The map clients get; push() after a change raises the version and tells them all.
   ShardMap map;
@@ -97,7 +99,7 @@ class FakeMaster {
   World& world_;
   const ClusterId cluster_;
   const std::string host_;
-  kj::Own<RpcServer> server_;
+  kj::Own<RpcServer> server_, socketServer_;
   std::map<uint64_t, FakeInode> inodes_;
   std::map<uint64_t, Session> sessions_;
   std::vector<wire::MapWatcher::Client> watchers_;

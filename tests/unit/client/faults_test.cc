@@ -335,6 +335,55 @@ TEST(ClientFaults, AStalledWriterDoesNotStopReaders) {
   EXPECT_TRUE(w.world.await(kj::mv(stuck), 5 * SECOND).ok());
 }
 
+TEST(ClientFaults, ASoftMountGivesUpOnChunkservers) {
+  ClientWorld w(1);
+  ClientOptions soft;
+  soft.softTimeoutNanos = 5 * SECOND;
+  auto client = w.newClient("k1", soft);
+  OneChunk f(w, *client);
+  w.write(*client, f.handle, 0, pattern(4096));
+  w.done(client->fsync(f.handle, false));
+  for (auto& server : w.servers) {
+    server->powerOff();
+  }
+  EXPECT_EQ(w.code(client->read(f.handle, 0, 4096)), EIO);
+  w.write(*client, f.handle, 0, pattern(4096, 1));
+  EXPECT_EQ(w.world.await(client->fsync(f.handle, false), 20 * SECOND).code(), EIO);
+}
+
+// A truncation whose caller has gone away is done whole or not at all.
+TEST(ClientFaults, AnAbandonedTruncationLeavesNoHalfs) {
+  for (unsigned after = 0; after < 6; ++after) {
+    SCOPED_TRACE(after);
+    ClientWorld w(1);
+    auto client = w.newClient();
+    OneChunk f(w, *client);
+    InodeId inode = w.done(client->lookup(ROOT_INODE, "f", Caller{})).inode;
+    w.write(*client, f.handle, 0, pattern(60000));
+    AttributeChange change;
+    change.which = SET_SIZE;
+    change.sizeBytes = 1000;
+    auto truncate = kj::heap(client->setAttributes(inode, change, Caller{}).promise());
+    auto punch = kj::heap(client->allocate(f.handle, AllocateMode::PUNCH, 100, 50).promise());
+    w.world.runFor(after * 100 * MICROSECOND);
+    truncate = nullptr;
+    punch = nullptr;
+    w.world.runFor(2 * SECOND);
+    w.done(client->fsync(f.handle, false));
+    uint64_t size = w.sizeOf(*client, "f");
+    EXPECT_EQ(size, 1000u);
+    std::string expected = pattern(60000).substr(0, 1000);
+    std::string got = w.read(*client, f.handle, 0, 60000);
+    ASSERT_EQ(got.size(), size);
+    EXPECT_EQ(got.substr(0, 100), expected.substr(0, 100));
+    EXPECT_EQ(got.substr(150), expected.substr(150));
+    w.write(*client, f.handle, 2000, "x");
+    EXPECT_EQ(w.read(*client, f.handle, 1000, 2000), std::string(1000, '\0') + "x");
+    w.done(client->fsync(f.handle, false));
+    EXPECT_EQ(w.read(*client, f.handle, 1000, 2000), std::string(1000, '\0') + "x");
+  }
+}
+
 TEST(ClientFaults, AFencedSessionsWritesFail) {
   ClientWorld w(1);
   auto client = w.newClient();

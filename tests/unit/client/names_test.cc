@@ -227,6 +227,31 @@ TEST(ClientSession, AChangeUnderAnEvictedSessionIsNotRepeated) {
   EXPECT_EQ(w.master.executed, 1u);
 }
 
+TEST(ClientSession, TheSocketIsUsedAsSoonAsItIsThere) {
+  ClientWorld w(1);
+  auto client = w.newClient("m1");
+  EXPECT_EQ(w.master.socketConnections, 0u);
+  w.master.listenOn("/run/m1.sock");
+  w.world.runFor(10 * SECOND);
+  EXPECT_GE(w.master.socketConnections, 1u);
+  EXPECT_EQ(client->stats().session, 1u);
+  w.create(*client, "f");
+  auto remote = w.newClient("k1");
+  w.create(*remote, "g");
+}
+
+TEST(ClientSession, ACreateGivenUpLeavesNothingOpen) {
+  ClientWorld w(1);
+  auto client = w.newClient();
+  auto create = kj::heap(client->create(ROOT_INODE, "f", S_IFREG | 0644, OPEN_WRITE, Caller{}).promise());
+  w.world.runFor(10 * MICROSECOND);  // sent, not answered
+  create = nullptr;
+  w.world.runFor(SECOND);
+  ASSERT_NE(w.master.at("f"), nullptr);
+  EXPECT_TRUE(w.master.holds(1).empty());
+  EXPECT_EQ(client->stats().openHandles, 0u);
+}
+
 TEST(ClientSession, AnotherClusterIsRefusedAtOnce) {
   ClientWorld w(1);
   ClusterFile file;
