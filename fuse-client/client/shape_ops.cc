@@ -19,10 +19,6 @@ Task<Result<Attributes>> Client::Impl::setAttributes(kj::Own<Inode> inode, Attri
   if (resizes) {
     pause = std::make_unique<WriteBuffer::Pause>(buffer, *inode);
     co_await pause->ready();
-    // The master must know of the bytes that it is to cut off, or they come back when the file grows.
-    if (change.sizeBytes > 0 && inode->report.end > change.sizeBytes) {
-      co_await reporter.committed(kj::addRef(*inode), inode->report.end, 0);
-    }
   }
   // A report under way could bring an earlier time, or a size that the truncation has just taken back.
   SizeReporter::Block block(reporter, *inode);
@@ -55,8 +51,8 @@ Task<Result<Attributes>> Client::Impl::setAttributes(kj::Own<Inode> inode, Attri
 // A truncation cuts off only what the master knows of. Bytes may have reached the chunkservers whose size has not been
 // reported; unless the master hears of them first, a later extension would show them.
 Task<Status> Client::Impl::tellWrittenEnd(Inode& inode, uint64_t newSizeBytes, Caller caller) {
-  if (inode.report.end <= std::max(inode.committed().sizeBytes, newSizeBytes)) {
-    co_return Status();
+  if (newSizeBytes == 0 || inode.report.end <= std::max(inode.committed().sizeBytes, newSizeBytes)) {
+    co_return Status();  // an emptied file gets a new object
   }
   AttributeChange known;
   known.which = SET_SIZE | SET_ONLY_GROW;
