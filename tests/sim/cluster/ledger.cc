@@ -1,24 +1,75 @@
 #include "tests/sim/cluster/ledger.h"
 
+#include <algorithm>
+
 namespace cairn {
 
-std::string FileLedger::problem(uint64_t block, kj::ArrayPtr<const kj::byte> bytes) const {
+bool FileLedger::Block::zerosPossible() const {
+  return std::any_of(possible.begin(), possible.end(), [](auto& version) { return version.second; });
+}
+
+int64_t FileLedger::begin(uint64_t block, bool zeros) {
+  int64_t version = ++lastVersion_;
+  blocks_[block].possible[version] = zeros;
+  return version;
+}
+
+FileLedger::Mark FileLedger::cutting(uint64_t blocks) {
+  Mark mark;
+  for (auto it = blocks_.lower_bound(blocks); it != blocks_.end(); ++it) {
+    mark[it->first] = begin(it->first, true);
+  }
+  return mark;
+}
+
+FileLedger::Mark FileLedger::beforeSync() const {
+  Mark newest;
+  for (auto& [block, state] : blocks_) {
+    newest[block] = state.possible.rbegin()->first;
+  }
+  return newest;
+}
+
+void FileLedger::settled(const Mark& covered) {
+  for (auto& [block, version] : covered) {
+    auto& state = blocks_[block];
+    auto end = state.possible.lower_bound(version);
+    state.past.insert(state.possible.begin(), end);
+    state.possible.erase(state.possible.begin(), end);
+  }
+}
+
+FileLedger::Floor FileLedger::floor() const {
+  Floor out;
+  for (auto& [block, state] : blocks_) {
+    out.oldest[block] = state.possible.begin()->first;
+    out.zeros[block] = state.zerosPossible();
+  }
+  return out;
+}
+
+std::string FileLedger::problem(uint64_t block, kj::ArrayPtr<const kj::byte> bytes, const Floor* since) const {
+  Block untouched;
   auto it = blocks_.find(block);
+  const Block& state = it == blocks_.end() ? untouched : it->second;
+  int64_t oldest = state.possible.begin()->first;
+  bool zeros = state.zerosPossible();
+  if (since != nullptr) {
+    auto known = since->oldest.find(block);
+    oldest = known == since->oldest.end() ? 0 : known->second;
+    zeros = zeros || known == since->oldest.end() || since->zeros.at(block);
+  }
   auto versions = sectorVersions(bytes, file_, block);
   for (size_t i = 0; i < versions.size(); ++i) {
-    bool allowed = it == blocks_.end() ? versions[i] == ZEROS : it->second.possible.count(versions[i]) > 0;
-    if (allowed) {
+    int64_t version = versions[i];
+    bool written = state.possible.count(version) > 0 ? !state.possible.at(version)
+                                                     : state.past.count(version) > 0 && !state.past.at(version);
+    if (version == ZEROS ? zeros : version >= oldest && written) {
       continue;
     }
-    std::string text = "file " + std::to_string(file_) + " block " + std::to_string(block) + " sector " +
-                       std::to_string(i) + " shows version " + std::to_string(versions[i]) + ", allowed:";
-    if (it == blocks_.end()) {
-      return text + " zeros";
-    }
-    for (int64_t version : it->second.possible) {
-      text += " " + std::to_string(version);
-    }
-    return text;
+    return "file " + std::to_string(file_) + " block " + std::to_string(block) + " sector " + std::to_string(i) +
+           " shows version " + std::to_string(version) + ", but nothing older than " + std::to_string(oldest) +
+           (zeros ? " may be seen, or zeros" : " may be seen, and no zeros");
   }
   return {};
 }

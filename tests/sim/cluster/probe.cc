@@ -1,0 +1,230 @@
+#include "tests/sim/cluster/probe.h"
+
+#include <kj/debug.h>
+
+#include <cstring>
+
+#include "common/checksum.h"
+#include "rpc/connection.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+namespace {
+
+constexpr uint32_t CHUNK_BLOCK_MASK = BLOCK_BYTES - 1;
+
+void fillHello(const ClusterFile& cluster, wire::Role role, wire::Hello::Builder hello) {
+  toWire(cluster.cluster, hello.initCluster());
+  hello.setRole(role);
+  hello.setProtocol(wire::PROTOCOL);
+  hello.setName("probe");
+}
+
+std::vector<uint32_t> blocksOf(capnp::List<uint32_t>::Reader list) {
+  return std::vector<uint32_t>(list.begin(), list.end());
+}
+
+void takeBytes(wire::ChunkService::ReadResults::Reader reply, uint32_t length, ProbeRead& out) {
+  auto data = reply.getData();
+  auto sums = reply.getSums();
+  out.bytes.assign(length, 0);
+  memcpy(out.bytes.data(), data.begin(), std::min<size_t>(data.size(), length));
+  for (uint32_t i = 0; i < sums.size() && (i + 1) * BLOCK_BYTES <= length; ++i) {
+    auto block = kj::arrayPtr(out.bytes.data() + i * BLOCK_BYTES, BLOCK_BYTES);
+    out.matches = out.matches && (sums[i] == 0 || blockChecksum(block) == sums[i]);
+  }
+}
+
+}  // namespace
+
+Task<kj::Own<Probe::Door>> Probe::enter(std::string server) {
+  auto& network = cluster_.network().host(from_);
+  auto link = co_await dial(network, cluster_.world().clock(), cluster_.addressOf(server), ANSWER_LIMIT);
+  auto request = link->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
+  fillHello(cluster_.clusterFile(), wire::Role::CHUNKSERVER, request.initHello());
+  auto sent = request.send();
+  kj::Promise<capnp::Response<wire::ChunkDoor::EnterResults>> answered = kj::mv(sent);
+  auto response = co_await kj::mv(answered);
+  KJ_REQUIRE(response.getOutcome().getErrno() == 0, response.getOutcome().getWhy());
+  co_return kj::heap<Door>(Door{kj::mv(link), response.getChunks(), response.getPeer()});
+}
+
+void Probe::fillTarget(const Attributes& file, uint32_t chunk, const As& as, wire::Target::Builder target) {
+  const ShardMap& map = as.map == nullptr ? cluster_.map() : *as.map;
+  const Layout& layout = file.layout;
+  const ShardRecord* record = map.shard(layout.cls, ChunkId{layout.object, chunk});
+  KJ_REQUIRE(record != nullptr, "the map has no such shard");
+  target.setShard(raw(record->id));
+  target.setEpoch(raw(record->epoch));
+  target.setMapVersion(raw(map.version));
+  target.setSession(raw(as.session));
+  target.setObject(raw(layout.object));
+  target.setIndex(chunk);
+  target.setChunkBits(layout.chunkBits);
+  target.setGeneration(layout.generation);
+  auto cuts = target.initCuts(static_cast<unsigned>(layout.cuts.size()));
+  for (uint32_t i = 0; i < layout.cuts.size(); ++i) {
+    cuts[i].setGeneration(layout.cuts[i].generation);
+    cuts[i].setFirstDead(layout.cuts[i].firstDead);
+  }
+}
+
+Task<ProbeRead> Probe::readNow(std::string server, Attributes file, uint64_t offset, uint32_t length, As as) {
+  ProbeRead out;
+  try {
+    auto door = co_await enter(kj::mv(server));
+    auto request = door->chunks.readRequest();
+    uint64_t chunkBytes = uint64_t{1} << file.layout.chunkBits;
+    fillTarget(file, static_cast<uint32_t>(offset / chunkBytes), as, request.initTarget());
+    request.setOffset(static_cast<uint32_t>(offset % chunkBytes));
+    request.setLength(length);
+    kj::Promise<capnp::Response<wire::ChunkService::ReadResults>> sent = request.send();
+    auto reply = co_await kj::mv(sent);
+    out.answered = true;
+    out.verdict = reply.getAnswer().getVerdict();
+    out.why = reply.getAnswer().getWhy().cStr();
+    takeBytes(reply, length, out);
+  } catch (const kj::Exception& e) {
+    out.why = e.getDescription().cStr();
+  }
+  co_return kj::mv(out);
+}
+
+Task<ProbeRead> Probe::read(std::string server, Attributes file, uint64_t offset, uint32_t length, As as) {
+  KJ_REQUIRE((offset & CHUNK_BLOCK_MASK) == 0 && (length & CHUNK_BLOCK_MASK) == 0);
+  auto late = cluster_.world().clock().after(as.limit).then([]() { return ProbeRead(); });
+  auto reading = readNow(kj::mv(server), kj::mv(file), offset, length, as).promise();
+  co_return co_await reading.exclusiveJoin(kj::mv(late));
+}
+
+ProbeRead Probe::read(const std::string& server, const Attributes& file, uint64_t offset, uint32_t length) {
+  return cluster_.wait(read(server, file, offset, length, As()));
+}
+
+Task<wire::Verdict> Probe::writeNow(std::string server, Attributes file, uint64_t block, kj::Array<kj::byte> bytes,
+                                    As as) {
+  KJ_REQUIRE(bytes.size() == BLOCK_BYTES);
+  auto door = co_await enter(kj::mv(server));
+  auto request = door->chunks.writeRequest();
+  uint64_t chunkBytes = uint64_t{1} << file.layout.chunkBits;
+  uint64_t offset = block * BLOCK_BYTES;
+  fillTarget(file, static_cast<uint32_t>(offset / chunkBytes), as, request.initTarget());
+  auto piece = request.initPieces(1)[0];
+  piece.setOffset(static_cast<uint32_t>(offset % chunkBytes));
+  piece.setData(bytes);
+  piece.initSums(1).set(0, blockChecksum(bytes));
+  kj::Promise<capnp::Response<wire::ChunkService::WriteResults>> sent = request.send();
+  auto reply = co_await kj::mv(sent);
+  co_return reply.getAnswer().getVerdict();
+}
+
+Task<wire::Verdict> Probe::write(std::string server, Attributes file, uint64_t block, kj::Array<kj::byte> bytes,
+                                 As as) {
+  auto writing = writeNow(kj::mv(server), kj::mv(file), block, kj::mv(bytes), as).promise();
+  co_return co_await withDeadline(cluster_.world().clock(), as.limit, kj::mv(writing), "the probe's write");
+}
+
+// ---- as another member --------------------------------------------------------------------------
+
+Task<ProbeCopy> Probe::describeNow(std::string server, ShardId shard, ChunkId chunk) {
+  ProbeCopy out;
+  try {
+    VolumeNumber volume = cluster_.volumeOf(server);
+    auto door = co_await enter(kj::mv(server));
+    auto request = door->peer.describeRequest();
+    request.setVolume(raw(volume));
+    request.setShard(raw(shard));
+    request.setEpoch(raw(cluster_.map().shard(shard)->epoch));
+    auto name = request.initChunks(1)[0];
+    name.setObject(raw(chunk.object));
+    name.setIndex(chunk.index);
+    request.setDeep(true);
+    kj::Promise<capnp::Response<wire::PeerService::DescribeResults>> sent = request.send();
+    auto reply = co_await withDeadline(cluster_.world().clock(), ANSWER_LIMIT, kj::mv(sent), "describing");
+    out.answered = true;
+    out.verdict = reply.getAnswer().getVerdict();
+    if (out.ok()) {
+      auto state = reply.getChunks()[0];
+      out.present = state.getPresent();
+      out.digest = state.getDigest();
+      out.bad = blocksOf(state.getBad());
+      out.torn = blocksOf(state.getTorn());
+    }
+  } catch (const kj::Exception&) {
+    out.answered = false;
+  }
+  co_return kj::mv(out);
+}
+
+ProbeCopy Probe::describe(const std::string& server, ShardId shard, ChunkId chunk) {
+  return cluster_.wait(describeNow(server, shard, chunk));
+}
+
+Task<std::vector<ChunkId>> Probe::listNow(ShardRecord record) {
+  auto door = co_await enter(cluster_.hostOf(record.primary));
+  std::vector<ChunkId> out;
+  ChunkId after;
+  for (bool end = false; !end;) {
+    auto request = door->peer.changedRequest();
+    request.setVolume(raw(record.primary));
+    request.setShard(raw(record.id));
+    request.setEpoch(raw(record.epoch));
+    auto name = request.initAfter();
+    name.setObject(raw(after.object));
+    name.setIndex(after.index);
+    kj::Promise<capnp::Response<wire::PeerService::ChangedResults>> sent = request.send();
+    auto reply = co_await withDeadline(cluster_.world().clock(), ANSWER_LIMIT * 10, kj::mv(sent), "listing");
+    KJ_REQUIRE(reply.getAnswer().getVerdict() == wire::Verdict::OK, reply.getAnswer().getWhy());
+    for (auto chunk : reply.getChunks()) {
+      out.push_back({ObjectId{chunk.getName().getObject()}, chunk.getName().getIndex()});
+    }
+    end = reply.getEnd() || out.empty();
+    after = out.empty() ? after : out.back();
+  }
+  co_return kj::mv(out);
+}
+
+std::vector<ChunkId> Probe::chunksAtPrimary(ShardId shard) {
+  return cluster_.wait(listNow(*cluster_.map().shard(shard)));
+}
+
+Task<void> Probe::evictNow(SessionId session) {
+  auto& network = cluster_.network().host(from_);
+  auto address = cluster_.clusterFile().masters[0].address;
+  auto link = co_await dial(network, cluster_.world().clock(), address, ANSWER_LIMIT);
+  auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
+  fillHello(cluster_.clusterFile(), wire::Role::ADMIN, request.initHello());
+  auto entering = request.send();
+  auto asking = entering.getMaster().adminRequest().send();
+  auto evicting = asking.getAdmin().evictRequest();
+  evicting.setSession(raw(session));
+  kj::Promise<capnp::Response<wire::Admin::EvictResults>> sent = evicting.send();
+  auto reply = co_await kj::mv(sent);
+  KJ_REQUIRE(reply.getOutcome().getErrno() == 0, reply.getOutcome().getWhy());
+}
+
+void Probe::evict(SessionId session) { cluster_.wait(evictNow(session)); }
+
+std::string Probe::difference(ShardId shard, ChunkId chunk) {
+  ShardRecord record = *cluster_.map().shard(shard);
+  std::string name = "chunk " + std::to_string(raw(chunk.object)) + "-" + std::to_string(chunk.index);
+  std::optional<ProbeCopy> first;
+  for (VolumeNumber volume : record.inSync) {
+    std::string host = cluster_.hostOf(volume);
+    ProbeCopy copy = describe(host, shard, chunk);
+    if (!copy.ok()) {
+      return name + ": " + host + " doesn't describe it: verdict " + std::to_string(static_cast<int>(copy.verdict));
+    }
+    if (!copy.bad.empty() || !copy.torn.empty()) {
+      return name + ": on " + host + " " + std::to_string(copy.bad.size()) + " blocks are bad and " +
+             std::to_string(copy.torn.size()) + " torn";
+    }
+    if (first && (first->present != copy.present || (copy.present && first->digest != copy.digest))) {
+      return name + ": " + host + "'s copy differs from " + cluster_.hostOf(record.inSync[0]) + "'s";
+    }
+    first = first ? first : copy;
+  }
+  return {};
+}
+
+}  // namespace cairn

@@ -1,0 +1,220 @@
+#include "tests/sim/cluster/sim_cluster.h"
+
+#include <kj/debug.h>
+
+#include <cstdlib>
+
+#include "common/log.h"
+
+namespace cairn {
+
+SimCluster::SimCluster(World& world, SimClusterOptions options) : world_(world), options_(options) {
+  const char* level = getenv("CAIRN_SIM_LOG");
+  spdlog::set_level(spdlog::level::from_str(level == nullptr ? "off" : level));
+  clusterFile_.cluster = ClusterId{0x51, world.seed()};
+  clusterFile_.masters = {{"m1", "m1:7000", ""}};
+  clusterFile_.copies = options.copies;
+  clusterFile_.minCopies = options.minCopies;
+  clusterFile_.servers = options.servers;
+  addHost("m1", "m1:7000", true);
+  for (unsigned i = 1; i <= options.servers; ++i) {
+    std::string name = "c" + std::to_string(i);
+    servers_.push_back(name);
+    addHost(name, name + ":7100", false);
+  }
+}
+
+SimCluster::~SimCluster() noexcept(false) {
+  mounts_.clear();
+  hosts_.clear();
+}
+
+void SimCluster::addHost(const std::string& name, const std::string& address, bool isMaster) {
+  Host& host = hosts_[name];
+  host.setup.cluster = clusterFile_;
+  host.setup.host = name;
+  host.setup.address = address;
+  host.setup.life = 0;
+  host.setup.shardBits = options_.shardBits;
+  host.isMaster = isMaster;
+}
+
+// ---- daemons ------------------------------------------------------------------------------------
+
+void SimCluster::begin(Host& host) {
+  KJ_REQUIRE(host.process.get() == nullptr, "this host is up already", host.setup.host);
+  world_.note("start " + host.setup.host);
+  if (host.silent) {
+    host.silent = false;
+    network().powerOn(host.setup.host);
+  }
+  ++host.setup.life;
+  host.process = host.isMaster ? startSimMaster(world_, host.setup) : startSimServer(world_, host.setup);
+}
+
+void SimCluster::start() {
+  for (auto& [name, host] : hosts_) {
+    begin(host);
+  }
+  waitHealthy();
+}
+
+void SimCluster::restart(const std::string& host) { begin(hosts_.at(host)); }
+
+std::vector<SimVolume*> SimCluster::volumesOf(const Host& host) {
+  std::vector<SimVolume*> out{&world_.volume(host.setup.host)};
+  if (!host.isMaster) {
+    out.push_back(&world_.volume(host.setup.host + ".home"));
+  }
+  return out;
+}
+
+void SimCluster::crash(const std::string& name) {
+  world_.note("crash " + name);
+  map();
+  Host& host = hosts_.at(name);
+  for (auto* volume : volumesOf(host)) {
+    volume->processDied();
+  }
+  host.process = nullptr;
+}
+
+void SimCluster::powerCut(const std::string& name) {
+  world_.note("power cut " + name);
+  map();
+  Host& host = hosts_.at(name);
+  network().powerOff(name);
+  for (auto* volume : volumesOf(host)) {
+    volume->powerCut();
+  }
+  host.silent = true;
+  host.process = nullptr;
+}
+
+void SimCluster::stop(const std::string& name) {
+  world_.note("stop " + name);
+  map();
+  Host& host = hosts_.at(name);
+  wait(host.process->stop());
+  for (auto* volume : volumesOf(host)) {
+    volume->processDied();
+  }
+  host.process = nullptr;
+}
+
+void SimCluster::requireAlive() const {
+  for (auto& [name, host] : hosts_) {
+    if (host.process.get() != nullptr) {
+      KJ_REQUIRE(host.process->died().empty(), "a daemon has ended by itself", name, host.process->died());
+    }
+  }
+}
+
+// ---- the map ------------------------------------------------------------------------------------
+
+const ShardMap& SimCluster::map() {
+  auto& process = hosts_.at("m1").process;
+  if (process.get() != nullptr && process->map() != nullptr) {
+    lastMap_ = *process->map();
+  }
+  return lastMap_;
+}
+
+bool SimCluster::isHealthy() {
+  const ShardMap& now = map();
+  if (now.shards.empty() || now.servers.size() < servers_.size()) {
+    return false;
+  }
+  for (auto& [name, host] : hosts_) {
+    if (host.process.get() == nullptr || !host.process->serving()) {
+      return false;
+    }
+  }
+  for (auto& [id, server] : now.servers) {
+    if (!server.online) {
+      return false;
+    }
+  }
+  for (auto& [id, shard] : now.shards) {
+    if (shard.inSync.size() < options_.copies || !shard.joining.empty()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void SimCluster::waitHealthy(Nanos limit) {
+  waitFor("the cluster to be healthy", [this] { return isHealthy(); }, limit);
+}
+
+void SimCluster::waitFor(const char* what, const std::function<bool()>& condition, Nanos limit) {
+  auto holds = [&] {
+    requireAlive();
+    return condition();
+  };
+  KJ_REQUIRE(world_.runUntil(holds, limit), "waited in vain", what, limit / SECOND, world_.seed());
+}
+
+const ShardRecord& SimCluster::shardOf(const Attributes& file, uint32_t chunk) {
+  const ShardRecord* record = map().shard(file.layout.cls, ChunkId{file.layout.object, chunk});
+  KJ_REQUIRE(record != nullptr, "the map has no such shard", raw(file.layout.object));
+  return *record;
+}
+
+ShardRecord SimCluster::waitEpochChange(ShardId shard, Epoch epoch, Nanos limit) {
+  waitFor("a new epoch", [&] { return map().shard(shard)->epoch > epoch; }, limit);
+  return *map().shard(shard);
+}
+
+VolumeNumber SimCluster::volumeOf(const std::string& host) {
+  for (auto& [number, volume] : map().volumes) {
+    if (lastMap_.serverOf(number)->name == host) {
+      return number;
+    }
+  }
+  KJ_FAIL_REQUIRE("the map has no volume of this host", host);
+}
+
+std::string SimCluster::hostOf(VolumeNumber volume) {
+  const ServerRecord* server = map().serverOf(volume);
+  KJ_REQUIRE(server != nullptr, "the map has no such volume", raw(volume));
+  return server->name;
+}
+
+std::vector<std::string> SimCluster::backupsOf(const ShardRecord& shard) {
+  std::vector<std::string> out;
+  for (VolumeNumber volume : shard.inSync) {
+    if (volume != shard.primary) {
+      out.push_back(hostOf(volume));
+    }
+  }
+  return out;
+}
+
+// ---- mounts -------------------------------------------------------------------------------------
+
+Client& SimCluster::mount(const std::string& name, ClientOptions options) {
+  KJ_REQUIRE(mounts_.count(name) == 0, "this mount is there already", name);
+  Mount& mount = mounts_[name];
+  options.name = name + ":/mnt";
+  options.hostId = name;
+  mount.random = world_.random(name + "#" + std::to_string(++mountsMade_));
+  mount.client =
+      kj::heap<Client>(world_.clock(), network().host(name), *mount.random, clusterFile_, kj::mv(options));
+  Status started = wait(mount.client->start());
+  KJ_REQUIRE(started.ok(), "the mount doesn't attach", name, started.error().why);
+  return *mount.client;
+}
+
+void SimCluster::kill(const std::string& name) {
+  world_.note("kill " + name);
+  mounts_.erase(name);
+}
+
+Status SimCluster::unmount(const std::string& name) {
+  Status stopped = wait(mounts_.at(name).client->stop());
+  mounts_.erase(name);
+  return stopped;
+}
+
+}  // namespace cairn

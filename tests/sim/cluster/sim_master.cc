@@ -1,0 +1,65 @@
+#include "master/member.h"
+#include "tests/sim/cluster/sim_process.h"
+
+namespace cairn {
+namespace {
+
+class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
+ public:
+  SimMaster(World& world, const SimProcessSetup& setup)
+      : disk_(world.volume(setup.host).open()),
+        env_(world.newEnv()),
+        workers_(world.newWorkers(setup.host + "#" + std::to_string(setup.life))),
+        random_(world.random(setup.host + "#" + std::to_string(setup.life))),
+        tasks_(*this) {
+    MemberOptions options;
+    options.cluster = setup.cluster;
+    options.name = setup.host;
+    options.listen = {setup.address};
+    options.initialize = setup.life == 1;
+    options.cacheBytes = 1 << 20;
+    options.segmentBytes = 256 << 10;
+    options.snapshotLogBytes = 1 << 20;
+    options.shardBits = setup.shardBits;
+    MemberSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
+    tasks_.add(run(kj::mv(options), seams).promise());
+  }
+
+  bool serving() const override { return member_.get() != nullptr; }
+  std::string died() const override { return died_; }
+  Task<void> stop() override {
+    if (member_.get() != nullptr) {
+      co_await member_->stop();
+    }
+  }
+  const ShardMap* map() const override {
+    return member_.get() == nullptr ? nullptr : &member_->replica().reader().map();
+  }
+
+ private:
+  Task<void> run(MemberOptions options, MemberSeams seams) {
+    auto started = co_await startMember(kj::mv(options), seams);
+    if (!started.ok()) {
+      died_ = "doesn't start: " + started.error().why;
+      co_return;
+    }
+    member_ = kj::mv(started.value());
+    auto fatal = co_await member_->onFatal();
+    died_ = fatal.why;
+  }
+  void taskFailed(kj::Exception&& e) override { died_ = kj::str(e).cStr(); }
+
+  kj::Own<Disk> disk_;
+  std::unique_ptr<leveldb::Env> env_;
+  kj::Own<SimWorkers> workers_;
+  kj::Own<SimRandom> random_;
+  std::string died_;
+  kj::Own<Member> member_;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace
+
+kj::Own<SimProcess> startSimMaster(World& world, SimProcessSetup setup) { return kj::heap<SimMaster>(world, setup); }
+
+}  // namespace cairn
