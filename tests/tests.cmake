@@ -31,6 +31,11 @@ cairn_test(unit_client unit tests/unit/client cairn_client)
 cairn_test(unit_tools unit tests/unit/tools cairn_admin)
 cairn_test(unit_fuse unit tests/unit/fuse cairn_fuse)
 
+# Whole clusters in one thread.
+cairn_library(cairn_sim_cluster tests/sim/cluster)
+target_link_libraries(cairn_sim_cluster PUBLIC cairn_master cairn_chunkserver cairn_client cairn_simulation)
+cairn_test(sim_cluster sim tests/sim cairn_sim_cluster)
+
 # Tests over the real daemons, in Python; the full-length forms run under the label nightly.
 function(cairn_script name label script)
   add_test(NAME ${name} COMMAND python3 ${CMAKE_SOURCE_DIR}/${script})
