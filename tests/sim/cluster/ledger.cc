@@ -30,8 +30,11 @@ FileLedger::Mark FileLedger::beforeSync() const {
   return newest;
 }
 
-void FileLedger::settled(const Mark& covered) {
+void FileLedger::settle(const Mark& covered, int64_t doubtful) {
   for (auto& [block, version] : covered) {
+    if (version <= doubtful) {
+      continue;
+    }
     auto& state = blocks_[block];
     auto end = state.possible.lower_bound(version);
     state.past.insert(state.possible.begin(), end);

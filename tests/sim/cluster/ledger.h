@@ -22,13 +22,18 @@ class FileLedger {
   int64_t writing(uint64_t block) { return begin(block, false); }
   // A block that is punched.
   int64_t zeroing(uint64_t block) { return begin(block, true); }
-  // A truncate to `blocks` is about to be sent; hand what it gives to settled() when it is acknowledged.
+  // A truncate to `blocks` is about to be sent; hand what it gives to cut() when it is acknowledged.
   Mark cutting(uint64_t blocks);
 
   // The versions an fsync that is called now will cover.
   Mark beforeSync() const;
   // That is durable: older versions may not be seen any more.
-  void settled(const Mark& covered);
+  void settled(const Mark& covered) { settle(covered, doubtful_); }
+  // The same of a truncate, which was told to the master and is in no doubt.
+  void cut(const Mark& covered) { settle(covered, 0); }
+
+  // A call has failed that may have dropped what was written so far: a later fsync doesn't vouch for that.
+  void doubt() { doubtful_ = lastVersion_; }
 
   // For reads that overlap other calls: what might be seen from now on.
   struct Floor {
@@ -48,9 +53,11 @@ class FileLedger {
     bool zerosPossible() const;
   };
   int64_t begin(uint64_t block, bool zeros);
+  void settle(const Mark& covered, int64_t doubtful);
 
   const uint64_t file_;
   int64_t lastVersion_ = 0;
+  int64_t doubtful_ = 0;  // versions up to this one may be lost
   std::map<uint64_t, Block> blocks_;
 };
 

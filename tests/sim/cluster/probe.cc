@@ -6,7 +6,6 @@
 
 #include "common/checksum.h"
 #include "rpc/connection.h"
-#include "schema/master.capnp.h"
 
 namespace cairn {
 namespace {
@@ -21,7 +20,11 @@ void fillHello(const ClusterFile& cluster, wire::Role role, wire::Hello::Builder
 }
 
 std::vector<uint32_t> blocksOf(capnp::List<uint32_t>::Reader list) {
-  return std::vector<uint32_t>(list.begin(), list.end());
+  std::vector<uint32_t> out;
+  for (uint32_t block : list) {
+    out.push_back(block);
+  }
+  return out;
 }
 
 void takeBytes(wire::ChunkService::ReadResults::Reader reply, uint32_t length, ProbeRead& out) {
@@ -188,20 +191,45 @@ std::vector<ChunkId> Probe::chunksAtPrimary(ShardId shard) {
   return cluster_.wait(listNow(*cluster_.map().shard(shard)));
 }
 
-Task<void> Probe::evictNow(SessionId session) {
+// ---- as an administrator ------------------------------------------------------------------------
+
+Task<wire::Admin::Client> Probe::enterAdmin(kj::Own<Link>& link) {
   auto& network = cluster_.network().host(from_);
   auto address = cluster_.clusterFile().masters[0].address;
-  auto link = co_await dial(network, cluster_.world().clock(), address, ANSWER_LIMIT);
+  auto dialled = co_await dial(network, cluster_.world().clock(), address, ANSWER_LIMIT);
+  link = kj::mv(dialled);
   auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
   fillHello(cluster_.clusterFile(), wire::Role::ADMIN, request.initHello());
   auto entering = request.send();
   auto asking = entering.getMaster().adminRequest().send();
-  auto evicting = asking.getAdmin().evictRequest();
-  evicting.setSession(raw(session));
-  kj::Promise<capnp::Response<wire::Admin::EvictResults>> sent = evicting.send();
+  co_return asking.getAdmin();
+}
+
+Task<void> Probe::evictNow(SessionId session) {
+  kj::Own<Link> link;
+  auto admin = co_await enterAdmin(link);
+  auto request = admin.evictRequest();
+  request.setSession(raw(session));
+  kj::Promise<capnp::Response<wire::Admin::EvictResults>> sent = request.send();
   auto reply = co_await kj::mv(sent);
   KJ_REQUIRE(reply.getOutcome().getErrno() == 0, reply.getOutcome().getWhy());
 }
+
+Task<uint64_t> Probe::adoptedNow() {
+  kj::Own<Link> link;
+  auto admin = co_await enterAdmin(link);
+  kj::Promise<capnp::Response<wire::Admin::StatusResults>> sent = admin.statusRequest().send();
+  auto reply = co_await kj::mv(sent);
+  uint64_t adopted = 0;
+  for (auto server : reply.getStatus().getServers()) {
+    for (auto volume : server.getVolumes()) {
+      adopted += volume.getAdoptedBlocks();
+    }
+  }
+  co_return adopted;
+}
+
+uint64_t Probe::adoptedBlocks() { return cluster_.wait(adoptedNow()); }
 
 void Probe::evict(SessionId session) { cluster_.wait(evictNow(session)); }
 

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "rpc/connection.h"
 #include "schema/chunk.capnp.h"
+#include "schema/master.capnp.h"
 #include "tests/sim/cluster/sim_cluster.h"
 
 namespace cairn {
@@ -53,6 +55,8 @@ class Probe {
   std::vector<ChunkId> chunksAtPrimary(ShardId shard);
   // Ends a session as an administrator would.
   void evict(SessionId session);
+  // Blocks that all chunkservers together have adopted, as the master knows it.
+  uint64_t adoptedBlocks();
 
   // Empty when all in-sync members of the chunk's shard hold the same, and every block matches; else what is wrong.
   std::string difference(ShardId shard, ChunkId chunk);
@@ -68,7 +72,9 @@ class Probe {
   Task<wire::Verdict> writeNow(std::string server, Attributes file, uint64_t block, kj::Array<kj::byte> bytes, As as);
   Task<ProbeCopy> describeNow(std::string server, ShardId shard, ChunkId chunk);
   Task<std::vector<ChunkId>> listNow(ShardRecord record);
+  Task<wire::Admin::Client> enterAdmin(kj::Own<Link>& link);
   Task<void> evictNow(SessionId session);
+  Task<uint64_t> adoptedNow();
   void fillTarget(const Attributes& file, uint32_t chunk, const As& as, wire::Target::Builder target);
 
   SimCluster& cluster_;

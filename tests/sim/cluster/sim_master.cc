@@ -32,7 +32,7 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
       co_await member_->stop();
     }
   }
-  const ShardMap* map() const override {
+  const ShardMap* map() override {
     return member_.get() == nullptr ? nullptr : &member_->replica().reader().map();
   }
 

@@ -22,7 +22,7 @@ class SimProcess {
   // The orderly end.
   virtual Task<void> stop() = 0;
   // A master's map; nullptr: not a master, or not up.
-  virtual const ShardMap* map() const = 0;
+  virtual const ShardMap* map() = 0;
 };
 
 struct SimProcessSetup {

@@ -45,7 +45,7 @@ class SimServer final : public SimProcess, private kj::TaskSet::ErrorHandler {
       co_await daemon_->stop();
     }
   }
-  const ShardMap* map() const override { return nullptr; }
+  const ShardMap* map() override { return nullptr; }
 
  private:
   void taskFailed(kj::Exception&& e) override { died_ = kj::str(e).cStr(); }

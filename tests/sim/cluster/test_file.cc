@@ -30,6 +30,7 @@ Task<Status> TestFile::writing(uint64_t block, uint64_t count) {
   }
   auto written = co_await client_->write(handle_, block * BLOCK_BYTES, bytes);
   if (!written.ok()) {
+    ledger_.doubt();
     co_return written.error();
   }
   KJ_REQUIRE(written.value() == bytes.size());
@@ -41,6 +42,8 @@ Task<Status> TestFile::syncing() {
   Status synced = co_await client_->fsync(handle_, false);
   if (synced.ok()) {
     ledger_.settled(covered);
+  } else {
+    ledger_.doubt();
   }
   co_return synced;
 }
@@ -49,7 +52,12 @@ Task<Status> TestFile::punching(uint64_t block, uint64_t count) {
   for (uint64_t i = 0; i < count; ++i) {
     ledger_.zeroing(block + i);
   }
-  co_return co_await client_->allocate(handle_, AllocateMode::PUNCH, block * BLOCK_BYTES, count * BLOCK_BYTES);
+  Status punched =
+      co_await client_->allocate(handle_, AllocateMode::PUNCH, block * BLOCK_BYTES, count * BLOCK_BYTES);
+  if (!punched.ok()) {
+    ledger_.doubt();
+  }
+  co_return punched;
 }
 
 Task<Status> TestFile::resizing(uint64_t blocks) {
@@ -60,9 +68,10 @@ Task<Status> TestFile::resizing(uint64_t blocks) {
   change.held = true;
   auto changed = co_await client_->setAttributes(inode_, change, superuser());
   if (!changed.ok()) {
+    ledger_.doubt();
     co_return changed.error();
   }
-  ledger_.settled(cut);
+  ledger_.cut(cut);
   co_return Status();
 }
 
@@ -84,8 +93,8 @@ void TestFile::writeThrough(uint64_t block, uint64_t count) {
 
 Attributes TestFile::attributes() { return cluster_.wait(client_->attributes(inode_)).value(); }
 
-Task<std::string> TestFile::checkingAt(Client& reader, HandleId handle, uint64_t block, uint64_t count) {
-  auto floor = ledger_.floor();
+Task<std::string> TestFile::checkingAt(Client& reader, HandleId handle, uint64_t block, uint64_t count,
+                                       FileLedger::Floor floor) {
   auto length = static_cast<uint32_t>(count * BLOCK_BYTES);
   auto read = co_await reader.read(handle, block * BLOCK_BYTES, length);
   if (!read.ok()) {
@@ -105,9 +114,11 @@ Task<std::string> TestFile::checkingAt(Client& reader, HandleId handle, uint64_t
   co_return std::string();
 }
 
-Task<std::string> TestFile::checkingBlocks(Client& reader, uint64_t block, uint64_t count) {
+Task<std::string> TestFile::checkingBlocks(Client& reader, uint64_t block, uint64_t count,
+                                           const FileLedger::Floor* since) {
   HandleId handle = reader.open(inode_, 0);
-  std::string problem = co_await checkingAt(reader, handle, block, count);
+  auto floor = since == nullptr ? ledger_.floor() : *since;
+  std::string problem = co_await checkingAt(reader, handle, block, count, kj::mv(floor));
   reader.release(handle);
   co_return kj::mv(problem);
 }
@@ -116,7 +127,8 @@ Task<std::string> TestFile::checking(Client& reader) {
   HandleId handle = reader.open(inode_, 0);
   std::string problem;
   for (uint64_t block = 0; block < ledger_.blockEnd() && problem.empty(); block += WRITE_BLOCKS_MAX) {
-    problem = co_await checkingAt(reader, handle, block, kj::min(WRITE_BLOCKS_MAX, ledger_.blockEnd() - block));
+    uint64_t count = kj::min(WRITE_BLOCKS_MAX, ledger_.blockEnd() - block);
+    problem = co_await checkingAt(reader, handle, block, count, ledger_.floor());
   }
   reader.release(handle);
   co_return kj::mv(problem);

@@ -27,6 +27,9 @@ class TestFile {
   HandleId handle() const { return handle_; }
   Client& client() const { return *client_; }
   const FileLedger& ledger() const { return ledger_; }
+  // Its last name may be gone: other mounts, which don't hold it, may find nothing.
+  void setGone() { gone_ = true; }
+  bool isGone() const { return gone_; }
 
   // ---- calls of the writer; each may be awaited or run beside others
   Task<Status> writing(uint64_t block, uint64_t count);
@@ -44,18 +47,21 @@ class TestFile {
 
   // Reads everything through `reader` and compares. Empty, or what is wrong. Blocks past the end count as zeros.
   Task<std::string> checking(Client& reader);
-  Task<std::string> checkingBlocks(Client& reader, uint64_t block, uint64_t count);
+  // `since`: what was possible then may be seen as well; nullptr: since the call.
+  Task<std::string> checkingBlocks(Client& reader, uint64_t block, uint64_t count,
+                                   const FileLedger::Floor* since = nullptr);
   std::string check(Client& reader) { return cluster_.wait(checking(reader)); }
   std::string problem(uint64_t block, kj::ArrayPtr<const kj::byte> bytes) const { return ledger_.problem(block, bytes); }
 
  private:
-  Task<std::string> checkingAt(Client& reader, HandleId handle, uint64_t block, uint64_t count);
+  Task<std::string> checkingAt(Client& reader, HandleId handle, uint64_t block, uint64_t count, FileLedger::Floor floor);
 
   SimCluster& cluster_;
   Client* client_;
   InodeId inode_{};
   HandleId handle_{};
   FileLedger ledger_;
+  bool gone_ = false;
 };
 
 }  // namespace cairn
