@@ -218,7 +218,9 @@ int program(int argc, char* argv[]) {
   } catch (const CLI::Success& asked) {
     return app.exit(asked);
   } catch (const CLI::ParseError& wrong) {
-    return refuse(EXIT_USAGE, std::string(wrong.what()) + ". See dfs-chunkserver --help");
+    auto unknown = app.remaining();
+    std::string what = unknown.empty() ? wrong.what() : "there is no option '" + unknown.front() + "'";
+    return refuse(EXIT_USAGE, what + ". See dfs-chunkserver --help");
   }
   if (!flags.socket.empty() && flags.socket[0] != '/') {
     flags.socket = workingDirectory() + "/" + flags.socket;  // others will be told of it

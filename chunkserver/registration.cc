@@ -181,7 +181,7 @@ void Registration::fillHello(wire::ServerHello::Builder out) {
     if (volumes_[i].local != nullptr) {
       auto space = volumes_[i].local->store.space();
       list[i].setTotalBytes(space.totalBytes);
-      list[i].setUsedBytes(space.usedBytes);
+      list[i].setUsedBytes(space.takenBytes);
     }
   }
 }
@@ -247,7 +247,7 @@ void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::
   auto space = volume.local->store.space();
   auto counters = volume.local->store.counters();
   out.setTotalBytes(space.totalBytes);
-  out.setUsedBytes(space.usedBytes);
+  out.setUsedBytes(space.takenBytes);
   // Also those replaced from another copy since: a disk that has lied is worth a look.
   out.setBadBlocks(std::max(counters.badBlocks, counters.badBlocksFound));
   out.setAdoptedBlocks(counters.adoptedBlocks + volume.local->adoptedElsewhere);

@@ -26,9 +26,14 @@ bool SpaceBudget::admits(uint64_t bytes) {
   if (bytes == 0) {
     return true;
   }
+  // An answer that can't be had doesn't change what is allowed; the next write will tell what is wrong.
   if (sinceAsked_ + bytes >= ASK_AGAIN_BYTES) {
-    // An answer that can't be had doesn't change what is allowed; the next write will tell what is wrong.
     (void)refresh();
+  } else if (space().availableBytes < bytes) {
+    // No refusal by old figures: room may have been made. What was allocated since may not be on the disk yet.
+    uint64_t since = sinceAsked_;
+    (void)refresh();
+    sinceAsked_ = since;
   }
   return space().availableBytes >= bytes;
 }
@@ -50,6 +55,8 @@ VolumeSpace SpaceBudget::space() const {
     out.totalBytes = std::min(out.totalBytes, limit_);
     out.availableBytes = std::min(out.availableBytes, usable > used_ ? usable - used_ : 0);
   }
+  uint64_t left = found_.availableBytes - std::min(found_.availableBytes, sinceAsked_);
+  out.takenBytes = std::max(std::min(used_, out.totalBytes), out.totalBytes - std::min(out.totalBytes, left));
   out.full = out.availableBytes < BLOCK_BYTES;
   return out;
 }

@@ -142,7 +142,8 @@ struct ImageView {
 
 struct VolumeSpace {
   uint64_t totalBytes = 0;
-  uint64_t usedBytes = 0;
+  uint64_t usedBytes = 0;       // by blocks of chunks
+  uint64_t takenBytes = 0;      // of totalBytes, by whatever is on the disk: what "how full" is reckoned from
   uint64_t availableBytes = 0;  // for new blocks, after the reserve
   bool full = false;            // new blocks get ENOSPC
 };

@@ -413,7 +413,7 @@ Task<Status> ChunkIo::afterRefusal(PrimaryCall& call, const Place& place, const 
     case wire::Verdict::FENCED:
       co_return Error{EIO, "the chunkserver refuses this evicted session: " + reply.why};
     case wire::Verdict::NO_SPACE:
-      co_return Error{ENOSPC, reply.why};
+      co_return Error{ENOSPC, "a chunkserver has no room for new data: " + reply.why};
     case wire::Verdict::CORRUPT:
     case wire::Verdict::FAILED:
     case wire::Verdict::BAD_REQUEST:

@@ -78,8 +78,7 @@ Task<Result<kj::Own<MasterLink>>> findMaster(Context& context, Nanos limit) {
         co_return kj::mv(attempt.link);
       }
       if (attempt.refused) {
-        co_return Error{ESTALE, "master " + master.name + " refuses this cluster file: " + attempt.why +
-                                    "; use the cluster.toml of the cluster at " + master.address};
+        co_return Error{ESTALE, "master " + master.name + " at " + master.address + " refuses: " + attempt.why};
       }
       reasons += "\n  " + master.name + " at " + master.address + ": " + attempt.why;
     }

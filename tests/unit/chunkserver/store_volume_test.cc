@@ -270,6 +270,8 @@ TEST(StoreSpace, FullMeansNoNewBlocksAndNothingElse) {
     EXPECT_FALSE(w.describe(keyOf(object)).present);
     auto space = w.store().space();
     EXPECT_GE(space.usedBytes, byDisk ? 56u << 20 : 9u << 20);
+    EXPECT_GE(space.takenBytes, space.usedBytes);
+    EXPECT_GE(space.takenBytes, space.totalBytes / 100 * 85);
     EXPECT_LT(space.availableBytes, 600'000u);
     // Little ones until nothing at all goes in.
     while (w.write(keyOf(object), 0, pattern(object, 100)).ok()) {
@@ -291,6 +293,13 @@ TEST(StoreSpace, FullMeansNoNewBlocksAndNothingElse) {
     }
     w.maintainFor(2 * SECOND);
     EXPECT_TRUE(w.write(keyOf(object), 0, pattern(1, 500'000)).ok()) << "room again";
+    if (byDisk) {
+      while (w.write(keyOf(object), 0, pattern(1, 500'000)).ok()) {
+        ++object;
+      }
+      w.volume.setCapacity(80 << 20);
+      EXPECT_TRUE(w.write(keyOf(object), 0, pattern(1, 500'000)).ok()) << "room made by others counts at once";
+    }
     EXPECT_TRUE(w.store().health().ok());
   }
 }

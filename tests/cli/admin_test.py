@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""dfsadmin on a running cluster: the JSON that programs rely on, exit codes, looking at files copy by copy."""
+import json
+import os
+import sys
+import time
+import unittest
+
+from support import HERE, REFUSED, UNREACHABLE, CommandTest
+
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
+from cluster import Cluster, wait_for  # noqa: E402
+
+MIB = 1 << 20
+STATUS_KEYS = {
+    "": {"health", "reasons", "cluster", "version", "masters", "servers", "shards", "repair", "space", "sessions"},
+    "masters": {"name", "address", "role", "term", "commitIndex", "appliedIndex"},
+    "servers": {"name", "address", "state", "volumes"},
+    "volumes": {"id", "state", "usedBytes", "totalBytes"},
+    "shards": {"total", "healthy", "degraded", "atRisk", "unavailable", "misplaced"},
+    "repair": {"bytesLeft", "bytesPerSecond", "etaSeconds"},
+    "space": {"rawBytes", "usedBytes", "availableBytes"}}
+
+
+class Admin(CommandTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster()
+        cls.addClassCleanup(cls.cluster.close)
+        cls.cluster.up()
+
+    def admin(self, *words, code=0):
+        done = self.cluster.admin(*words, check=False)
+        self.assertEqual(done.returncode, code, f"{words}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def json(self, *words, code=0):
+        return json.loads(self.admin("-o", "json", *words, code=code))
+
+    def file(self, name, size):
+        path = self.cluster.path(name)
+        with open(path, "wb") as f:
+            f.write(os.urandom(size))
+            f.flush()
+            os.fsync(f.fileno())
+        return path
+
+    def test_status_keeps_its_schema(self):
+        status = self.json("status")
+        self.assertLessEqual(STATUS_KEYS[""], set(status))
+        for part in ("masters", "servers"):
+            for entry in status[part]:
+                self.assertLessEqual(STATUS_KEYS[part], set(entry))
+        for volume in status["servers"][0]["volumes"]:
+            self.assertLessEqual(STATUS_KEYS["volumes"], set(volume))
+        for part in ("shards", "repair", "space"):
+            self.assertLessEqual(STATUS_KEYS[part], set(status[part]))
+            self.assertTrue(all(isinstance(v, int) for v in status[part].values()), status[part])
+        self.assertEqual(status["health"], "healthy")
+        self.assertEqual([s["name"] for s in status["servers"]], ["c1", "c2", "c3"])
+        self.assertEqual(status["shards"]["total"], status["shards"]["healthy"])
+        # The option may stand after the verb as well.
+        self.assertEqual(json.loads(self.admin("status", "-o", "json"))["cluster"], status["cluster"])
+
+    def test_the_cluster_is_found_by_environment_and_place(self):
+        done = self.run_program("dfsadmin", "df", env={"DFS_CLUSTER": os.path.join(self.cluster.dir, "cluster.toml")})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        os.symlink(self.cluster.dir, self.path(".dfs"))
+        self.assertEqual(self.run_program("dfsadmin", "df").returncode, 0)
+
+    def test_nodes_and_shards_agree(self):
+        shards = self.json("shard", "list")["shards"]
+        self.assertEqual(len(shards), self.json("status")["shards"]["total"])
+        for name in ("c1", "c2", "c3"):
+            node = self.json("node", "show", name)
+            self.assertEqual(node["inSync"], sum(name in [m["server"] for m in s["inSync"]] for s in shards))
+        one = self.json("shard", "show", str(shards[7]["id"]))
+        self.assertEqual(one["id"], shards[7]["id"])
+        self.assertEqual(self.json("shard", "list", "--unhealthy")["shards"], [])
+        self.assertIn("c1", self.admin("node", "list"))
+        self.assertIn("PRIMARY", self.admin("shard", "list"))
+        self.refused_by("c9", "node", "show", "c9")
+        self.refused_by("999999", "shard", "show", "999999")
+
+    def refused_by(self, says, *words):
+        done = self.cluster.admin(*words, check=False)
+        self.assertEqual(done.returncode, REFUSED)
+        self.assertIn(says, done.stderr)
+
+    def test_sessions(self):
+        sessions = self.json("session", "list")["sessions"]
+        self.assertEqual(len(sessions), 1)
+        self.assertIn(self.cluster.mnt, sessions[0]["name"])
+        self.assertTrue(sessions[0]["attached"])
+        self.refused_by("no session", "session", "evict", "4711")
+
+    def test_space_is_what_the_mount_says(self):
+        space = self.json("df")
+        s = os.statvfs(self.cluster.mnt)
+        self.assertAlmostEqual(space["totalBytes"], s.f_blocks * s.f_frsize, delta=space["totalBytes"] // 50)
+        self.assertAlmostEqual(space["availableBytes"], s.f_bavail * s.f_frsize, delta=space["totalBytes"] // 50)
+
+    def test_locate(self):
+        path = self.file("located", 9 * MIB)
+        by_mount = self.json("file", "locate", path)
+        self.assertEqual(by_mount, self.json("file", "locate", "/located"))
+        self.assertEqual(by_mount["inode"], os.stat(path).st_ino)
+        self.assertEqual(by_mount["sizeBytes"], 9 * MIB)
+        self.assertEqual([c["index"] for c in by_mount["chunks"]], [0, 1, 2])
+        for chunk in by_mount["chunks"]:
+            self.assertEqual(sorted(m["server"] for m in chunk["inSync"]), ["c1", "c2", "c3"])
+        os.mkdir(self.cluster.path("d"))
+        self.refused_by("not a regular file", "file", "locate", "/d")
+        self.refused_by("no such", "file", "locate", "/nowhere/x")
+
+    def test_check_finds_what_is_wrong_with_a_copy(self):
+        path = self.file("checked", 5 * MIB)
+        good = self.json("file", "check", path)
+        self.assertEqual((good["chunks"], good["copies"], good["problems"]), (2, 6, []))
+        self.flip_a_bit("c2", self.json("file", "locate", path)["object"])
+        bad = self.json("file", "check", path, code=1)
+        self.assertEqual([(p["server"], p["kind"]) for p in bad["problems"]], [("c2", "corrupt")])
+        self.assertEqual(len(bad["problems"][0]["blocks"]), 1)
+
+    def flip_a_bit(self, server, obj):
+        """In the data of the first chunk's file."""
+        for folder, _, names in os.walk(os.path.join(self.cluster.dir, server)):
+            for name in names:
+                path = os.path.join(folder, name)
+                if os.path.getsize(path) > 4 * MIB and f"{obj:x}" in name.lower():
+                    with open(path, "r+b") as f:
+                        f.seek(-2 * MIB, os.SEEK_END)
+                        byte = f.read(1)
+                        f.seek(-1, os.SEEK_CUR)
+                        f.write(bytes([byte[0] ^ 1]))
+                        f.flush()
+                        os.fsync(f.fileno())
+                    return
+        self.fail(f"no chunk of object {obj} on {server}")
+
+
+class Trouble(CommandTest):
+    def test_a_server_that_is_away(self):
+        with Cluster() as c:
+            path = c.path("file")
+            with open(path, "wb") as f:
+                f.write(os.urandom(MIB))
+                f.flush()
+                os.fsync(f.fileno())
+            c.play("kill", "c2")
+            wait_for("the master to notice", lambda: c.status()["health"] == "degraded", 10)
+            self.assertEqual(c.admin("status").returncode, 1)
+            reasons = " ".join(r["text"] for r in c.status()["reasons"])
+            self.assertIn("c2", reasons)
+            late = c.admin("wait", "healthy", "--timeout", "1", check=False)
+            self.assertEqual(late.returncode, 1)
+            self.assertIn("not healthy after", late.stderr)
+            check = json.loads(c.admin("-o", "json", "file", "check", path).stdout)
+            self.assertEqual((check["copies"], check["problems"]), (2, []))
+            c.play("start", "c2")
+            self.assertEqual(c.admin("wait", "clean", "--timeout", "60").returncode, 0)
+
+    def test_a_master_that_hangs(self):
+        with Cluster(chunkservers=1) as c:
+            c.play("pause", "m1")
+            try:
+                for words in (["status"], ["df"], ["wait", "healthy", "--timeout", "2"]):
+                    began = time.monotonic()
+                    done = c.admin(*words, check=False)
+                    self.assertEqual(done.returncode, UNREACHABLE, done.stderr)
+                    self.assertIn("m1", done.stderr)
+                    self.assertLess(time.monotonic() - began, 8)
+            finally:
+                c.play("resume", "m1")
+            self.assertEqual(c.admin("wait", "healthy", "--timeout", "30").returncode, 0)
+
+    def test_an_evicted_session_is_gone_and_the_mount_lives_on(self):
+        with Cluster(chunkservers=1) as c:
+            listed = json.loads(c.admin("-o", "json", "session", "list").stdout)["sessions"]
+            self.assertEqual(c.admin("session", "evict", str(listed[0]["id"])).returncode, 0)
+
+            def renewed():
+                now = json.loads(c.admin("-o", "json", "session", "list").stdout)["sessions"]
+                return now and now[0]["id"] != listed[0]["id"]
+            wait_for("a new session of the mount", renewed, 20)
+            with open(c.path("after"), "w") as f:
+                f.write("x")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
