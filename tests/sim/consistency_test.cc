@@ -34,9 +34,12 @@ struct Stage {
   }
   // Until `server` answers a read of the block with data; at most `limit`.
   ProbeRead readWhenServed(const std::string& server, uint64_t block, Nanos limit) {
+    return readWhenServed(server, attributes, block, limit);
+  }
+  ProbeRead readWhenServed(const std::string& server, const Attributes& as, uint64_t block, Nanos limit) {
     Nanos deadline = world.clock().monotonic() + limit;
     for (;;) {
-      ProbeRead read = probe.read(server, attributes, block * BLOCK_BYTES, BLOCK_BYTES);
+      ProbeRead read = probe.read(server, as, block * BLOCK_BYTES, BLOCK_BYTES);
       if (read.ok() || world.clock().monotonic() >= deadline) {
         return read;
       }
@@ -93,7 +96,7 @@ TEST(Consistency, NoExtendShowsBytesPastACut) {
   stage.file->resize(BLOCKS);
   Attributes now = stage.file->attributes();
   for (auto& server : stage.cluster.servers()) {
-    ProbeRead read = stage.probe.read(server, now, 6 * BLOCK_BYTES, BLOCK_BYTES);
+    ProbeRead read = stage.readWhenServed(server, now, 6, SECOND);
     ASSERT_TRUE(read.ok()) << server << ": " << read.why;
     EXPECT_EQ(stage.problemOf(6, read), "") << "past a cut, at " << server;
   }

@@ -109,7 +109,8 @@ Task<void> ChaosClient::create() {
   count(made.code());
   names_.created(name, made.ok() ? raw(made.value().attributes.inode) : 0, endOf(made.code()));
   if (made.ok()) {
-    files_[name] = kj::heap<TestFile>(cluster_, client_, made.value().attributes.inode, made.value().handle, ++nextFile_);
+    auto& file = made.value();
+    files_[name] = kj::heap<TestFile>(cluster_, client_, file.attributes.inode, file.handle, ++nextFile_);
   }
 }
 
@@ -238,6 +239,15 @@ Task<void> ChaosClient::checkOther(ChaosClient& other) {
 }
 
 // ---- afterwards ---------------------------------------------------------------------------------
+
+void ChaosClient::finish() {
+  for (auto& [name, file] : files_) {
+    if (!cluster_.wait(file->syncing()).ok()) {
+      // Errors of bad weather are told once; from now on all is well.
+      report(cluster_.wait(file->syncing()).ok() ? "" : "fsync fails in calm weather");
+    }
+  }
+}
 
 Task<std::string> ChaosClient::checkNames(Client& reader) {
   auto seen = co_await listing(reader);

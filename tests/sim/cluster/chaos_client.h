@@ -32,7 +32,10 @@ class ChaosClient {
   // What it does now, for a run that gets stuck.
   const std::string& doing() const { return doing_; }
 
-  // ---- afterwards, through any mount
+  // ---- afterwards
+  // Syncs all files: what that answers counts.
+  void finish();
+  // Through any mount:
   Task<std::string> checkNames(Client& reader);
   Task<std::string> checkFiles(Client& reader);
 

@@ -1,5 +1,5 @@
-// Probe: asks one named chunkserver, past the client library and its choices, over a connection of its own. What it asks
-// a client or another member might ask, so what it is told must be right.
+// Probe: asks one named chunkserver, past the client library and its choices, over a connection of its own. What it
+// asks a client or another member might ask, so what it is told must be right.
 #pragma once
 #include <optional>
 #include <string>

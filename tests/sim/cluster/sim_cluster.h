@@ -1,6 +1,6 @@
-// SimCluster: master m1, chunkservers c1..cN and mounts in a simulated world. Hosts can crash (the process is killed, the
-// page cache stays), lose power (unsynced bytes are lost by chance, the network falls silent), leave in good order, and
-// be cut off through world().network().
+// SimCluster: master m1, chunkservers c1..cN and mounts in a simulated world. Hosts can crash (the process is killed,
+// the page cache stays), lose power (unsynced bytes are lost by chance, the network falls silent), leave in good order,
+// and be cut off through world().network().
 //
 //   World world(seed);
 //   SimCluster cluster(world);

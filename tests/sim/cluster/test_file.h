@@ -51,10 +51,13 @@ class TestFile {
   Task<std::string> checkingBlocks(Client& reader, uint64_t block, uint64_t count,
                                    const FileLedger::Floor* since = nullptr);
   std::string check(Client& reader) { return cluster_.wait(checking(reader)); }
-  std::string problem(uint64_t block, kj::ArrayPtr<const kj::byte> bytes) const { return ledger_.problem(block, bytes); }
+  std::string problem(uint64_t block, kj::ArrayPtr<const kj::byte> bytes) const {
+    return ledger_.problem(block, bytes);
+  }
 
  private:
-  Task<std::string> checkingAt(Client& reader, HandleId handle, uint64_t block, uint64_t count, FileLedger::Floor floor);
+  Task<std::string> checkingAt(Client& reader, HandleId handle, uint64_t block, uint64_t count,
+                               FileLedger::Floor floor);
 
   SimCluster& cluster_;
   Client* client_;

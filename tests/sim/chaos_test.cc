@@ -1,0 +1,155 @@
+// Random work in random weather, from a seed: nothing that was promised is broken on the way, and when the weather
+// calms down everything is well again, with every copy equal.
+#include <gtest/gtest.h>
+#include <kj/debug.h>
+
+#include <cstdlib>
+#include <random>
+#include <set>
+
+#include "tests/sim/cluster/chaos_client.h"
+#include "tests/sim/cluster/probe.h"
+#include "tests/sim/cluster/weather.h"
+
+namespace cairn {
+namespace {
+
+// Each of these has once found something.
+constexpr uint64_t KNOWN_SEEDS[] = {1, 2, 3};
+constexpr unsigned FRESH_SEEDS = 12;
+constexpr Nanos STORM = 20 * SECOND;
+// From calm weather to all shards healthy, and to every waiting call's end.
+constexpr Nanos RECOVERY_LIMIT = 60 * SECOND;
+
+struct StormRun {
+  uint64_t trace = 0;
+  uint64_t operations = 0;
+  uint64_t failures = 0;
+  uint64_t events = 0;
+};
+
+class Storm {
+ public:
+  explicit Storm(uint64_t seed) : world_(seed), cluster_(world_), probe_(cluster_) {
+    cluster_.start();
+    for (unsigned i = 1; i <= 2; ++i) {
+      std::string name = "k" + std::to_string(i);
+      cluster_.mount(name);
+      clients_.push_back(kj::heap<ChaosClient>(cluster_, name, i));
+      all_.push_back(clients_.back().get());
+      all_.back()->begin();
+    }
+  }
+
+  void run(StormRun& out) {
+    Weather weather(cluster_, {"k1", "k2"});
+    std::vector<kj::Promise<void>> working;
+    unsigned ended = 0;
+    for (auto* client : all_) {
+      auto done = client->run(all_).promise().then([&ended] { ++ended; });
+      working.push_back(done.eagerlyEvaluate(nullptr));
+    }
+    weather.blow(STORM, [this] { check(); });
+    weather.calm();
+    for (auto* client : all_) {
+      client->stopping = true;
+    }
+    cluster_.waitHealthy(RECOVERY_LIMIT);
+    bool allEnded = world_.runUntil([&] { return ended == all_.size(); }, RECOVERY_LIMIT);
+    for (auto* client : all_) {
+      EXPECT_TRUE(allEnded) << "a call never ends; " << client->doing();
+      out.operations += client->operations();
+      out.failures += client->failures();
+    }
+    out.events = weather.events();
+    check();
+    if (allEnded) {
+      finalCheck();
+    }
+    working.clear();
+    out.trace = world_.traceHash();
+  }
+
+ private:
+  void check() {
+    for (auto* client : all_) {
+      KJ_REQUIRE(client->problem().empty(), client->problem(), world_.seed(), world_.clock().monotonic());
+    }
+  }
+
+  void finalCheck() {
+    for (auto* client : all_) {
+      client->finish();
+    }
+    Client& reader = cluster_.mount("k9");
+    for (auto* client : all_) {
+      EXPECT_EQ(cluster_.wait(client->checkNames(reader)), "") << "acknowledged names";
+      EXPECT_EQ(cluster_.wait(client->checkFiles(reader)), "") << "fsynced bytes";
+    }
+    world_.runFor(2 * SECOND);
+    for (auto& [id, shard] : cluster_.map().shards) {
+      for (ChunkId chunk : probe_.chunksAtPrimary(id)) {
+        EXPECT_EQ(probe_.difference(id, chunk), "") << "replicas in calm weather";
+      }
+    }
+  }
+
+  World world_;
+  SimCluster cluster_;
+  Probe probe_;
+  std::vector<kj::Own<ChaosClient>> clients_;
+  std::vector<ChaosClient*> all_;
+};
+
+StormRun storm(uint64_t seed) {
+  StormRun out;
+  Storm storm(seed);
+  storm.run(out);
+  return out;
+}
+
+uint64_t numberFrom(const char* variable, uint64_t otherwise) {
+  const char* text = getenv(variable);
+  return text == nullptr ? otherwise : strtoull(text, nullptr, 10);
+}
+
+void survive(uint64_t seed) {
+  SCOPED_TRACE("CAIRN_SIM_SEED=" + std::to_string(seed));
+  StormRun run = storm(seed);
+  printf("seed %llu: %llu operations, %llu refused or failed, %llu strokes of weather, trace %016llx\n",
+         static_cast<unsigned long long>(seed), static_cast<unsigned long long>(run.operations),
+         static_cast<unsigned long long>(run.failures), static_cast<unsigned long long>(run.events),
+         static_cast<unsigned long long>(run.trace));
+  EXPECT_GT(run.operations, 100u) << "too little was done for the run to mean anything";
+}
+
+TEST(Chaos, KnownSeeds) {
+  for (uint64_t seed : KNOWN_SEEDS) {
+    survive(seed);
+  }
+}
+
+// CAIRN_SIM_SEEDS: how many; CAIRN_SIM_SEED: this one.
+TEST(Chaos, FreshSeeds) {
+  uint64_t given = numberFrom("CAIRN_SIM_SEED", 0);
+  if (given != 0) {
+    survive(given);
+    return;
+  }
+  std::random_device device;
+  uint64_t count = numberFrom("CAIRN_SIM_SEEDS", FRESH_SEEDS);
+  for (uint64_t i = 0; i < count && !HasFailure(); ++i) {
+    survive(uint64_t{device()} + 1000);
+  }
+}
+
+TEST(Chaos, SameSeedSameTrace) {
+  StormRun first = storm(77);
+  StormRun second = storm(77);
+  StormRun other = storm(78);
+  EXPECT_EQ(first.trace, second.trace) << "the same seed gave another run";
+  EXPECT_NE(first.trace, other.trace) << "another seed gave the same run";
+}
+
+}  // namespace
+}  // namespace cairn

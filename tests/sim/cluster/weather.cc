@@ -1,0 +1,120 @@
+#include "tests/sim/cluster/weather.h"
+
+namespace cairn {
+
+Weather::Weather(SimCluster& cluster, std::vector<std::string> clients)
+    : cluster_(cluster),
+      random_(cluster.world().random("weather")),
+      servers_(cluster.servers()),
+      hosts_(std::move(clients)) {
+  hosts_.insert(hosts_.end(), servers_.begin(), servers_.end());
+  hosts_.push_back("m1");
+}
+
+void Weather::later(Repair repair) {
+  Nanos limit = random_->below(8) == 0 ? LONG_SPELL_MAX : SPELL_MAX;
+  repairs_.emplace(cluster_.world().clock().monotonic() + random_->between(MILLISECOND, limit), std::move(repair));
+}
+
+void Weather::repairDue() {
+  while (!repairs_.empty() && repairs_.begin()->first <= cluster_.world().clock().monotonic()) {
+    Repair repair = std::move(repairs_.begin()->second);
+    repairs_.erase(repairs_.begin());
+    repair();
+  }
+}
+
+void Weather::blow(Nanos time, const std::function<void()>& everyStep) {
+  World& world = cluster_.world();
+  const Nanos end = world.clock().monotonic() + time;
+  Nanos next = world.clock().monotonic();
+  while (world.clock().monotonic() < end) {
+    Nanos now = world.clock().monotonic();
+    if (now >= next) {
+      strike();
+      next = now + random_->between(GAP_MIN, GAP_MAX);
+    }
+    Nanos until = kj::min(next, end);
+    if (!repairs_.empty()) {
+      until = kj::min(until, repairs_.begin()->first);
+    }
+    world.runFor(kj::max(until - now, MILLISECOND));
+    repairDue();
+    cluster_.requireAlive();
+    everyStep();
+  }
+}
+
+void Weather::calm() {
+  cluster_.network().healAll();
+  for (auto& [when, repair] : repairs_) {
+    repair();
+  }
+  repairs_.clear();
+}
+
+void Weather::takeDown(const std::string& host, bool power) {
+  if (!cluster_.isUp(host)) {
+    return;
+  }
+  if (power) {
+    cluster_.powerCut(host);
+  } else {
+    cluster_.crash(host);
+  }
+  later([this, host] { cluster_.restart(host); });
+}
+
+void Weather::takeAllDown() {
+  bool power = random_->below(4) != 0;
+  for (auto& server : servers_) {
+    takeDown(server, power);
+  }
+  if (random_->below(2) == 0) {
+    takeDown("m1", power);
+  }
+}
+
+void Weather::cutOff() {
+  std::string a = anyHost();
+  std::string b = anyHost();
+  auto& network = cluster_.network();
+  switch (random_->below(4)) {
+    case 0:
+      network.isolate(a);
+      later([&network, a] { network.rejoin(a); });
+      break;
+    case 1:
+      network.partitionOneWay(a, b);
+      later([&network, a, b] { network.heal(a, b); });
+      break;
+    case 2:
+      network.partition(a, b);
+      later([&network, a, b] { network.heal(a, b); });
+      break;
+    default:
+      network.reset(a, b);
+      break;
+  }
+}
+
+void Weather::strike() {
+  ++events_;
+  uint64_t dice = random_->below(100);
+  if (dice < 20) {
+    takeDown(anyServer(), false);
+  } else if (dice < 40) {
+    takeDown(anyServer(), true);
+  } else if (dice < 46) {
+    takeAllDown();
+  } else if (dice < 56) {
+    takeDown("m1", random_->below(2) == 0);
+  } else if (dice < 64) {
+    Nanos until = cluster_.world().clock().monotonic() + random_->between(MILLISECOND, SPELL_MAX);
+    cluster_.world().volume(anyServer()).stallUntil(until);
+  } else {
+    cutOff();
+  }
+}
+
+}  // namespace cairn

@@ -1,0 +1,49 @@
+// Weather: what befalls a simulated cluster at random: crashes, power cuts of one or all, partitions of every kind,
+// resets, slow disks. Everything that is taken away comes back after a while; calm() brings all of it back at once.
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/sim/cluster/sim_cluster.h"
+
+namespace cairn {
+
+class Weather {
+ public:
+  static constexpr Nanos GAP_MIN = 50 * MILLISECOND;
+  static constexpr Nanos GAP_MAX = 1500 * MILLISECOND;
+  static constexpr Nanos SPELL_MAX = 4 * SECOND;
+  // Now and then longer than any lease.
+  static constexpr Nanos LONG_SPELL_MAX = 15 * SECOND;
+
+  // `clients`: hosts of mounts, which are cut off as well, but never crash.
+  Weather(SimCluster& cluster, std::vector<std::string> clients);
+
+  // For so long. `everyStep` is called between any two events.
+  void blow(Nanos time, const std::function<void()>& everyStep);
+  void calm();
+  uint64_t events() const { return events_; }
+
+ private:
+  using Repair = std::function<void()>;
+
+  void strike();
+  void repairDue();
+  void later(Repair repair);
+  void takeDown(const std::string& host, bool power);
+  void takeAllDown();
+  void cutOff();
+  std::string anyServer() { return servers_[random_->below(servers_.size())]; }
+  std::string anyHost() { return hosts_[random_->below(hosts_.size())]; }
+
+  SimCluster& cluster_;
+  kj::Own<SimRandom> random_;
+  std::vector<std::string> servers_;
+  std::vector<std::string> hosts_;  // all, with master and clients
+  std::multimap<Nanos, Repair> repairs_;
+  uint64_t events_ = 0;
+};
+
+}  // namespace cairn
