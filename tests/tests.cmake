@@ -63,7 +63,8 @@ cairn_full_script(nightly_failures tests/chaos/failures_test.py)
 # The parts that use threads, for the thread sanitizer.
 if(TARGET unit_common)
   add_test(NAME threads_common COMMAND unit_common --gtest_brief=1 --gtest_filter=*Workers*:*Worker.*:*LevelDb*)
-  set_tests_properties(threads_common PROPERTIES LABELS threads TIMEOUT 300)
+  set_tests_properties(threads_common PROPERTIES LABELS threads TIMEOUT 300
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
   add_dependencies(tests_threads unit_common)
 endif()
 
