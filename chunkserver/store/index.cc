@@ -179,7 +179,7 @@ void Index::kick() {
 uint64_t Index::takePending() {
   pruneMarks();
   uint64_t number = nextBatch_++;
-  pending_.entries[batchKey(number)] = encodeNumber(lastSynced_);
+  pending_.entries[batchKey(number)] = encodeIndexNumber(lastSynced_);
   inFlight_ = std::move(pending_);
   pending_ = Batch();
   return number;
@@ -231,7 +231,7 @@ void Index::pruneMarks() {
   for (; oldestMark_ < lastSynced_; oldestMark_++) {
     pending_.entries[batchKey(oldestMark_)] = std::nullopt;
   }
-  pending_.entries[metaKey("base")] = encodeNumber(oldestMark_);
+  pending_.entries[metaKey("base")] = encodeIndexNumber(oldestMark_);
 }
 
 void Index::fail(const leveldb::Status& status) {

@@ -31,16 +31,16 @@ SyncedNote readSynced(File& file) {
     return {};
   }
   std::string_view text = asText(kj::arrayPtr(bytes, sizeof(bytes)));
-  bool whole = decodeNumber(text.substr(16)).value() == hash64(asBytes(text.substr(0, 16)));
+  bool whole = decodeIndexNumber(text.substr(16)).value() == hash64(asBytes(text.substr(0, 16)));
   if (!whole) {
     return {};
   }
-  return {decodeNumber(text.substr(0, 8)).value(), decodeNumber(text.substr(8, 8)).value() != 0};
+  return {decodeIndexNumber(text.substr(0, 8)).value(), decodeIndexNumber(text.substr(8, 8)).value() != 0};
 }
 
 Status writeSynced(File& file, SyncedNote note) {
-  std::string text = encodeNumber(note.number) + encodeNumber(note.closed ? 1 : 0);
-  text += encodeNumber(hash64(text));
+  std::string text = encodeIndexNumber(note.number) + encodeIndexNumber(note.closed ? 1 : 0);
+  text += encodeIndexNumber(hash64(text));
   return file.write(0, asBytes(text));
 }
 
@@ -53,7 +53,7 @@ leveldb::Status readMarks(leveldb::DB& db, Marks& marks) {
   std::string text;
   auto status = db.Get(Database::reading(false), metaKey("base"), &text);
   if (status.ok()) {
-    auto base = decodeNumber(text);
+    auto base = decodeIndexNumber(text);
     if (!base.ok()) {
       return leveldb::Status::Corruption(base.error().why);
     }
@@ -67,7 +67,7 @@ leveldb::Status readMarks(leveldb::DB& db, Marks& marks) {
     if (key.get<uint8_t>() != static_cast<uint8_t>(KeySpace::BATCH)) {
       break;
     }
-    auto previous = decodeNumber({it->value().data(), it->value().size()});
+    auto previous = decodeIndexNumber({it->value().data(), it->value().size()});
     if (!previous.ok()) {
       return leveldb::Status::Corruption(previous.error().why);
     }
@@ -113,8 +113,8 @@ leveldb::Status beginRun(leveldb::DB& db, const Marks& marks, uint64_t lastSynce
   }
   std::string key(1, static_cast<char>(KeySpace::BATCH));
   FieldWriter(key).putSorted(first);
-  batch.Put(key, encodeNumber(0));
-  batch.Put(metaKey("base"), encodeNumber(first));
+  batch.Put(key, encodeIndexNumber(0));
+  batch.Put(metaKey("base"), encodeIndexNumber(first));
   leveldb::WriteOptions options;
   options.sync = true;
   return db.Write(options, &batch);

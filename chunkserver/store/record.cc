@@ -113,13 +113,13 @@ std::string afterPrefix(std::string prefix) {
   return prefix;
 }
 
-std::string encodeNumber(uint64_t number) {
+std::string encodeIndexNumber(uint64_t number) {
   std::string out;
   FieldWriter(out).put(number);
   return out;
 }
 
-Result<uint64_t> decodeNumber(std::string_view value) {
+Result<uint64_t> decodeIndexNumber(std::string_view value) {
   FieldReader in(value);
   uint64_t number = in.get<uint64_t>();
   if (in.failed() || in.left() > 0) {

@@ -59,7 +59,7 @@ ChunkKey chunkOfKey(std::string_view key);
 // The first key after all that begin with `prefix`.
 std::string afterPrefix(std::string prefix);
 
-std::string encodeNumber(uint64_t number);
-Result<uint64_t> decodeNumber(std::string_view value);
+std::string encodeIndexNumber(uint64_t number);
+Result<uint64_t> decodeIndexNumber(std::string_view value);
 
 }  // namespace cairn

@@ -342,7 +342,7 @@ void Volume::putRecord(Chunk& chunk) {
   index_->put(indexKey(KeySpace::RECORD, chunk.key), encodeRecord(chunk.record()));
   auto* mark = dirty_.find(chunk.key);
   if (mark != nullptr) {
-    index_->put(indexKey(KeySpace::DIRTY, chunk.key), encodeNumber(raw(mark->epoch)));
+    index_->put(indexKey(KeySpace::DIRTY, chunk.key), encodeIndexNumber(raw(mark->epoch)));
   }
   if (chunk.kind == ChunkKind::INLINE) {
     index_->put(indexKey(KeySpace::VALUE, chunk.key),

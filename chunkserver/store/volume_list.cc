@@ -142,7 +142,7 @@ Task<Status> Volume::setInSync(std::vector<InSyncMark> marks) {
     if (mark.epoch == Epoch{}) {
       index_->erase(key);
     } else {
-      index_->put(key, encodeNumber(raw(mark.epoch)));
+      index_->put(key, encodeIndexNumber(raw(mark.epoch)));
     }
   }
   auto status = co_await index_->commit();

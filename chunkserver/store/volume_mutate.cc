@@ -80,7 +80,7 @@ bool Volume::needsMark(const Chunk& chunk, Epoch epoch) const {
 
 Task<Status> Volume::markDirty(Chunk& chunk, Epoch epoch) {
   chunk.lastEpoch = std::max(chunk.lastEpoch, epoch);
-  index_->put(indexKey(KeySpace::DIRTY, chunk.key), encodeNumber(raw(chunk.lastEpoch)));
+  index_->put(indexKey(KeySpace::DIRTY, chunk.key), encodeIndexNumber(raw(chunk.lastEpoch)));
   index_->put(indexKey(KeySpace::RECORD, chunk.key), encodeRecord(chunk.record()));
   auto status = co_await index_->commit();
   if (status.ok()) {

@@ -98,7 +98,7 @@ Status Volume::readIndex() {
   Nanos now = clock_.monotonic();
   Status wrong;
   auto number = [&wrong](std::string_view value) {
-    auto decoded = decodeNumber(value);
+    auto decoded = decodeIndexNumber(value);
     wrong = decoded.ok() ? wrong : Status(decoded.error());
     return decoded.ok() ? decoded.value() : 0;
   };
@@ -139,7 +139,7 @@ Status Volume::countUsed() {
     return noted.error();
   }
   if (noted.value()) {
-    auto used = decodeNumber(*noted.value());
+    auto used = decodeIndexNumber(*noted.value());
     budget_.setUsed(used.ok() ? used.value() : 0);
     // It holds from a clean stop to the next start only.
     index_->erase(metaKey(USED_KEY));
@@ -206,7 +206,7 @@ Status Volume::rebuildShard(const std::string& name, ShardId shard, size_t& foun
       continue;
     }
     index_->put(indexKey(KeySpace::RECORD, key), encodeRecord(recordFrom(header.value().header)));
-    index_->put(indexKey(KeySpace::DIRTY, key), encodeNumber(raw(header.value().header.lastEpoch)));
+    index_->put(indexKey(KeySpace::DIRTY, key), encodeIndexNumber(raw(header.value().header.lastEpoch)));
     if (++found % REBUILD_BATCH == 0) {
       auto status = index_->commitNow();
       if (!status.ok()) {

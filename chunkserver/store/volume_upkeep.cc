@@ -114,7 +114,7 @@ Task<Status> Volume::close() {
     }
   }
   clearMarks(true);
-  index_->put(metaKey(USED_KEY), encodeNumber(budget_.usedBytes()));
+  index_->put(metaKey(USED_KEY), encodeIndexNumber(budget_.usedBytes()));
   auto closed = co_await index_->close();
   if (!closed.ok()) {
     co_return fail(closed.error());

@@ -137,7 +137,7 @@ void Volume::putBad(Chunk& chunk) {
     return;
   }
   badBlocks_[chunk.key] = static_cast<uint32_t>(chunk.bad.size());
-  index_->put(key, encodeNumber(chunk.bad.size()));
+  index_->put(key, encodeIndexNumber(chunk.bad.size()));
 }
 
 ChunkSummary Volume::summarize(const Chunk& chunk) const {
