@@ -271,7 +271,7 @@ Task<void> Primary::deliver(kj::Own<Mutation> mutation, unsigned slot) {
   Nanos delay = RETRY_DELAY;
   for (;;) {
     auto reply = co_await forwardOnce(*mutation, slot);
-    if (!current(*mutation) || !window_.awaits(mutation->sequence, slot)) {
+    if (mutation->turn != state_.turn || !window_.awaits(mutation->sequence, slot)) {
       co_return;
     }
     const Member& member = members_[slot - 1];
@@ -279,7 +279,8 @@ Task<void> Primary::deliver(kj::Own<Mutation> mutation, unsigned slot) {
       acknowledge(*mutation, slot);
       co_return;
     }
-    if (!member.inSync && !member.participant) {
+    // One that is over has its answer, and can't be sent again: only a joining member may still be missing.
+    if (mutation->over || (!member.inSync && !member.participant)) {
       giveUpOn(slot);  // it has missed this one: it must look at everything again
       co_return;
     }
@@ -336,7 +337,7 @@ Task<Primary::Reply> Primary::forwardOnce(Mutation& mutation, unsigned slot) {
 
 Primary::Reply Primary::takeReply(Mutation& mutation, unsigned slot, wire::Answer2::Reader answer,
                                   Incarnation incarnation) {
-  if (!current(mutation)) {
+  if (mutation.turn != state_.turn) {
     return Reply::AGAIN;
   }
   around_.membership.suspects.clear(members_[slot - 1].name.server);

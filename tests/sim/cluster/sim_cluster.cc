@@ -1,16 +1,38 @@
 #include "tests/sim/cluster/sim_cluster.h"
 
 #include <kj/debug.h>
+#include <spdlog/details/null_mutex.h>
+#include <spdlog/sinks/base_sink.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "common/log.h"
 
 namespace cairn {
+namespace {
+
+// What the daemons log, under the world's time, between the lines of the trace.
+class TimedSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ public:
+  explicit TimedSink(Clock& clock) : clock_(clock) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& line) override {
+    fprintf(stderr, "%10.6f   %.*s\n", static_cast<double>(clock_.monotonic()) / SECOND,
+            static_cast<int>(line.payload.size()), line.payload.data());
+  }
+  void flush_() override {}
+  Clock& clock_;
+};
+
+}  // namespace
 
 SimCluster::SimCluster(World& world, SimClusterOptions options) : world_(world), options_(options) {
   const char* level = getenv("CAIRN_SIM_LOG");
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("sim", std::make_shared<TimedSink>(world.clock())));
   spdlog::set_level(spdlog::level::from_str(level == nullptr ? "off" : level));
+  world.trace().print(level != nullptr);
   clusterFile_.cluster = ClusterId{0x51, world.seed()};
   clusterFile_.masters = {{"m1", "m1:7000", ""}};
   clusterFile_.copies = options.copies;
@@ -27,6 +49,7 @@ SimCluster::SimCluster(World& world, SimClusterOptions options) : world_(world),
 SimCluster::~SimCluster() noexcept(false) {
   mounts_.clear();
   hosts_.clear();
+  spdlog::set_level(spdlog::level::off);
 }
 
 void SimCluster::addHost(const std::string& name, const std::string& address, bool isMaster) {

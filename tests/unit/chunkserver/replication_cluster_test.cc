@@ -249,6 +249,37 @@ TEST(ReplicationCluster, aJoinerTakesForwardsWhileItFetchesAndMissesNothing) {
   }
 }
 
+// It acknowledges each forward long after the client has its answer.
+TEST(ReplicationCluster, aJoinerSlowerThanTheOthersCatchesUp) {
+  ReplicationWorld w(216);
+  w.startThree();
+  for (uint64_t object = 1; object <= 12; ++object) {
+    expectOk(w.write("c1", object, 0, w.bytes(object, 4 * BLOCK)));
+  }
+  w.kill("c3");
+  w.master.setAll({"c1", "c2"});
+  w.master.publish();
+  ASSERT_TRUE(w.awaitReady("c1"));
+  w.world.network().setDelay("c1", "c3", {20 * MILLISECOND, 25 * MILLISECOND});
+  w.start("c3");
+  w.master.admit("c3");
+  w.master.setAll({"c1", "c2"}, {"c3"});
+  w.master.publish();
+  for (uint64_t i = 0; i < 200; ++i) {
+    expectOk(w.write("c1", 1 + i % 12, 0, w.bytes(1 + i % 12, BLOCK)));
+  }
+  ASSERT_TRUE(w.awaitCaughtUp("c3"));
+  w.master.setAll({"c3", "c1", "c2"});
+  w.master.publish();
+  ASSERT_TRUE(w.awaitReady("c3"));
+  for (uint64_t object = 1; object <= 12; ++object) {
+    Bytes bytes = w.bytes(object, 4 * BLOCK);
+    Bytes over = w.bytes(object, BLOCK);
+    std::copy(over.begin(), over.end(), bytes.begin());
+    expectEverywhere(w, {"c1", "c2", "c3"}, object, 0, bytes);
+  }
+}
+
 TEST(ReplicationCluster, aJoinerWithAFragmentOrLeftoversEndsEqual) {
   ReplicationWorld w(6);
   w.startThree();
