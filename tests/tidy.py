@@ -313,8 +313,8 @@ class Tidy:
 
 
 def typeNames(code):
-    """(name, offset) of the types that are defined right in `namespace cairn`, and in no unnamed namespace."""
-    depth, closed = 0, {m.end() - 1: True for m in re.finditer(r"\bnamespace\s*\{", code)}
+    """(name, offset) of the types that are defined right in `namespace cairn`, and in no namespace within."""
+    depth, closed = 0, {m.end() - 1: True for m in re.finditer(r"\bnamespace\s*(?:cairn::\w+\s*)?\{", code)}
     hidden = None
     heads = {m.end() - 1: m for m in TYPE_HEAD.finditer(code)}
     for offset, c in enumerate(code):

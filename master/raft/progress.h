@@ -1,0 +1,68 @@
+// Progress: what the leader knows of one other member, and how much it may send there. Its transitions are its methods.
+//
+//   PROBE       where the logs part is not known: one append, then wait
+//   REPLICATE   appends follow one another without waiting, within the limits of what is in flight
+//   SNAPSHOT    it needs entries that are gone: nothing is sent until the snapshot has arrived or failed
+#pragma once
+#include <cstdint>
+#include <deque>
+
+#include "master/raft/entry.h"
+
+namespace cairn::raft {
+
+struct FlightLimits {
+  size_t messagesMax = 64;
+  size_t bytesMax = 16 << 20;
+};
+
+class Progress {
+ public:
+  enum class State { PROBE, REPLICATE, SNAPSHOT };
+
+  Progress(LogIndex nextIndex, FlightLimits limits) : next_(nextIndex), limits_(limits) {}
+
+  State state() const { return state_; }
+  LogIndex match() const { return match_; }
+  LogIndex next() const { return next_; }
+  LogIndex snapshot() const { return snapshot_; }
+  size_t inFlight() const { return flights_.size(); }
+  bool maySend() const;
+
+  // An append with entries up to `last` goes out; `last` is next() - 1 for one without entries.
+  void sent(LogIndex last, size_t bytes);
+  // Entries up to `last` are on their way from the disk: nothing else goes before they are answered.
+  void sentFromDisk();
+  // False: nothing new, an old answer.
+  bool accepted(LogIndex match);
+  // The logs agree up to `agreed` at most. False: an old answer, already contradicted.
+  bool refused(LogIndex previous, LogIndex agreed);
+  // It answered a heartbeat: what was lost on the way may be sent again.
+  void answered();
+  // It no longer has what it acknowledged after `agreed`.
+  void lost(LogIndex agreed);
+  void becomeProbe();
+  void becomeSnapshot(LogIndex snapshot);
+  // Waits for the next answer to a heartbeat before anything else is sent.
+  void snapshotEnded(bool arrived);
+
+  bool active = true;      // heard of since the leader last looked
+  uint64_t readRound = 0;  // newest heartbeat round that it answered
+
+ private:
+  struct Flight {
+    LogIndex last{};
+    size_t bytes = 0;
+  };
+
+  State state_ = State::PROBE;
+  LogIndex match_{};      // all entries up to here are durable there
+  LogIndex next_;         // to be sent
+  LogIndex snapshot_{};   // on its way, in SNAPSHOT
+  bool waiting_ = false;  // in PROBE: one append is out
+  std::deque<Flight> flights_;
+  size_t flightBytes_ = 0;
+  FlightLimits limits_;
+};
+
+}  // namespace cairn::raft
