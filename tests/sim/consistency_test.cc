@@ -1,6 +1,7 @@
 // What may be served, by whom, and when: reconciliation, cuts, joiners, fences, leases. Each scenario holds messages
 // back or takes servers away at the very moment that its rule is for, and asks servers one by one.
 #include <gtest/gtest.h>
+#include <kj/debug.h>
 
 #include "tests/sim/cluster/probe.h"
 #include "tests/sim/cluster/test_file.h"
@@ -20,6 +21,10 @@ struct Stage {
     file->sync();
     attributes = file->attributes();
     learn();
+    // Backups serve a chunk only once they know that what was written of it is complete.
+    for (auto& server : cluster.servers()) {
+      KJ_REQUIRE(readWhenServed(server, 0, SECOND).ok(), "a member doesn't serve", server);
+    }
   }
   Client& k1() { return cluster.client("k1"); }
   void learn() {
@@ -86,6 +91,14 @@ TEST(Consistency, ReplicasAreEqualBeforeAByteIsServed) {
   }
 }
 
+// A block that k1 wrote under the layout `as` and that comes to the primary only now.
+wire::Verdict writeLate(Stage& stage, const Attributes& as, uint64_t block) {
+  auto bytes = kj::heapArray<kj::byte>(BLOCK_BYTES);
+  fillBlock(bytes, 1, block, 1);
+  auto who = Probe::As{nullptr, stage.session(), Probe::ANSWER_LIMIT};
+  return stage.cluster.wait(stage.probe.write(stage.primary, as, block, kj::mv(bytes), who));
+}
+
 // Shrink, and grow again at once: zeros, whoever is asked, also while no primary has confirmed the cut, also after
 // the power failed.
 TEST(Consistency, NoExtendShowsBytesPastACut) {
@@ -102,13 +115,14 @@ TEST(Consistency, NoExtendShowsBytesPastACut) {
   }
   EXPECT_EQ(stage.file->check(k2), "") << "past a cut";
 
-  // A write that was sent before the cut, and comes after it.
-  auto late = kj::heapArray<kj::byte>(BLOCK_BYTES);
-  fillBlock(late, 1, 7, 1);
-  auto as = Probe::As{nullptr, stage.session(), Probe::ANSWER_LIMIT};
-  auto verdict = stage.cluster.wait(stage.probe.write(stage.primary, before, 7, kj::mv(late), as));
-  EXPECT_NE(verdict, wire::Verdict::OK) << "a write of before the cut was taken after it";
+  // A write that was sent before the cut, and comes after it: taken or not, it dies with what else the cut killed.
+  writeLate(stage, before, 7);
   EXPECT_EQ(stage.file->check(k2), "") << "past a cut, after a late write";
+  // Once the chunk has taken anything that knows of the cut, it takes nothing older.
+  stage.file->write(2);
+  stage.file->sync();
+  EXPECT_NE(writeLate(stage, before, 8), wire::Verdict::OK) << "a write of before the cut was taken after a newer one";
+  EXPECT_EQ(stage.file->check(k2), "") << "past a cut, after a late write and a newer one";
 
   // Once confirmed, the cut leaves the layout: from then on the bytes must be gone for good.
   stage.cluster.waitFor("the cut to be confirmed", [&] { return stage.file->attributes().layout.cuts.empty(); });
@@ -120,6 +134,9 @@ TEST(Consistency, NoExtendShowsBytesPastACut) {
   }
   stage.cluster.waitHealthy();
   EXPECT_EQ(stage.file->check(k2), "") << "past a cut, after a power cut";
+  stage.learn();
+  EXPECT_NE(writeLate(stage, before, 9), wire::Verdict::OK) << "a write of before the cut was taken long after it";
+  EXPECT_EQ(stage.file->check(k2), "") << "past a cut, after all";
 }
 
 // A member returns with an old copy while its chunk is being written. It must not be read before it has caught up.
@@ -216,18 +233,19 @@ TEST(Consistency, ALateWriteOfAFencedSessionNeverLands) {
   }
 }
 
-// A member is cut off from master and members, but not from its readers. The others go on without it.
+// A member is cut off from master, members and writer, but not from its readers. The others go on without it.
 void isolatedMember(uint64_t seed, bool isPrimary) {
   Stage stage(seed);
   std::string member = isPrimary ? stage.primary : stage.backups[0];
   const ShardMap old = stage.cluster.map();
   stage.cluster.network().partition(member, "m1");
+  stage.cluster.network().partition(member, "k1");
   for (auto& server : stage.cluster.servers()) {
     if (server != member) {
       stage.cluster.network().partition(member, server);
     }
   }
-  auto writing = stage.file->writing(3, 1).promise();
+  stage.file->write(3);
   auto syncing = stage.file->syncing().promise().fork();
   bool synced = false;
   auto noticing = syncing.addBranch().then([&](Status status) {
