@@ -17,7 +17,9 @@ namespace {
 // Each of these has once found something.
 constexpr uint64_t KNOWN_SEEDS[] = {1, 2, 3};
 constexpr unsigned FRESH_SEEDS = 12;
-constexpr Nanos STORM = 20 * SECOND;
+constexpr const char* MOUNTS[] = {"k1", "k2"};
+constexpr unsigned WORKERS_PER_MOUNT = 2;
+constexpr Nanos STORM = 30 * SECOND;
 // From calm weather to all shards healthy, and to every waiting call's end.
 constexpr Nanos RECOVERY_LIMIT = 60 * SECOND;
 
@@ -32,17 +34,20 @@ class Storm {
  public:
   explicit Storm(uint64_t seed) : world_(seed), cluster_(world_), probe_(cluster_) {
     cluster_.start();
-    for (unsigned i = 1; i <= 2; ++i) {
-      std::string name = "k" + std::to_string(i);
-      cluster_.mount(name);
-      clients_.push_back(kj::heap<ChaosClient>(cluster_, name, i));
-      all_.push_back(clients_.back().get());
-      all_.back()->begin();
+    for (const char* mount : MOUNTS) {
+      cluster_.mount(mount);
+      for (unsigned i = 1; i <= WORKERS_PER_MOUNT; ++i) {
+        auto number = static_cast<unsigned>(clients_.size() + 1);
+        auto name = std::string(mount) + "-" + std::to_string(i);
+        clients_.push_back(kj::heap<ChaosClient>(cluster_, mount, kj::mv(name), number));
+        all_.push_back(clients_.back().get());
+        all_.back()->begin();
+      }
     }
   }
 
   void run(StormRun& out) {
-    Weather weather(cluster_, {"k1", "k2"});
+    Weather weather(cluster_, {std::begin(MOUNTS), std::end(MOUNTS)});
     std::vector<kj::Promise<void>> working;
     unsigned ended = 0;
     for (auto* client : all_) {

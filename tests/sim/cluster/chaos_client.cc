@@ -15,11 +15,11 @@ constexpr uint64_t FILES_PER_CLIENT = 1'000'000;
 
 }  // namespace
 
-ChaosClient::ChaosClient(SimCluster& cluster, const std::string& name, unsigned number)
+ChaosClient::ChaosClient(SimCluster& cluster, const std::string& mount, std::string name, unsigned number)
     : cluster_(cluster),
-      name_(name),
-      random_(cluster.world().random("chaos " + name)),
-      client_(cluster.client(name)),
+      name_(std::move(name)),
+      random_(cluster.world().random("chaos " + name_)),
+      client_(cluster.client(mount)),
       nextFile_(number * FILES_PER_CLIENT) {}
 
 void ChaosClient::begin() {
@@ -111,6 +111,9 @@ Task<void> ChaosClient::create() {
   if (made.ok()) {
     auto& file = made.value();
     files_[name] = kj::heap<TestFile>(cluster_, client_, file.attributes.inode, file.handle, ++nextFile_);
+    cluster_.world().note(name_ + ": file " + std::to_string(nextFile_) + " is inode " +
+                          std::to_string(raw(file.attributes.inode)) + ", object " +
+                          std::to_string(raw(file.attributes.layout.object)));
   }
 }
 

@@ -16,7 +16,8 @@ class ChaosClient {
   static constexpr uint64_t REGION_BLOCKS = 24;  // blocks used around the start, and around the first chunk border
   static constexpr uint64_t RUN_BLOCKS_MAX = 8;
 
-  ChaosClient(SimCluster& cluster, const std::string& name, unsigned number);
+  // Works through `mount`, in a directory called `name`. `number`: different for each.
+  ChaosClient(SimCluster& cluster, const std::string& mount, std::string name, unsigned number);
   KJ_DISALLOW_COPY(ChaosClient);
 
   // Makes the directory. Call it while the cluster is well.

@@ -6,7 +6,8 @@ Weather::Weather(SimCluster& cluster, std::vector<std::string> clients)
     : cluster_(cluster),
       random_(cluster.world().random("weather")),
       servers_(cluster.servers()),
-      hosts_(std::move(clients)) {
+      hosts_(std::move(clients)),
+      gapMax_(random_->between(GAP_MAX_LEAST, GAP_MAX_MOST)) {
   hosts_.insert(hosts_.end(), servers_.begin(), servers_.end());
   hosts_.push_back("m1");
 }
@@ -32,7 +33,7 @@ void Weather::blow(Nanos time, const std::function<void()>& everyStep) {
     Nanos now = world.clock().monotonic();
     if (now >= next) {
       strike();
-      next = now + random_->between(GAP_MIN, GAP_MAX);
+      next = now + random_->between(GAP_MIN, gapMax_);
     }
     Nanos until = kj::min(next, end);
     if (!repairs_.empty()) {

@@ -12,8 +12,10 @@ namespace cairn {
 
 class Weather {
  public:
+  // Between two strokes. Each world has a climate of its own, from hurricane to a stroke now and then.
   static constexpr Nanos GAP_MIN = 50 * MILLISECOND;
-  static constexpr Nanos GAP_MAX = 1500 * MILLISECOND;
+  static constexpr Nanos GAP_MAX_LEAST = 600 * MILLISECOND;
+  static constexpr Nanos GAP_MAX_MOST = 8 * SECOND;
   static constexpr Nanos SPELL_MAX = 4 * SECOND;
   // Now and then longer than any lease.
   static constexpr Nanos LONG_SPELL_MAX = 15 * SECOND;
@@ -42,6 +44,7 @@ class Weather {
   kj::Own<SimRandom> random_;
   std::vector<std::string> servers_;
   std::vector<std::string> hosts_;  // all, with master and clients
+  Nanos gapMax_;
   std::multimap<Nanos, Repair> repairs_;
   uint64_t events_ = 0;
 };
