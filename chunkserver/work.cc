@@ -99,11 +99,13 @@ Task<void> WorkRunner::run(uint64_t id) {
 
 bool WorkRunner::collectOf(const Item& item, ShardId shard, std::vector<std::pair<ReplicaUnit*, ChunkId>>& found) {
   const ShardRecord* record = membership_.map.shard(shard);
-  ReplicaUnit* unit = record == nullptr ? nullptr : replicator_.find(record->primary, shard);
-  if (unit == nullptr || unit->state.role != Role::PRIMARY) {
+  const ServerRecord* leader = record == nullptr ? nullptr : membership_.map.serverOf(record->primary);
+  if (leader == nullptr || leader->id != membership_.self().server) {
     return true;  // somebody else's
   }
-  if (!unit->state.ready || unit->state.volume.failed) {
+  // The map may still name an earlier process of this server: what that one has left to do isn't done.
+  ReplicaUnit* unit = replicator_.primaryOf(shard);
+  if (unit == nullptr || !unit->state.ready || unit->state.volume.failed) {
     return false;
   }
   auto chunks = unit->state.store().chunksOf(shard, item.object);

@@ -522,6 +522,26 @@ TEST(ReplicationCluster, aRestartedServerServesNothingBeforeTheMapKnowsIt) {
   EXPECT_FALSE(w.write("c1", 1, 0, w.bytes(2, BLOCK)).ok());
 }
 
+TEST(ReplicationCluster, aRestartedServerClaimsNoWorkOfItsEarlierProcess) {
+  ReplicationWorld w(217);
+  w.startThree();
+  Bytes bytes = w.bytes(1, 8 * BLOCK);
+  expectOk(w.write("c1", 1, 0, bytes, true));
+  w.kill("c1");
+  w.start("c1");  // the map still names its earlier incarnation as primary
+  w.master.servers.at("c1").done.clear();
+  w.master.cuts.push_back({7, ObjectId{1}, 1, 5 * BLOCK, 3});
+  w.world.runFor(2 * SECOND);
+  EXPECT_TRUE(w.master.servers.at("c1").done.empty()) << "claimed a cut that nobody has made";
+  w.master.admit("c1");
+  w.master.setAll({"c1", "c2", "c3"});
+  w.master.publish();
+  ASSERT_TRUE(w.until([&] { return !w.master.servers.at("c1").done.empty(); }));
+  w.generation = 1;
+  std::fill(bytes.begin() + 5 * BLOCK, bytes.end(), 0);
+  expectEverywhere(w, {"c1", "c2", "c3"}, 1, 0, bytes);
+}
+
 TEST(ReplicationCluster, aFullMemberUndoesTheWriteEverywhere) {
   ReplicationWorld w(17);
   w.startThree();
