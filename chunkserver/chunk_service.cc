@@ -12,6 +12,7 @@ void writeVerifiers(const std::vector<MemberAck>& in, Results& out) {
   for (uint32_t i = 0; i < in.size(); ++i) {
     list[i].setVolume(raw(in[i].volume));
     toWire(in[i].incarnation, list[i].initIncarnation());
+    list[i].setSince(raw(in[i].since));
   }
 }
 

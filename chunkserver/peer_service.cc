@@ -76,6 +76,7 @@ Task<void> PeerHandlers::pending(PendingContext context) {
   struct Found {
     ShardId shard;
     bool restarted;
+    Epoch since;
     std::vector<ChunkId> chunks;
   };
   std::vector<Found> found;
@@ -99,7 +100,8 @@ Task<void> PeerHandlers::pending(PendingContext context) {
         chunks.insert(chunk);
       }
     }
-    found.push_back({unit->state.shard, unit->state.restarted, {chunks.begin(), chunks.end()}});
+    found.push_back(
+        {unit->state.shard, unit->state.restarted, unit->state.since, {chunks.begin(), chunks.end()}});
   }
   auto results = context.getResults();
   toWire(membership_.self().incarnation, results.initIncarnation());
@@ -107,6 +109,7 @@ Task<void> PeerHandlers::pending(PendingContext context) {
   for (uint32_t i = 0; i < found.size(); ++i) {
     list[i].setShard(raw(found[i].shard));
     list[i].setRestarted(found[i].restarted);
+    list[i].setSince(raw(found[i].since));
     writeNames(found[i].chunks, list[i].initChunks(static_cast<unsigned>(found[i].chunks.size())));
   }
   answer(results.initAnswer(), wire::Verdict::OK);

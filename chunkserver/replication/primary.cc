@@ -421,17 +421,23 @@ MutationResult Primary::resultOf(const Mutation& mutation) const {
   for (auto& [slot, incarnation] : mutation.verifiers) {
     bool here = slot == 0;
     if (here || (slot <= members_.size() && members_[slot - 1].inSync)) {
-      result.verifiers.push_back({here ? state_.number() : members_[slot - 1].name.volume, incarnation});
+      VolumeNumber volume = here ? state_.number() : members_[slot - 1].name.volume;
+      result.verifiers.push_back({volume, incarnation, sinceOf(volume)});
     }
   }
   return result;
+}
+
+// REQUIRES: an in-sync member of the epoch, which is reconciled.
+Epoch Primary::sinceOf(VolumeNumber volume) const {
+  return volume == state_.number() ? state_.since : state_.othersSince.at(volume);
 }
 
 std::vector<MemberAck> Primary::currentVerifiers() const {
   std::vector<MemberAck> out;
   for (VolumeNumber volume : state_.record.inSync) {
     if (const ServerRecord* server = around_.membership.map.serverOf(volume)) {
-      out.push_back({volume, server->incarnation});
+      out.push_back({volume, server->incarnation, sinceOf(volume)});
     }
   }
   return out;
@@ -484,7 +490,7 @@ Task<std::optional<MemberAck>> Primary::syncOn(MemberName member, wire::Target::
     kj::Promise<capnp::Response<wire::PeerService::SyncResults>> sent = request.send();
     auto response = co_await withDeadline(around_.clock, SYNC_LIMIT, kj::mv(sent), "syncing on a member");
     if (response.getAnswer().getVerdict() == wire::Verdict::OK) {
-      out = MemberAck{member.volume, fromWire<IncarnationTag>(response.getIncarnation())};
+      out = MemberAck{member.volume, fromWire<IncarnationTag>(response.getIncarnation()), {}};
     }
   } catch (const kj::Exception& e) {
     if (e.getType() == kj::Exception::Type::OVERLOADED) {
@@ -514,11 +520,12 @@ Task<bool> Primary::syncOnce(ChunkId chunk, MutationResult& result) {
   uint64_t turn = state_.turn;
   result.verifiers.clear();
   bool complete = co_await syncHere(chunk);
-  result.verifiers.push_back({state_.number(), around_.membership.self().incarnation});
+  result.verifiers.push_back({state_.number(), around_.membership.self().incarnation, state_.since});
   for (size_t i = 0; i < others.size(); ++i) {
     auto acknowledged = co_await kj::mv(others[i]);
     complete = complete && acknowledged.has_value();
-    if (acknowledged && reported[i]) {
+    if (acknowledged && reported[i] && turn == state_.turn) {
+      acknowledged->since = sinceOf(acknowledged->volume);
       result.verifiers.push_back(*acknowledged);
     }
   }

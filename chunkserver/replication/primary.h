@@ -32,6 +32,7 @@ struct MutationSpec {
 struct MemberAck {
   VolumeNumber volume{};
   Incarnation incarnation;
+  Epoch since{};  // a member without a gap
 };
 
 struct MutationResult {
@@ -135,6 +136,7 @@ class Primary {
   Task<MutationResult> concludeCarried(Mutation& mutation);
   MutationResult resultOf(const Mutation& mutation) const;
   std::vector<MemberAck> currentVerifiers() const;
+  Epoch sinceOf(VolumeNumber volume) const;
   Task<std::optional<MemberAck>> syncOn(MemberName member, wire::Target::Reader target);
   Task<bool> syncHere(ChunkId chunk);
   // One round over all members; true when all are durable under one epoch.

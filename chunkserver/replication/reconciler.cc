@@ -56,6 +56,7 @@ Task<void> PendingGather::call(MemberName member, std::vector<Question> question
       Gathered& gathered = answers[ShardId{shard.getShard()}];
       gathered.known = true;
       gathered.restarted = shard.getRestarted();
+      gathered.since = Epoch{shard.getSince()};
       for (auto name : shard.getChunks()) {
         gathered.chunks.push_back(chunkOf(name));
       }
@@ -133,8 +134,12 @@ Task<Reconciler::Suspicion> Reconciler::gatherAll(std::vector<MemberName> others
     add(state_.store().dirtyChunks(state_.shard));
   }
   out.anyRestarted = out.allRestarted = state_.restarted;
-  for (auto& promise : asked) {
-    auto gathered = co_await promise;
+  const uint64_t turn = state_.turn;
+  for (size_t i = 0; i < asked.size(); ++i) {
+    auto gathered = co_await asked[i];
+    if (turn == state_.turn && gathered.known) {
+      state_.othersSince[others[i].volume] = gathered.since;
+    }
     out.complete = out.complete && gathered.known;
     out.anyRestarted = out.anyRestarted || gathered.restarted;
     out.allRestarted = out.allRestarted && gathered.restarted;

@@ -14,6 +14,7 @@ namespace cairn {
 struct Gathered {
   bool known = false;  // false: no answer, or it isn't in that epoch
   bool restarted = false;
+  Epoch since{};
   std::vector<ChunkId> chunks;
 };
 

@@ -1,6 +1,7 @@
 // ShardReplica: one volume's part in one shard, as the shard map says it. State shared by the parts that act on it:
 // Primary, Backup, Reconciler and Joiner. Made when the volume first gets a part, kept for the life of the process.
 #pragma once
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -62,6 +63,9 @@ struct ShardReplica {
   bool restarted = true;
   // A joining member has everything and has synced it: told to the master.
   bool caughtUp = false;
+  // A member without a gap since this epoch. And, on a primary that has gathered them, since when the others are.
+  Epoch since{};
+  std::map<VolumeNumber, Epoch> othersSince;
   PendingSet pending;
   Applies applies;
   // Raised when any of the above changes.

@@ -94,6 +94,11 @@ void Replicator::enter(ReplicaUnit& unit, const ShardRecord& record, Role role) 
     }
     return;
   }
+  bool stays = state.role != Role::NONE && (role == Role::PRIMARY || role == Role::IN_SYNC);
+  if (!stays) {
+    state.since = record.epoch;
+  }
+  state.othersSince.clear();
   state.role = role;
   ++state.turn;
   state.ready = false;

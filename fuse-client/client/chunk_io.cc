@@ -70,7 +70,8 @@ PrimaryReply readAcknowledged(R&& results) {
   PrimaryReply out = readAnswer(results);
   auto verifiers = kj::refcounted<Verifiers>();
   for (auto item : results.getVerifiers()) {
-    verifiers->list.push_back({VolumeNumber{item.getVolume()}, fromWire<IncarnationTag>(item.getIncarnation())});
+    auto incarnation = fromWire<IncarnationTag>(item.getIncarnation());
+    verifiers->list.push_back({VolumeNumber{item.getVolume()}, incarnation, Epoch{item.getSince()}});
   }
   out.acknowledged.verifiers = kj::mv(verifiers);
   return out;

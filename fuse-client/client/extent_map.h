@@ -12,17 +12,18 @@
 
 namespace cairn {
 
-// The volumes, each under one incarnation, that acknowledged something.
+// The volumes, each under one incarnation and as a member without a gap since one epoch, that acknowledged something.
 struct VolumeVerifier {
   VolumeNumber volume{};
   Incarnation incarnation;
+  Epoch since{};
   bool operator==(const VolumeVerifier&) const = default;
 };
 struct Verifiers : public kj::Refcounted {
   std::vector<VolumeVerifier> list;
   uint64_t order = 0;  // rises with every acknowledgement of a mount
 
-  // Some volume is in both under the same incarnation: what was acknowledged there is covered by a sync there.
+  // Some volume is in both, the same: what was acknowledged there is covered by a sync there.
   bool shares(const Verifiers& other) const;
 };
 

@@ -7,6 +7,19 @@
 
 namespace cairn {
 
+namespace {
+
+// Some volume that acknowledged it hasn't restarted since, and is still in sync. (Whether it has been so all the time
+// is seen at the next sync.)
+bool isVouchedFor(const ShardMap& map, const ShardRecord* shard, const Verifiers& acknowledged) {
+  return shard == nullptr || std::any_of(acknowledged.list.begin(), acknowledged.list.end(), [&](auto& one) {
+    const ServerRecord* server = map.serverOf(one.volume);
+    return server != nullptr && server->incarnation == one.incarnation && shard->isInSync(one.volume);
+  });
+}
+
+}  // namespace
+
 Unsynced::Unsynced(Context& context, ChunkIo& io) : context_(context), io_(io), tasks_(*this) {}
 
 void Unsynced::taskFailed(kj::Exception&& e) {
@@ -167,26 +180,22 @@ void Unsynced::sendAgain(Inode& inode, Extent lost) {
 }
 
 void Unsynced::mapChanged(const ShardMap& map) {
-  std::map<VolumeNumber, Incarnation> now;
-  for (auto& [number, volume] : map.volumes) {
-    const ServerRecord* server = map.serverOf(number);
-    if (server != nullptr) {
-      now[number] = server->incarnation;
-    }
-  }
-  if (now == incarnations_) {
-    return;
-  }
-  incarnations_ = kj::mv(now);
-  Verifiers alive;
-  for (auto& [number, incarnation] : incarnations_) {
-    alive.list.push_back({number, incarnation});
-  }
   for (auto& inode : files()) {
-    for (auto& piece : inode->writes.unsynced.slices(0, UINT64_MAX)) {
-      if (!piece.acknowledged->shares(alive)) {
-        sendAgain(*inode, kj::mv(piece));
+    const Layout& layout = inode->layout();
+    uint64_t chunkBytes = uint64_t{1} << layout.chunkBits;
+    std::vector<Extent> lost;
+    for (auto& whole : inode->writes.unsynced.slices(0, UINT64_MAX)) {
+      for (uint64_t from = whole.offset; from < whole.end();) {
+        uint64_t to = std::min(whole.end(), (from / chunkBytes + 1) * chunkBytes);
+        ChunkId chunk{layout.object, static_cast<uint32_t>(from / chunkBytes)};
+        if (!isVouchedFor(map, map.shard(layout.cls, chunk), *whole.acknowledged)) {
+          lost.push_back(whole.slice(from, to));
+        }
+        from = to;
       }
+    }
+    for (auto& piece : lost) {
+      sendAgain(*inode, kj::mv(piece));
     }
   }
 }

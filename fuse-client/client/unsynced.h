@@ -1,11 +1,11 @@
 // Unsynced: bytes that chunkservers have acknowledged but may still lose, kept until a sync reply names a volume that
-// acknowledged them under the same incarnation. What no such volume is left for is sent again, as soon as the map
-// says so: a read then finds it among the buffered bytes. Bounded: beyond the bound it syncs the oldest files.
+// acknowledged them under the same incarnation, in sync all the time since. What no such volume is left for is sent
+// again, as soon as the map says so: a read then finds it among the buffered bytes. Bounded: beyond the bound it syncs
+// the oldest files.
 #pragma once
 #include <kj/async.h>
 
 #include <deque>
-#include <map>
 #include <vector>
 
 #include "common/task.h"
@@ -39,7 +39,7 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
   void makeRoom() { startBackground(0); }
   // Syncs every chunk with kept bytes. What turns out lost goes to the Resender, and FileWrites::resends rises.
   Task<Status> sync(kj::Own<Inode> inode);
-  // Sends again what only earlier incarnations have acknowledged.
+  // Sends again what only earlier incarnations, or volumes that aren't in sync any more, have acknowledged.
   void mapChanged(const ShardMap& map);
   // Gives up what an ended session had acknowledged.
   void forget(Inode& inode);
@@ -69,7 +69,6 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
   Context& context_;
   ChunkIo& io_;
   Resender* resender_ = nullptr;
-  std::map<VolumeNumber, Incarnation> incarnations_;
   uint64_t newest_ = 0;  // order of the newest acknowledgement kept
   std::deque<kj::Own<Inode>> files_;
   size_t pruneAt_ = PRUNE_FIRST;

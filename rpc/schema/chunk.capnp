@@ -45,8 +45,9 @@ struct Piece { offset @0 :UInt32; data @1 :Data; sums @2 :List(UInt64); }
 
 struct Answer2 { verdict @0 :Verdict; why @1 :Text; mapVersion @2 :UInt64; }
 
-# Who has acknowledged, and under which incarnation.
-struct Verifier { volume @0 :UInt32; incarnation @1 :Types.Uuid; }
+# Who has acknowledged, under which incarnation, and since which epoch it has been a member of the shard without a gap:
+# one that was left out and joined again may have had newer bytes replaced by what the others still had.
+struct Verifier { volume @0 :UInt32; incarnation @1 :Types.Uuid; since @2 :UInt64; }
 
 interface ChunkService {
   # Applied on every in-sync member when answered. `durable`: synced on every one of them as well.
@@ -108,7 +109,8 @@ interface PeerService {
 struct ShardEpoch { shard @0 :UInt32; epoch @1 :UInt64; }
 struct ShardSettled { shard @0 :UInt32; epoch @1 :UInt64; completeBelow @2 :UInt64; }
 struct ChunkName { object @0 :UInt64; index @1 :UInt32; }
-struct PendingShard { shard @0 :UInt32; chunks @1 :List(ChunkName); restarted @2 :Bool; }
+# `since`: see Verifier.
+struct PendingShard { shard @0 :UInt32; chunks @1 :List(ChunkName); restarted @2 :Bool; since @3 :UInt64; }
 # Present chunks of equal digest have equal bytes, allocation, length and generation.
 struct ChunkState { name @0 :ChunkName; present @1 :Bool; digest @2 :UInt64; lastEpoch @3 :UInt64; sums @4 :List(UInt64); bad @5 :List(UInt32); torn @6 :List(UInt32); }
 

@@ -18,7 +18,9 @@ void readAnswer(Results& results, Answer& out) {
 template <typename Results>
 void readVerifiers(Results& results, Answer& out) {
   for (auto verifier : results.getVerifiers()) {
-    out.verifiers[VolumeNumber{verifier.getVolume()}] = fromWire<IncarnationTag>(verifier.getIncarnation());
+    VolumeNumber volume{verifier.getVolume()};
+    out.verifiers[volume] = fromWire<IncarnationTag>(verifier.getIncarnation());
+    out.since[volume] = Epoch{verifier.getSince()};
   }
 }
 
@@ -287,6 +289,34 @@ void ReplicationWorld::reportBad(const std::string& server, uint64_t object, std
     list.set(i, blocks[i]);
   }
   settle(request.send().ignoreResult());
+}
+
+void expectOk(const Answer& answer) {
+  EXPECT_FALSE(answer.lost) << answer.why;
+  EXPECT_EQ(wire::Verdict::OK, answer.verdict) << answer.why;
+}
+
+void expectEverywhere(ReplicationWorld& w, const std::vector<std::string>& servers, uint64_t object, uint32_t offset,
+                      const Bytes& bytes) {
+  uint32_t begin = offset / BLOCK_BYTES * BLOCK_BYTES;
+  uint32_t end = (offset + static_cast<uint32_t>(bytes.size()) + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+  for (auto& server : servers) {
+    Answer answer;
+    ASSERT_TRUE(w.until([&] {
+      answer = Answer();
+      return true;
+    }));
+    for (int tries = 0; tries < 300 && !answer.ok(); ++tries) {
+      answer = w.read(server, object, begin, end - begin);
+      if (!answer.ok()) {
+        w.world.runFor(10 * MILLISECOND);
+      }
+    }
+    ASSERT_TRUE(answer.ok()) << server << ": " << answer.why;
+    EXPECT_TRUE(answer.intact) << server;
+    Bytes part(answer.data.begin() + (offset - begin), answer.data.begin() + (offset - begin) + bytes.size());
+    EXPECT_TRUE(part == bytes) << server;
+  }
 }
 
 }  // namespace cairn::replication_test

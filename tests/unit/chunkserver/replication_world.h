@@ -23,6 +23,8 @@ constexpr ClassId CLASS{1};
 constexpr uint8_t SHARD_BITS = 2;
 constexpr Nanos PATIENCE = 30 * SECOND;
 
+using Bytes = std::vector<kj::byte>;
+
 // What a chunkserver has told the master.
 struct Registered {
   ServerRecord record;
@@ -83,6 +85,7 @@ struct Answer {
   wire::Verdict verdict = wire::Verdict::FAILED;
   std::string why;
   std::map<VolumeNumber, Incarnation> verifiers;
+  std::map<VolumeNumber, Epoch> since;
   int64_t allocatedDelta = 0;
   std::vector<kj::byte> data;  // of a read, as long as asked for
   bool intact = true;          // every block of a read matches its checksum
@@ -166,5 +169,10 @@ class ReplicationWorld {
   std::map<std::string, uint64_t> starts_;
   std::map<std::string, Reached> links_;
 };
+
+void expectOk(const Answer& answer);
+// Every server gives the same bytes.
+void expectEverywhere(ReplicationWorld& w, const std::vector<std::string>& servers, uint64_t object, uint32_t offset,
+                      const Bytes& bytes);
 
 }  // namespace cairn::replication_test

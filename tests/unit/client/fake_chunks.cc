@@ -114,6 +114,7 @@ class FakeChunkService final : public wire::ChunkService::Server {
     for (unsigned i = 0; i < members.size(); ++i) {
       list[i].setVolume(raw(members[i]->volume()));
       toWire(members[i]->incarnation, list[i].initIncarnation());
+      list[i].setSince(members[i]->since);
     }
   }
 
@@ -193,6 +194,11 @@ void FakeServer::crash() {
   now_ = synced_;
   ++incarnation.low;
   serve();
+}
+
+void FakeServer::rejoin() {
+  now_ = synced_;
+  ++since;
 }
 
 void FakeServer::powerOff() {

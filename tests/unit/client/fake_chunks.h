@@ -30,6 +30,8 @@ class FakeServer {
 
   // Loses what was not synced and comes back as another incarnation.
   void crash();
+  // The same without a restart: as a member that is left out and joins one that lost it.
+  void rejoin();
   void powerOff();
   void powerOn();
   // Flips a bit of a stored block without touching its checksum.
@@ -46,6 +48,7 @@ class FakeServer {
   unsigned writes = 0, reads = 0, syncs = 0, punches = 0, durableWrites = 0, reports = 0;
   uint64_t readBytes = 0;
   Incarnation incarnation;
+  uint64_t since = 1;
 
  private:
   friend class FakeChunkService;

@@ -60,6 +60,38 @@ TEST(ClientFaults, ASurvivorVouchesForTheBytes) {
   EXPECT_EQ(client->stats().bytesResent, 0u);
 }
 
+TEST(ClientFaults, WhatMembersLostWhileTheyWereLeftOutIsSentAgain) {
+  ClientWorld w(1);
+  auto client = w.newClient();
+  auto handle = w.create(*client, "f");
+  w.write(*client, handle, 0, pattern(300000));
+  w.world.runFor(3 * SECOND);  // sent and acknowledged by itself
+  ASSERT_GT(client->stats().unsyncedBytes, 0u);
+  for (auto& server : w.servers) {
+    server->rejoin();
+  }
+  w.done(client->fsync(handle, false));
+  EXPECT_EQ(client->stats().bytesResent, 300000u);
+  for (auto& server : w.servers) {
+    server->crash();
+  }
+  w.setMembers({1, 2, 3});
+  EXPECT_TRUE(w.read(*client, handle, 0, 300000) == pattern(300000));
+}
+
+TEST(ClientFaults, WhatNoMemberInSyncVouchesForIsSentAgainAtOnce) {
+  ClientWorld w(1);
+  auto client = w.newClient();
+  auto handle = w.create(*client, "f");
+  w.setMembers({1, 2});
+  w.write(*client, handle, 0, pattern(300000));
+  w.world.runFor(3 * SECOND);
+  w.setMembers({3});  // those that had it aren't members any more, and this one hasn't got it
+  w.world.runFor(3 * SECOND);
+  EXPECT_EQ(client->stats().bytesResent, 300000u);
+  EXPECT_TRUE(w.read(*client, handle, 0, 300000) == pattern(300000));
+}
+
 TEST(ClientFaults, APunchLostInAPowerCutIsRepeated) {
   ClientWorld w(1);
   auto client = w.newClient();
