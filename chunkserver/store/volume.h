@@ -228,6 +228,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Status quarantineIfOrphan(ChunkKey key, size_t& found);
 
   // volume_list.cc
+  // As the index has it; nothing when there is none.
+  Result<std::optional<ChunkRecord>> recordNow(ChunkKey key);
   Status scanSome(ShardId shard, Epoch since, size_t limit, std::string& from,
                   std::vector<std::pair<ChunkId, ChunkRecord>>& found, bool& end);
 

@@ -32,12 +32,24 @@ Task<Result<ChunkPage>> Volume::enumerate(ShardId shard, Epoch since, const Chun
     if (!status.ok()) {
       co_return status.error();
     }
+    bool fresh = true;  // nobody else ran since the scan
     for (auto& [chunk, record] : found) {
       ChunkKey key{shard, chunk};
-      if (dirty_.find(key) == nullptr) {
+      if (dirty_.find(key) == nullptr && fresh) {
         page.chunks.push_back(summaryOf(chunk, record));
         continue;
       }
+      if (dirty_.find(key) == nullptr) {
+        auto now = recordNow(key);
+        if (!now.ok()) {
+          co_return now.error();
+        }
+        if (now.value()) {
+          page.chunks.push_back(summaryOf(chunk, *now.value()));
+        }
+        continue;
+      }
+      fresh = false;
       auto summarized = co_await summary(key);
       if (!summarized.ok()) {
         co_return summarized.error();
@@ -49,6 +61,22 @@ Task<Result<ChunkPage>> Volume::enumerate(ShardId shard, Epoch since, const Chun
     co_await breathe();
   }
   co_return kj::mv(page);
+}
+
+Result<std::optional<ChunkRecord>> Volume::recordNow(ChunkKey key) {
+  auto value = index_->get(indexKey(KeySpace::RECORD, key));
+  if (!value.ok()) {
+    return value.error();
+  }
+  if (!value.value()) {
+    return std::optional<ChunkRecord>();
+  }
+  auto record = decodeRecord(*value.value());
+  if (!record.ok()) {
+    Index::markDamaged(disk_);
+    return fail(record.error()).error();
+  }
+  return std::optional<ChunkRecord>(std::move(record.value()));
 }
 
 // At most SCAN_RECORDS records from `from`, which it moves on; those asked for go to `found`.
