@@ -9,9 +9,15 @@ void Raft::campaign() {
   hup(Election::PRE_VOTE);
 }
 
-// The hiccup of the paper's figure 4: no leader is heard of.
+// A member whose removal is in its log may be the only one that can win and commit it (thesis, section 4.2.2).
+bool Raft::mayStand() const {
+  bool isNeeded = !membershipCommitted() && log_.membershipAt(commit_).isVoter(options_.self);
+  return membership().isVoter(options_.self) || isNeeded;
+}
+
+// The election timeout of the paper's figure 4, or a leader's word.
 void Raft::hup(Election election) {
-  if (isLeader() || !membership().isVoter(options_.self)) {
+  if (isLeader() || !mayStand()) {
     return;
   }
   if (!upToDate(log_.lastPosition())) {

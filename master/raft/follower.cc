@@ -20,12 +20,13 @@ void Raft::hearLeader(MemberId leader) {
 void Raft::onAppend(const Message& message, AppendRequest& request) {
   hearLeader(message.from);
   AppendResponse response;
-  if (request.previous.index < commit_) {
+  if (request.previous.index < commit_) {  // its leader has what is committed: the rest is as if it began there
     reached(Rare::APPEND_BEFORE_COMMIT);
-    response.accepted = true;
-    response.match = commit_;
-    leaderMatch_ = std::max(leaderMatch_, commit_);
-  } else if (log_.matches(request.previous)) {
+    auto known = [this](const Entry& entry) { return entry.index <= commit_; };
+    std::erase_if(request.entries, known);
+    request.previous = {*log_.term(commit_), commit_};
+  }
+  if (log_.matches(request.previous)) {
     LogIndex match{raw(request.previous.index) + request.entries.size()};
     takeEntries(request.entries);
     commitTo(std::min(request.commit, match));
@@ -82,7 +83,7 @@ void Raft::truncate(LogIndex from) {
 void Raft::onHeartbeat(const Message& message, const Heartbeat& heartbeat) {
   hearLeader(message.from);
   commitTo(std::min(heartbeat.commit, log_.last()));  // it may think that entries are here which were damaged since
-  send(message.from, HeartbeatResponse{heartbeat.round, damage_.has_value(), log_.last()});
+  send(message.from, HeartbeatResponse{heartbeat.round, log_.lastPosition(), damage_.has_value()});
 }
 
 void Raft::onSnapshot(const Message& message, const InstallSnapshot& snapshot) {

@@ -67,13 +67,12 @@ void Raft::onAppendResponse(const Message& message, const AppendResponse& respon
   progress.active = true;
   if (!response.accepted) {
     LogIndex agreed = log_.lastWithTermUpTo(response.hint.term, response.hint.index).index;
-    if (raw(agreed) + 1 < raw(response.refused)) {
-      reached(Rare::TERM_SKIPPED);
-    }
     if (response.lost && progress.match() > agreed) {
       progress.lost(agreed);
     } else if (!progress.refused(response.refused, agreed)) {
       reached(Rare::REFUSAL_OUTDATED);
+    } else if (raw(agreed) + 1 < raw(response.refused)) {
+      reached(Rare::ENTRIES_SKIPPED);
     }
     return;
   }
@@ -93,14 +92,14 @@ void Raft::onHeartbeatResponse(const Message& message, const HeartbeatResponse& 
   }
   auto& progress = found->second;
   progress.active = true;
-  progress.answered();
+  progress.answered(log_.matches(response.last) ? response.last.index : LogIndex{});
   if (response.round > progress.readRound) {
     progress.readRound = response.round;
     confirmReads();
   }
-  if (response.lost && progress.match() > response.last) {
+  if (response.lost && progress.match() > response.last.index) {
     reached(Rare::LOST_ENTRIES_REFETCHED);
-    progress.lost(response.last);
+    progress.lost(response.last.index);
   }
   // All was sent and not all has been acknowledged: perhaps it was lost, and nothing would show it.
   if (progress.next() > log_.last() && progress.match() < log_.last()) {
@@ -139,7 +138,7 @@ bool Raft::sendAppend(MemberId to, Progress& progress, bool evenEmpty) {
     reached(Rare::APPEND_FROM_DISK);
     LogIndex first = progress.next();
     LogIndex last = std::min(before(log_.firstInMemory()), LogIndex{raw(first) + options_.appendEntriesMax - 1});
-    progress.sentFromDisk();
+    progress.sentFromDisk(last);
     output_.stored.push_back({{options_.self, to, hard_.term, request}, first, last, options_.appendBytesMax});
     return false;
   }
@@ -161,6 +160,10 @@ std::optional<Message> Raft::complete(StoredAppend append, std::vector<Entry> en
   }
   if (!valid || entries.empty() || entries.front().index != append.first) {
     return std::nullopt;
+  }
+  auto found = progress_.find(append.message.to);
+  if (found != progress_.end()) {
+    found->second.readFromDisk(entries.back().index);
   }
   std::get<AppendRequest>(append.message.body).entries = std::move(entries);
   return std::move(append.message);

@@ -45,8 +45,8 @@ struct Heartbeat {
 };
 struct HeartbeatResponse {
   uint64_t round = 0;
-  bool lost = false;  // entries after `last` that this member acknowledged may be gone: damage on its disk
-  LogIndex last{};
+  Position last;      // of its log, perhaps not durable
+  bool lost = false;  // entries after `last` that it acknowledged may be gone: damage on its disk
 };
 
 // The state up to `last`. The state itself travels beside the core; the receiver's core gets this when all of it has

@@ -19,6 +19,8 @@ bool Progress::maySend() const {
 void Progress::sent(LogIndex last, size_t bytes) {
   if (state_ == State::PROBE) {
     waiting_ = true;
+    probeLast_ = last;
+    patience_ = PATIENCE;
   } else if (last >= next_) {
     next_ = cairn::next(last);
     flights_.push_back({last, bytes});
@@ -26,22 +28,30 @@ void Progress::sent(LogIndex last, size_t bytes) {
   }
 }
 
-void Progress::sentFromDisk() {
+void Progress::readFromDisk(LogIndex last) {
+  if (state_ == State::PROBE && waiting_) {
+    probeLast_ = std::min(probeLast_, last);
+  }
+}
+
+void Progress::sentFromDisk(LogIndex last) {
   becomeProbe();
-  waiting_ = true;
+  sent(last, 0);
 }
 
 bool Progress::accepted(LogIndex match) {
   bool isNews = match > match_;
   if (isNews) {
     match_ = match;
+    patience_ = PATIENCE;
   }
   while (!flights_.empty() && flights_.front().last <= match) {
     flightBytes_ -= flights_.front().bytes;
     flights_.pop_front();
   }
-  next_ = std::max(next_, cairn::next(match));
-  if (state_ == State::PROBE || (state_ == State::SNAPSHOT && match_ >= snapshot_)) {
+  next_ = std::max(next_, cairn::next(match_));
+  bool isProbed = state_ == State::PROBE && (!waiting_ || match >= probeLast_);
+  if (isProbed || (state_ == State::SNAPSHOT && match_ >= snapshot_)) {
     state_ = State::REPLICATE;
     waiting_ = false;
     next_ = cairn::next(match_);
@@ -66,7 +76,13 @@ bool Progress::refused(LogIndex previous, LogIndex agreed) {
   return true;
 }
 
-void Progress::answered() {
+void Progress::answered(LogIndex arrived) {
+  bool hasArrived = arrived >= (flights_.empty() ? probeLast_ : flights_.back().last);
+  if (hasArrived && patience_ > 0) {
+    patience_--;
+    return;
+  }
+  patience_ = PATIENCE;
   waiting_ = false;
   if (state_ == State::REPLICATE && !maySend() && !flights_.empty()) {
     flightBytes_ -= flights_.front().bytes;
@@ -104,6 +120,7 @@ void Progress::snapshotEnded(bool arrived) {
     becomeProbe();
     next_ = arrived ? std::max(next_, cairn::next(snapshot_)) : next_;
     waiting_ = true;
+    patience_ = 0;
   }
 }
 

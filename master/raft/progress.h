@@ -32,13 +32,16 @@ class Progress {
   // An append with entries up to `last` goes out; `last` is next() - 1 for one without entries.
   void sent(LogIndex last, size_t bytes);
   // Entries up to `last` are on their way from the disk: nothing else goes before they are answered.
-  void sentFromDisk();
-  // False: nothing new, an old answer.
+  void sentFromDisk(LogIndex last);
+  // ... and have been read, up to `last`.
+  void readFromDisk(LogIndex last);
+  // False: nothing new. An old answer never ends a probe, or each copy of it would send the next append once more.
   bool accepted(LogIndex match);
   // The logs agree up to `agreed` at most. False: an old answer, already contradicted.
   bool refused(LogIndex previous, LogIndex agreed);
-  // It answered a heartbeat: what was lost on the way may be sent again.
-  void answered();
+  // It answered a heartbeat, with a log that reached to `last`: what was lost on the way may be sent again. Not what
+  // has arrived and waits for a slow disk there.
+  void answered(LogIndex last);
   // It no longer has what it acknowledged after `agreed`.
   void lost(LogIndex agreed);
   void becomeProbe();
@@ -50,16 +53,20 @@ class Progress {
   uint64_t readRound = 0;  // newest heartbeat round that it answered
 
  private:
+  static constexpr unsigned PATIENCE = 20;
+
   struct Flight {
     LogIndex last{};
     size_t bytes = 0;
   };
 
   State state_ = State::PROBE;
-  LogIndex match_{};      // all entries up to here are durable there
-  LogIndex next_;         // to be sent
-  LogIndex snapshot_{};   // on its way, in SNAPSHOT
-  bool waiting_ = false;  // in PROBE: one append is out
+  LogIndex match_{};       // all entries up to here are durable there
+  LogIndex next_;          // to be sent
+  LogIndex snapshot_{};    // on its way, in SNAPSHOT
+  bool waiting_ = false;   // in PROBE: one append is out
+  LogIndex probeLast_{};   // ... with entries up to here
+  unsigned patience_ = 0;  // heartbeats for which what has arrived may stay unanswered: its answer may be lost
   std::deque<Flight> flights_;
   size_t flightBytes_ = 0;
   FlightLimits limits_;

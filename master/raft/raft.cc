@@ -132,6 +132,8 @@ void Raft::tick() {
     tickLeader();
   } else if (++electionElapsed_ >= electionTimeout_) {
     electionElapsed_ = 0;
+    leader_ =
+        NOBODY;  // of a learner too: it may be a voter by now without knowing it, and must not shield a lost leader
     hup(Election::PRE_VOTE);
   }
 }

@@ -156,6 +156,7 @@ class Raft {
   void hearLeader(MemberId leader);
 
   // election.cc
+  bool mayStand() const;
   void hup(Election election);
   void begin(Election election);
   void becomeLeader();

@@ -21,7 +21,7 @@ namespace cairn::raft {
   STATE(MEMBERSHIP_TRUNCATED)     /* ... and a change of membership with them */                              \
   STATE(APPEND_REPEATED)          /* an append brought nothing new */                                         \
   STATE(APPEND_BEFORE_COMMIT)     /* an append began before what is committed */                              \
-  STATE(TERM_SKIPPED)             /* the search for where logs part jumped over a whole term */               \
+  STATE(ENTRIES_SKIPPED)          /* the search for where logs part jumped over entries */                    \
   STATE(REFUSAL_OUTDATED)         /* a refusal arrived that a later answer had overtaken */                   \
   STATE(OLD_TERM_HELD_BACK)       /* a majority has an entry of an earlier term: not committed by counting */ \
   STATE(COMMIT_BEFORE_OWN_DISK)   /* the others made a majority before the leader's own disk */               \

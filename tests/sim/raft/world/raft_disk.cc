@@ -72,17 +72,15 @@ void RaftDisk::compact(LogIndex upTo) {
     if (entry.type == EntryType::MEMBERSHIP) {
       base_.membership = Membership::decode(entry.payload.bytes()).value();
     }
-    entries_.erase(entries_.begin());
+    entries_.pop_front();
   }
 }
 
 std::vector<Entry> RaftDisk::read(LogIndex first, LogIndex last, size_t bytesMax) const {
   std::vector<Entry> result;
   size_t bytes = 0;
-  for (const auto& entry : entries_) {
-    if (entry.index < first || entry.index > last) {
-      continue;
-    }
+  for (LogIndex at = first; at <= std::min(last, this->last()) && first > base(); at = next(at)) {
+    const auto& entry = entries_[raw(at) - raw(base()) - 1];
     bytes += sizeOf(entry);
     if (!result.empty() && bytes > bytesMax) {
       break;
@@ -104,6 +102,25 @@ void RaftDisk::rot(LogIndex index) {
   }
   damage_ = Damage{damage_ ? std::max(damage_->last, end) : end, hard_.term};
   truncate(index);
+}
+
+bool RaftDisk::everHeld(Position position) const {
+  if (position.index <= snapshot_.last.index || (damage_ && position <= damage_->last)) {
+    return true;
+  }
+  if (position.index <= base_.last.index || position.index > last()) {
+    return false;
+  }
+  return entries_[raw(position.index) - raw(base_.last.index) - 1].term == position.term;
+}
+
+bool RaftDisk::everReached(LogIndex index) const {
+  return index <= last() || (damage_ && index <= damage_->last.index);
+}
+
+Membership RaftDisk::membership() const {
+  auto found = restart();
+  return found.memberships.empty() ? found.membership : found.memberships.back().membership;
 }
 
 Restart RaftDisk::restart() const {

@@ -35,6 +35,7 @@ class RaftDisk {
   // `received`: the snapshot that came with it, if the write installs one.
   void write(Persist persist, std::optional<RaftSnapshot> received);
   bool busy() const { return !writes_.empty(); }
+  size_t writes() const { return writes_.size(); }
   // The oldest write is durable; its id, and the messages that waited for it.
   Persist finishOne();
   // Power fails: of what was under way the disk keeps none, some or all, but in order.
@@ -50,16 +51,20 @@ class RaftDisk {
   // An entry that was durable can't be read any more, nor trusted what follows it. Not while a process runs.
   void rot(LogIndex index);
   void noteHealed() { damage_.reset(); }
+  bool damaged() const { return damage_.has_value(); }
 
   // What a starting process finds.
   Restart restart() const;
   LogIndex last() const { return entries_.empty() ? base_.last.index : entries_.back().index; }
   LogIndex base() const { return base_.last.index; }
+  Membership membership() const;  // the newest
   const HardState& hard() const { return hard_; }
+  // Whether this was durable here, though rot may have taken it since.
+  bool everHeld(Position position) const;
+  bool everReached(LogIndex index) const;
   // For scenarios that begin in the middle.
   void setHard(HardState hard) { hard_ = hard; }
   void add(Entry entry) { entries_.push_back(std::move(entry)); }
-  const std::vector<Entry>& entries() const { return entries_; }
 
  private:
   struct Write {
@@ -71,7 +76,7 @@ class RaftDisk {
 
   HardState hard_;
   RaftSnapshot base_;  // its state isn't used
-  std::vector<Entry> entries_;
+  std::deque<Entry> entries_;
   RaftSnapshot snapshot_;
   std::optional<Damage> damage_;
   std::deque<Write> writes_;

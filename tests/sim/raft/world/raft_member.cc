@@ -15,6 +15,7 @@ void RaftMember::crash(bool keepSome) {
   raft_ = nullptr;
   received_.clear();
   confirmed_.clear();
+  stored_.clear();
   if (keepSome) {
     disk_.crash(random_);
   } else {
@@ -32,7 +33,18 @@ void RaftMember::deliver(Message message, std::shared_ptr<const RaftSnapshot> st
 
 void RaftMember::tick() {
   raft_->tick();
+  for (auto& stored : std::exchange(stored_, {})) {
+    readStored(std::move(stored));
+  }
   settle();
+}
+
+void RaftMember::readStored(StoredAppend stored) {
+  auto entries = disk_.read(stored.first, stored.last, stored.bytesMax);
+  auto message = raft_->complete(std::move(stored), std::move(entries));
+  if (message) {
+    send_(std::move(*message), nullptr);
+  }
 }
 
 void RaftMember::settle() {
@@ -51,10 +63,10 @@ void RaftMember::handle(Output output) {
     send_(std::move(order.message), state);
   }
   for (auto& stored : output.stored) {
-    auto entries = disk_.read(stored.first, stored.last, stored.bytesMax);
-    auto message = raft_->complete(std::move(stored), std::move(entries));
-    if (message) {
-      send_(std::move(*message), nullptr);
+    if (readsLater_) {
+      stored_.push_back(std::move(stored));
+    } else {
+      readStored(std::move(stored));
     }
   }
   if (output.persist) {

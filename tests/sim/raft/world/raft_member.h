@@ -41,6 +41,8 @@ class RaftMember {
 
   void deliver(Message message, std::shared_ptr<const RaftSnapshot> state);
   void tick();
+  // Entries that have left memory are read at the next tick, not at once.
+  void readLater() { readsLater_ = true; }
   // Does what the core wants until it wants nothing more. To be called after every input.
   void settle();
   // The oldest write under way is durable.
@@ -51,6 +53,7 @@ class RaftMember {
  private:
   void handle(Output output);
   void answerReads();
+  void readStored(StoredAppend stored);
 
   const RaftOptions options_;
   Random& random_;
@@ -59,6 +62,8 @@ class RaftMember {
   RaftDisk disk_;
   std::unique_ptr<Raft> raft_;
   RaftState state_;
+  bool readsLater_ = false;
+  std::vector<StoredAppend> stored_;
   std::map<LogIndex, std::shared_ptr<const RaftSnapshot>> received_;  // snapshots that the core may want to install
   std::vector<ReadReady> confirmed_;                                  // reads that wait for the state
 };

@@ -10,22 +10,12 @@ namespace cairn::raft {
 namespace {
 
 constexpr const char* NAMES[] = {
-    "election",
-    "election_log",
-    "figure7",
-    "figure8",
-    "figure8_committed",
-    "replication",
-    "slow_follower",
-    "check_quorum",
-    "disruptive_server",
-    "stuck_candidate",
-    "membership",
-    "membership_new_term",
-    "leader_removed",
-    "transfer",
-    "read_index",
-    "snapshot",
+    "election",        "election_log",      "figure7",
+    "figure8",         "figure8_committed", "replication",
+    "slow_follower",   "check_quorum",      "disruptive_server",
+    "stuck_candidate", "membership",        "membership_new_term",
+    "unaware_voter",   "leader_removed",    "needed_after_removal",
+    "transfer",        "read_index",        "snapshot",
     "damage",
 };
 
