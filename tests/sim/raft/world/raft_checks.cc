@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
+
 #include "common/checksum.h"
 
 namespace cairn::raft {
@@ -22,6 +24,7 @@ void RaftChecks::onApplied(MemberId member, const Entry& entry, const RaftState&
     }
     states_.push_back(after);
     terms_.push_back(entry.term);
+    commitTerms_.push_back(std::max(commitTerms_.back(), raft.term()));
   } else if (after.index >= first_) {
     KJ_ASSERT(states_[raw(after.index) - raw(first_)] == after, "two members applied different entries", raw(member),
               raw(after.index));
@@ -90,16 +93,27 @@ void RaftChecks::lookAtLeader(RaftMember& member) {
   auto& office = offices_[member.id()];
   if (office.term != raft.term()) {
     KJ_ASSERT(isNew, "a member leads the same term twice", raw(member.id()), raw(raft.term()));
-    LogIndex index = std::min(committed(), raft.log().last());
-    bool has = committed() <= raft.log().last();
-    if (has && index >= raft.log().base().index && index >= first_) {
-      has = raft.log().term(index) == terms_[raw(index) - raw(first_)];
-    }
-    KJ_ASSERT(has, "a leader lacks what is committed", raw(member.id()), raw(raft.term()), raw(committed()));
+    checkCompleteness(raft);
   } else if (office.last.index >= raft.log().base().index) {
     KJ_ASSERT(raft.log().matches(office.last), "a leader took entries away", raw(member.id()));
   }
   office = {raft.term(), raft.log().lastPosition()};
+}
+
+// An old term's leader may win late: its votes were long on the way. Of what later leaders committed it knows nothing,
+// and it will never commit anything.
+void RaftChecks::checkCompleteness(const Raft& leader) const {
+  auto later = std::lower_bound(commitTerms_.begin(), commitTerms_.end(), leader.term());
+  auto count = static_cast<uint64_t>(later - commitTerms_.begin());
+  if (count == 0) {
+    return;
+  }
+  LogIndex index{raw(first_) + count - 1};
+  bool has = index <= leader.log().last();
+  if (has && index >= leader.log().base().index) {
+    has = leader.log().term(index) == terms_[count - 1];
+  }
+  KJ_ASSERT(has, "a leader lacks what is committed", raw(leader.self()), raw(leader.term()), raw(index));
 }
 
 // What is new in this log since it was last looked at.
@@ -138,6 +152,7 @@ void RaftChecks::prune() {
   while (states_.size() > KEPT) {
     states_.pop_front();
     terms_.pop_front();
+    commitTerms_.pop_front();
     first_ = next(first_);
   }
   if (leaders_.size() > KEPT) {

@@ -4,7 +4,7 @@
 //   election safety        one leader a term; one vote a member and term, across crashes
 //   leader append-only     a leader never takes an entry of its log away
 //   log matching           an entry of an index and a term is the same everywhere, and so is the one before it
-//   leader completeness    a leader has everything that was committed before
+//   leader completeness    a leader has everything that was committed in earlier terms
 //   state machine safety   what is applied at an index is the same everywhere; snapshots too
 //   durability             what is first applied is on the disks of a majority; what is promised is on one's own
 //   reads                  a read sees everything acknowledged before it was asked
@@ -53,13 +53,15 @@ class RaftChecks final : public RaftWatcher {
 
   void lookAtLeader(RaftMember& member);
   void lookAtLog(RaftMember& member);
+  void checkCompleteness(const Raft& leader) const;
   void checkMajority(const Raft& leader, const Entry& entry) const;
   void prune();
 
   Members members_;
   LogIndex first_{};  // of states_
   std::deque<RaftState> states_{RaftState{}};
-  std::deque<Term> terms_{Term{}};
+  std::deque<Term> terms_{Term{}};        // of the entries
+  std::deque<Term> commitTerms_{Term{}};  // of the leaders that committed them, at most; they never fall
   std::map<Term, MemberId> leaders_;
   std::map<std::pair<Term, MemberId>, MemberId> votes_;
   std::map<MemberId, Office> offices_;
