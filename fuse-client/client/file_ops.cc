@@ -116,6 +116,7 @@ Task<Result<ReadData>> Client::read(HandleId id, uint64_t offset, uint32_t lengt
   const uint64_t end = std::min(size, offset + length);
   // What is buffered now belongs to this read, even if it has been acknowledged when the chunkserver's bytes arrive.
   std::vector<Slice> buffered;
+  addBuffered(buffered, inode.writes.lostHoles, offset, end);
   addBuffered(buffered, inode.writes.underWay, offset, end);
   addBuffered(buffered, inode.writes.dirty, offset, end);
   Overlay overlay;

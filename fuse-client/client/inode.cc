@@ -11,8 +11,7 @@ namespace cairn {
 // ---- attributes ---------------------------------------------------------------------------------
 
 bool Inode::hasLocalChanges() const {
-  return !writes.dirty.empty() || !writes.underWay.empty() || report.reported < report.change ||
-         report.end > committed_.sizeBytes;
+  return hasUnsent() || report.reported < report.change || report.end > committed_.sizeBytes;
 }
 
 uint64_t Inode::effectiveSize() const {

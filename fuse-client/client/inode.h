@@ -26,11 +26,12 @@ class CachedReader {
   virtual void invalidate(uint64_t from, uint64_t to) = 0;
 };
 
-// Bytes that were written here. Every one is in the newest of the three places that has it.
+// Bytes that were written here. Every one is in the newest of the four places that has it.
 struct FileWrites {
   ExtentMap dirty;     // accepted, not sent
   ExtentMap underWay;  // sent, not acknowledged; nothing overlapping is sent meanwhile
   ExtentMap unsynced;  // acknowledged, not known durable
+  ExtentMap lostHoles;   // punches that were lost and not sent again yet; what is written later goes over them
   uint64_t resends = 0;  // times that kept bytes turned out lost and became dirty again
   unsigned calls = 0;    // under way
   unsigned window = 0;  // how many calls may be
@@ -81,7 +82,9 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   Nanos learnedAt() const { return learnedAt_; }
   bool hasLocalChanges() const;
   // Bytes that no chunkserver has acknowledged.
-  bool hasUnsent() const { return !writes.dirty.empty() || !writes.underWay.empty(); }
+  bool hasUnsent() const {
+    return !writes.dirty.empty() || !writes.underWay.empty() || !writes.lostHoles.empty();
+  }
   // Nothing is lost when it is forgotten.
   bool isIdle() const;
 

@@ -39,6 +39,7 @@ Task<uint64_t> WriteBuffer::write(kj::Own<Inode> inode, std::optional<uint64_t> 
   context_.stats.dirtyBytes -= writes.dirty.bytes();
   writes.dirty.write(pool_, from, data, unitOf(*inode), ++writes.lastWrite);
   context_.stats.dirtyBytes += writes.dirty.bytes();
+  writes.lostHoles.erase(from, to);
   context_.stats.bytesWritten += data.size();
   inode->written(to, fileTime(context_.clock.wall()));
   inode->invalidate(from, to);
@@ -141,7 +142,8 @@ Task<void> WriteBuffer::drained(kj::Own<Inode> inode) {
     auto old = [target](const auto& item) { return item.second.sequence <= target; };
     auto& dirty = writes.dirty.extents();
     auto& underWay = writes.underWay.extents();
-    return std::any_of(dirty.begin(), dirty.end(), old) || std::any_of(underWay.begin(), underWay.end(), old);
+    return !writes.lostHoles.empty() || std::any_of(dirty.begin(), dirty.end(), old) ||
+           std::any_of(underWay.begin(), underWay.end(), old);
   };
   startDrain(*inode);
   while (waits()) {
@@ -317,6 +319,7 @@ void WriteBuffer::dropDirty(Inode& inode, uint64_t from, uint64_t to) {
   context_.stats.dirtyBytes -= dirty.bytes();
   dirty.erase(from, to);
   context_.stats.dirtyBytes += dirty.bytes();
+  inode.writes.lostHoles.erase(from, to);
   room_.raise();
 }
 
@@ -335,7 +338,7 @@ void WriteBuffer::forget(Inode& inode) {
 void WriteBuffer::sessionLost(std::vector<kj::Own<Inode>> inodes, const Error& error) {
   for (auto& inode : inodes) {
     FileWrites& writes = inode->writes;
-    if (writes.dirty.empty() && writes.unsynced.empty()) {
+    if (writes.dirty.empty() && writes.lostHoles.empty() && writes.unsynced.empty()) {
       continue;  // what is under way fails by itself
     }
     dropDirty(*inode, 0, UINT64_MAX);
@@ -368,12 +371,13 @@ Task<void> WriteBuffer::Pause::ready() {
 
 Task<Status> WriteBuffer::punch(kj::Own<Inode> inode, uint64_t from, uint64_t to) {
   const uint64_t chunkBytes = uint64_t{1} << inode->layout().chunkBits;
+  const uint64_t first = from;
   Status failed;
   while (from < to && failed.ok()) {
     kj::Vector<kj::Promise<Status>> parts;
     while (from < to && parts.size() < PUNCHES_MAX) {
       uint64_t stop = std::min(to, (from / chunkBytes + 1) * chunkBytes);
-      parts.add(punchPart(kj::addRef(*inode), from, stop).promise());
+      parts.add(punchPart(kj::addRef(*inode), from, stop, inode->writes.lastWrite).promise());
       from = stop;
     }
     auto done = co_await kj::joinPromises(parts.releaseAsArray());
@@ -381,17 +385,20 @@ Task<Status> WriteBuffer::punch(kj::Own<Inode> inode, uint64_t from, uint64_t to
       failed = failed.ok() ? status : failed;
     }
   }
+  if (failed.ok()) {
+    dropDirty(*inode, first, to);  // older bytes that turned out lost meanwhile
+  }
   co_return failed;
 }
 
 // Within one chunk. Stands among what is under way, so that nothing newer overtakes it.
-Task<Status> WriteBuffer::punchPart(kj::Own<Inode> inode, uint64_t from, uint64_t to) {
+Task<Status> WriteBuffer::punchPart(kj::Own<Inode> inode, uint64_t from, uint64_t to, uint64_t sequence) {
   FileWrites& writes = inode->writes;
   const uint64_t chunkBytes = uint64_t{1} << inode->layout().chunkBits;
   Extent hole;
   hole.offset = from;
   hole.length = to - from;
-  hole.sequence = writes.lastWrite;
+  hole.sequence = sequence;
   writes.underWay.put(hole.slice(from, to));
   ++writes.calls;
   auto reply = co_await io_.punch(*inode, static_cast<uint32_t>(from / chunkBytes),
@@ -414,15 +421,24 @@ Task<Status> WriteBuffer::punchPart(kj::Own<Inode> inode, uint64_t from, uint64_
 
 void WriteBuffer::resend(Inode& inode, Extent extent) {
   FileWrites& writes = inode.writes;
-  if (extent.isHole()) {
-    tasks_.add(resendPunch(kj::addRef(inode), extent.offset, extent.end()).promise());
-    return;
-  }
+  const bool hole = extent.isHole();
   // Newer bytes that are under way replace it.
   ExtentMap again;
   again.put(kj::mv(extent));
   for (auto& [offset, newer] : writes.underWay.extents()) {
     again.erase(offset, newer.end());
+  }
+  if (hole) {
+    for (auto& [offset, newer] : writes.dirty.extents()) {
+      again.erase(offset, newer.end());
+    }
+    for (auto& [offset, piece] : again.extents()) {
+      Extent lost = piece.slice(offset, piece.end());
+      lost.acknowledged = nullptr;
+      writes.lostHoles.put(kj::mv(lost));
+    }
+    tasks_.add(resendHoles(kj::addRef(inode)).promise());
+    return;
   }
   context_.stats.dirtyBytes -= writes.dirty.bytes();
   for (auto& [offset, piece] : again.extents()) {
@@ -435,25 +451,21 @@ void WriteBuffer::resend(Inode& inode, Extent extent) {
   startDrain(inode);
 }
 
-Task<void> WriteBuffer::resendPunch(kj::Own<Inode> inode, uint64_t from, uint64_t to) {
+// Whoever waits for what was written so far waits for these too: they are as old as sequence 0.
+Task<void> WriteBuffer::resendHoles(kj::Own<Inode> inode) {
   FileWrites& writes = inode->writes;
   while (writes.paused) {
     co_await writes.changed.wait();
   }
-  ExtentMap rest;
-  Extent hole;
-  hole.offset = from;
-  hole.length = to - from;
-  rest.put(kj::mv(hole));
-  for (const ExtentMap* newer : {&writes.dirty, &writes.underWay}) {
-    for (auto& [offset, extent] : newer->extents()) {
-      rest.erase(offset, extent.end());
-    }
-  }
+  const uint64_t chunkBytes = uint64_t{1} << inode->layout().chunkBits;
   // All are under way before anything else can be written.
   kj::Vector<kj::Promise<Status>> parts;
-  for (auto& [offset, extent] : rest.extents()) {
-    parts.add(punchPart(kj::addRef(*inode), offset, extent.end()).promise());
+  for (auto& hole : writes.lostHoles.take(0, UINT64_MAX)) {
+    for (uint64_t from = hole.offset; from < hole.end();) {
+      uint64_t stop = std::min(hole.end(), (from / chunkBytes + 1) * chunkBytes);
+      parts.add(punchPart(kj::addRef(*inode), from, stop, 0).promise());
+      from = stop;
+    }
   }
   auto done = co_await kj::joinPromises(parts.releaseAsArray());
   for (auto& status : done) {

@@ -96,8 +96,8 @@ class WriteBuffer final : public Unsynced::Resender, private kj::TaskSet::ErrorH
   Task<void> send(kj::Own<Inode> inode, Batch batch);
   void acknowledged(Inode& inode, Batch& batch, Acknowledged reply);
   void failed(Inode& inode, const Batch& batch, const Error& error);
-  Task<void> resendPunch(kj::Own<Inode> inode, uint64_t from, uint64_t to);
-  Task<Status> punchPart(kj::Own<Inode> inode, uint64_t from, uint64_t to);
+  Task<void> resendHoles(kj::Own<Inode> inode);
+  Task<Status> punchPart(kj::Own<Inode> inode, uint64_t from, uint64_t to, uint64_t sequence);
   void callEnded(Inode& inode);
   void taskFailed(kj::Exception&& e) override;
 

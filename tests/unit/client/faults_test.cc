@@ -113,6 +113,31 @@ TEST(ClientFaults, APunchLostInAPowerCutIsRepeated) {
   EXPECT_TRUE(w.read(*client, handle, 0, 100000) == expected);
 }
 
+// The punch is found lost while newer bytes over it are on their way and another punch keeps everything else waiting.
+TEST(ClientFaults, APunchThatIsRepeatedLateSparesNewerBytes) {
+  ClientWorld w(1);
+  auto client = w.newClient();
+  auto handle = w.create(*client, "f");
+  w.setMembers({1});
+  w.write(*client, handle, 0, pattern(100000));
+  w.done(client->fsync(handle, false));
+  w.done(client->allocate(handle, AllocateMode::PUNCH, 10000, 80000));
+  w.servers[0]->slowness = [](const char* kind) { return std::string(kind) == "write" ? 2 * SECOND : 0; };
+  std::string newer = pattern(10000);
+  w.write(*client, handle, 20000, newer);
+  w.world.runFor(SECOND);
+  auto punching = client->allocate(handle, AllocateMode::PUNCH, 95000, 4000).promise();
+  w.world.runFor(100 * MILLISECOND);
+  w.setMembers({2, 3});  // neither has any of it
+  EXPECT_TRUE(w.world.await(kj::mv(punching), 60 * SECOND).ok());
+  EXPECT_TRUE(w.read(*client, handle, 20000, 10000) == newer);
+  w.done(client->fsync(handle, false));
+  w.world.runFor(SECOND);
+  EXPECT_TRUE(w.read(*client, handle, 20000, 10000) == newer);
+  EXPECT_TRUE(w.read(*client, handle, 40000, 10000) == std::string(10000, '\0'));
+  EXPECT_GT(w.servers[1]->punches, 1u) << "the lost punch wasn't repeated";
+}
+
 TEST(ClientFaults, AMemberThatKeepsLosingIsAnError) {
   ClientWorld w(1);
   auto client = w.newClient();
