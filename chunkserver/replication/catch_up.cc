@@ -28,7 +28,8 @@ std::vector<ChunkId> CatchUp::takePage(const PrimaryPage& page, const std::map<C
   }
   for (ChunkId chunk : page.unchanged) {
     auto here = local.find(chunk);
-    bool same = here != local.end() && here->second.present && !here->second.suspect && here->second.lastEpoch < since_;
+    bool whole = here != local.end() && here->second.present && !here->second.suspect && !here->second.mayLack;
+    bool same = whole && here->second.lastEpoch < since_;
     if (inRange(chunk) && !same) {
       todo_.insert(chunk);
     }

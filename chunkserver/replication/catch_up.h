@@ -21,7 +21,10 @@ struct LocalChunk {
   bool present = false;
   uint64_t digest = 0;
   Epoch lastEpoch{};
-  bool suspect = false;  // dirty from an earlier process, or with bad blocks: no digest of it can be trusted
+  bool suspect = false;  // with bad or torn blocks: no digest of it can be trusted
+  // Dirty from an earlier process: a power cut may have taken back what was written last, and left the chunk whole.
+  // Then only an equal digest says that nothing is missing.
+  bool mayLack = false;
 };
 
 // What the primary said of a page's range (after, last], or to the end.

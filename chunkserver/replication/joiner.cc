@@ -143,10 +143,11 @@ Task<std::map<ChunkId, LocalChunk>> Joiner::localRange(const PrimaryPage& page) 
 }
 
 Task<LocalChunk> Joiner::localState(ChunkSummary summary) {
-  LocalChunk out{summary.present, summary.digest, summary.lastEpoch, false};
+  LocalChunk out{summary.present, summary.digest, summary.lastEpoch};
   if (summary.present && summary.dirty && state_.restarted) {
     auto permit = co_await around_.heavy.take();
     auto found = co_await state_.store().describe(state_.key(summary.chunk));
+    out.mayLack = true;
     out.suspect = !found.ok() || !found.value().bad.empty() || !found.value().torn.empty();
     out.digest = found.ok() ? found.value().digest : 0;
   }
