@@ -117,7 +117,7 @@ class Program {
       : flags_(std::move(flags)), cluster_(std::move(cluster)), runtime_(WORKER_THREADS) {}
 
   int run() {
-    network_ = newSystemNetwork(runtime_.io.provider->getNetwork());
+    network_ = newSystemNetwork(runtime_.io);
     auto disk = openSystemDisk(flags_.directory, *runtime_.workers);
     if (!disk.ok()) {
       return refuse(exitCodeOf(disk.error()), disk.error().why);

@@ -61,7 +61,7 @@ class MountProgram {
   MountProgram(const MountOptions& options, const ClusterFile& cluster, Background& background)
       : options_(options),
         background_(background),
-        network_(newSystemNetwork(runtime_.io.provider->getNetwork())),
+        network_(newSystemNetwork(runtime_.io)),
         client_(*runtime_.clock, *network_, *runtime_.random, cluster, clientOptions(options)),
         processes_(newSystemProcesses()),
         stop_(runtime_.stopRequested().fork()) {

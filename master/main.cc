@@ -152,7 +152,7 @@ class Program {
   explicit Program(MemberOptions options) : options_(std::move(options)), runtime_(WORKER_THREADS) {}
 
   int run(const std::string& directory, bool directoryMade) {
-    network_ = newSystemNetwork(runtime_.io.provider->getNetwork());
+    network_ = newSystemNetwork(runtime_.io);
     auto disk = openSystemDisk(directory, *runtime_.workers);
     if (!disk.ok()) {
       return refuse(exitCodeOf(disk.error()), disk.error().why);

@@ -15,8 +15,8 @@ constexpr Nanos BACKOFF_MAX = SECOND;
 
 // What both ends of a connection are made of, in the order of dependence.
 struct Session {
-  Session(kj::Own<kj::AsyncIoStream> s, capnp::rpc::twoparty::Side side)
-      : stream(kj::mv(s)), messages(newBatchingMessageStream(*stream)), network(*messages, side) {}
+  Session(kj::Own<kj::AsyncIoStream> s, capnp::rpc::twoparty::Side side, kj::Maybe<Clock&> clock)
+      : stream(kj::mv(s)), messages(newBatchingMessageStream(*stream, {}, clock)), network(*messages, side) {}
   kj::Own<kj::AsyncIoStream> stream;
   kj::Own<capnp::MessageStream> messages;
   capnp::TwoPartyVatNetwork network;
@@ -24,8 +24,8 @@ struct Session {
 
 class LinkImpl final : public Link {
  public:
-  explicit LinkImpl(kj::Own<kj::AsyncIoStream> stream)
-      : session_(kj::mv(stream), capnp::rpc::twoparty::Side::CLIENT),
+  LinkImpl(kj::Own<kj::AsyncIoStream> stream, Clock& clock)
+      : session_(kj::mv(stream), capnp::rpc::twoparty::Side::CLIENT, clock),
         rpc_(capnp::makeRpcClient(session_.network)),
         bootstrap_(connectBootstrap()) {}
 
@@ -57,7 +57,7 @@ class RpcServerImpl final : public RpcServer, private kj::TaskSet::ErrorHandler 
  private:
   struct Connection {
     Connection(kj::Own<kj::AsyncIoStream> stream, capnp::Capability::Client door)
-        : session(kj::mv(stream), capnp::rpc::twoparty::Side::SERVER),
+        : session(kj::mv(stream), capnp::rpc::twoparty::Side::SERVER, nullptr),
           rpc(capnp::makeRpcServer(session.network, kj::mv(door))) {}
     Session session;
     capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
@@ -97,7 +97,9 @@ bool isRetryable(const kj::Exception& e) {
 
 kj::Promise<kj::Own<Link>> dial(Network& network, Clock& clock, Address address, Nanos limit) {
   auto connected = network.connect(address).then(
-      [](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Own<Link> { return kj::heap<LinkImpl>(kj::mv(stream)); });
+      [&clock](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Own<Link> {
+        return kj::heap<LinkImpl>(kj::mv(stream), clock);
+      });
   return withDeadline(clock, limit, kj::mv(connected), "connect");
 }
 

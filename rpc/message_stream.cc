@@ -1,10 +1,12 @@
 #include "rpc/message_stream.h"
 
+#include <capnp/rpc.capnp.h>
 #include <kj/debug.h>
 
 #include <deque>
 #include <vector>
 
+#include "common/log.h"
 #include "common/task.h"
 
 namespace cairn {
@@ -15,6 +17,8 @@ using capnp::word;
 constexpr size_t READ_BUFFER_BYTES = 64 * 1024;
 // Messages up to this size are copied and leave together; larger ones are written from where they lie.
 constexpr size_t COPY_BYTES_MAX = 16 * 1024;
+// Of messages that wait for company.
+constexpr size_t FINISH_BYTES_MAX = 16 * 1024;
 
 // A message with the memory it lies in.
 class OwnedMessage : private kj::Array<word>, public capnp::SegmentArrayMessageReader {
@@ -46,8 +50,8 @@ void appendU32(kj::Vector<kj::byte>& out, uint32_t value) {
 
 class BatchingMessageStream final : public capnp::MessageStream {
  public:
-  BatchingMessageStream(kj::AsyncIoStream& stream, FrameLimits limits)
-      : stream_(stream), limits_(limits), buffer_(kj::heapArray<kj::byte>(READ_BUFFER_BYTES)) {}
+  BatchingMessageStream(kj::AsyncIoStream& stream, FrameLimits limits, kj::Maybe<Clock&> clock)
+      : stream_(stream), limits_(limits), clock_(clock), buffer_(kj::heapArray<kj::byte>(READ_BUFFER_BYTES)) {}
 
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd>,
                                                                     capnp::ReaderOptions options,
@@ -76,6 +80,7 @@ class BatchingMessageStream final : public capnp::MessageStream {
 
   kj::Promise<void> end() override {
     // After what is queued: everything already handed over still leaves.
+    pumpSoon();
     return pumpDone_.addBranch().then([this] { stream_.shutdownWrite(); });
   }
 
@@ -192,14 +197,47 @@ class BatchingMessageStream final : public capnp::MessageStream {
     }
     if (queuedBytes_ > limits_.queuedBytesMax) {
       fail(KJ_EXCEPTION(DISCONNECTED, "peer doesn't read: too many bytes queued for it"));
-    } else if (!pumping_) {
+    } else if (mayWait(segments)) {
+      pumpLater();
+    } else {
+      pumpSoon();
+    }
+    return done;
+  }
+
+  // evalLast: once per turn, after everything that this turn wants to say.
+  void pumpSoon() {
+    if (!pumping_ && !queue_.empty()) {
       pumping_ = true;
-      // evalLast: once per turn, after everything that this turn wants to say.
       pumpDone_ = kj::evalLast([this] { return pump().promise(); })
                       .catch_([this](kj::Exception&& e) { fail(kj::mv(e)); })
                       .fork();
     }
-    return done;
+  }
+
+  // Nobody waits for a Finish; it only frees the memory of an answer.
+  bool mayWait(kj::ArrayPtr<const kj::ArrayPtr<const word>> segments) const {
+    if (clock_ == nullptr || queuedBytes_ > FINISH_BYTES_MAX) {
+      return false;
+    }
+    capnp::SegmentArrayMessageReader reader(segments);
+    return reader.getRoot<capnp::rpc::Message>().isFinish();
+  }
+
+  void pumpLater() {
+    KJ_IF_MAYBE(clock, clock_) {
+      if (!pumping_ && !pumpingLater_) {
+        pumpingLater_ = true;
+        later_ = clock->after(FINISH_DELAY)
+                     .then([this] {
+                       pumpingLater_ = false;
+                       pumpSoon();
+                     })
+                     .eagerlyEvaluate([](kj::Exception&& e) {
+                       spdlog::error("a Finish was held back for good: {}", e.getDescription().cStr());
+                     });
+      }
+    }
   }
 
   static void appendHead(kj::Vector<kj::byte>& out, kj::ArrayPtr<const kj::ArrayPtr<const word>> segments) {
@@ -251,6 +289,7 @@ class BatchingMessageStream final : public capnp::MessageStream {
 
   kj::AsyncIoStream& stream_;
   const FrameLimits limits_;
+  const kj::Maybe<Clock&> clock_;
 
   kj::Array<kj::byte> buffer_;
   size_t begin_ = 0;
@@ -261,14 +300,17 @@ class BatchingMessageStream final : public capnp::MessageStream {
   std::deque<Batch> writing_;
   size_t queuedBytes_ = 0;
   bool pumping_ = false;
+  bool pumpingLater_ = false;
   kj::Maybe<kj::Exception> writeError_;
   kj::ForkedPromise<void> pumpDone_ = kj::Promise<void>(kj::READY_NOW).fork();
+  kj::Promise<void> later_ = kj::READY_NOW;
 };
 
 }  // namespace
 
-kj::Own<capnp::MessageStream> newBatchingMessageStream(kj::AsyncIoStream& stream, FrameLimits limits) {
-  return kj::heap<BatchingMessageStream>(stream, limits);
+kj::Own<capnp::MessageStream> newBatchingMessageStream(kj::AsyncIoStream& stream, FrameLimits limits,
+                                                       kj::Maybe<Clock&> clock) {
+  return kj::heap<BatchingMessageStream>(stream, limits, clock);
 }
 
 }  // namespace cairn

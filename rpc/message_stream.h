@@ -4,6 +4,8 @@
 #include <capnp/serialize-async.h>
 #include <kj/async-io.h>
 
+#include "common/clock.h"
+
 namespace cairn {
 
 struct FrameLimits {
@@ -13,7 +15,10 @@ struct FrameLimits {
   uint64_t queuedBytesMax = 512u << 20;
 };
 
-// `stream` must outlive the result. A failed write fails the next read.
-kj::Own<capnp::MessageStream> newBatchingMessageStream(kj::AsyncIoStream& stream, FrameLimits limits = {});
+// `stream` must outlive the result. A failed write fails the next read. With a clock, which is for the side that calls,
+// a Finish waits for the next message or FINISH_DELAY: sent at once it would wake the peer a second time for each call.
+kj::Own<capnp::MessageStream> newBatchingMessageStream(kj::AsyncIoStream& stream, FrameLimits limits = {},
+                                                       kj::Maybe<Clock&> clock = nullptr);
+constexpr Nanos FINISH_DELAY = 2 * MILLISECOND;
 
 }  // namespace cairn

@@ -15,6 +15,7 @@
 #include <memory>
 
 #include "common/task.h"
+#include "rpc/system_network_stream.h"
 
 namespace cairn {
 namespace {
@@ -41,13 +42,13 @@ void tune(Socket& socket, bool tcp) {
 
 class SystemListener final : public Listener {
  public:
-  SystemListener(kj::Own<kj::ConnectionReceiver> receiver, Address address)
-      : receiver_(kj::mv(receiver)), address_(std::move(address)) {}
+  SystemListener(kj::UnixEventPort& port, kj::Own<kj::ConnectionReceiver> receiver, Address address)
+      : port_(port), receiver_(kj::mv(receiver)), address_(std::move(address)) {}
 
   kj::Promise<Accepted> accept() override {
     return receiver_->acceptAuthenticated().then([this](kj::AuthenticatedStream&& accepted) {
-      Accepted result{kj::mv(accepted.stream), {}};
-      tune(*result.stream, !isUnix(address_));
+      tune(*accepted.stream, !isUnix(address_));
+      Accepted result{newSocketStream(port_, kj::mv(accepted.stream)), {}};
       if (auto* local = dynamic_cast<kj::LocalPeerIdentity*>(accepted.peerIdentity.get())) {
         auto credentials = local->getCredentials();
         result.peer.kind = PeerIdentity::Kind::LOCAL_PROCESS;
@@ -63,6 +64,7 @@ class SystemListener final : public Listener {
   Address address() const override { return address_; }
 
  private:
+  kj::UnixEventPort& port_;
   kj::Own<kj::ConnectionReceiver> receiver_;
   Address address_;
 };
@@ -99,7 +101,7 @@ Result<sockaddr_un> unixName(const Address& address) {
 
 class SystemNetwork final : public Network {
  public:
-  explicit SystemNetwork(kj::Network& network) : network_(network) {}
+  explicit SystemNetwork(kj::AsyncIoContext& io) : network_(io.provider->getNetwork()), port_(io.unixEventPort) {}
 
   kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address) override {
     // Whatever the reason (a socket file that is gone, a name that doesn't resolve now): nobody answers.
@@ -117,7 +119,7 @@ class SystemNetwork final : public Network {
     auto target = co_await network_.parseAddress(address);
     auto stream = co_await target->connect();
     tune(*stream, !isUnix(address));
-    co_return kj::mv(stream);
+    co_return newSocketStream(port_, kj::mv(stream));
   }
 
   Result<kj::Own<Listener>> listenUnix(const Address& address) {
@@ -184,15 +186,16 @@ class SystemNetwork final : public Network {
     if (name->sa_family != AF_UNIX) {
       actual = address.substr(0, address.rfind(':') + 1) + std::to_string(receiver->getPort());
     }
-    kj::Own<Listener> listener = kj::heap<SystemListener>(kj::mv(receiver), actual);
+    kj::Own<Listener> listener = kj::heap<SystemListener>(port_, kj::mv(receiver), actual);
     return kj::mv(listener);
   }
 
   kj::Network& network_;
+  kj::UnixEventPort& port_;
 };
 
 }  // namespace
 
-kj::Own<Network> newSystemNetwork(kj::Network& network) { return kj::heap<SystemNetwork>(network); }
+kj::Own<Network> newSystemNetwork(kj::AsyncIoContext& io) { return kj::heap<SystemNetwork>(io); }
 
 }  // namespace cairn

@@ -6,7 +6,7 @@
 
 namespace cairn {
 
-// `network` (of the process's AsyncIoContext) must outlive the result.
-kj::Own<Network> newSystemNetwork(kj::Network& network);
+// `io` must outlive the result.
+kj::Own<Network> newSystemNetwork(kj::AsyncIoContext& io);
 
 }  // namespace cairn

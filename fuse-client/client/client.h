@@ -10,6 +10,7 @@
 #pragma once
 #include <kj/async.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,7 +73,11 @@ class Client {
                                             Caller caller);
 
   // ---- attributes -------------------------------------------------------------------------------
+  // Asks the master.
   Task<Result<Attributes>> attributes(InodeId inode);
+  // What is known without asking, when it was learned less than `youngerThan` ago. The kernel drops what it knows of a
+  // directory with each change made in it, so most of its questions come right after a reply that has the answer.
+  std::optional<KnownAttributes> remembered(InodeId inode, Nanos youngerThan);
   Task<Result<Attributes>> setAttributes(InodeId inode, AttributeChange change, Caller caller);
   Task<Result<std::string>> getXattr(InodeId inode, std::string name, Caller caller);
   Task<Status> setXattr(InodeId inode, std::string name, std::string value, uint32_t flags, Caller caller);

@@ -1,7 +1,5 @@
 #include "fuse-client/client/inode.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 
 #include "fuse-client/client/wire.h"
@@ -154,15 +152,24 @@ void InodeTable::evict() {
 
 Attributes InodeTable::learn(wire::Attributes::Reader in, uint64_t index, const std::string& name) {
   Attributes attributes = readAttributes(in);
-  if (!S_ISREG(attributes.mode)) {
-    return attributes;
-  }
   auto inode = get(attributes.inode);
   inode->learn(attributes, index, context_.clock.monotonic());
   if (!name.empty()) {
     inode->name = name;
   }
   return inode->effective();
+}
+
+Attributes InodeTable::learn(wire::Reply::Reader reply, const std::string& name) {
+  auto take = [&](bool present, wire::Attributes::Reader attributes) {
+    if (present) {
+      learn(attributes, reply.getIndex());
+    }
+  };
+  take(reply.hasParent(), reply.getParent());
+  take(reply.hasNewParent(), reply.getNewParent());
+  take(reply.hasReplaced(), reply.getReplaced());
+  return learn(reply.getAttributes(), reply.getIndex(), name);
 }
 
 Task<Status> InodeTable::refresh(Inode& inode) {

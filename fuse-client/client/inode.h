@@ -135,8 +135,10 @@ class InodeTable {
   // Made when absent.
   kj::Own<Inode> get(InodeId id);
   kj::Maybe<Inode&> find(InodeId id);
-  // Notes a regular file's attributes; gives back what the mount shows of them.
+  // Notes attributes as of a log index; gives back what the mount shows of them.
   Attributes learn(wire::Attributes::Reader in, uint64_t index, const std::string& name = {});
+  // The same for every inode that a change has touched; gives back those of the one it was about.
+  Attributes learn(wire::Reply::Reader reply, const std::string& name = {});
   // Asks the master.
   Task<Status> refresh(Inode& inode);
   size_t count() const { return inodes_.size(); }

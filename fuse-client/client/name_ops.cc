@@ -31,10 +31,7 @@ Status statusOf(const Result<MasterSession::Executed>& reply) {
 
 // A name of this inode is gone; with the last one, and nobody having it open, its buffered bytes are pointless.
 void noteUnlinked(InodeTable& inodes, WriteBuffer& buffer, wire::Reply::Reader reply) {
-  if (!reply.hasAttributes()) {
-    return;
-  }
-  Attributes left = inodes.learn(reply.getAttributes(), reply.getIndex());
+  Attributes left = inodes.learn(reply);
   KJ_IF_MAYBE(inode, inodes.find(left.inode)) {
     if (left.links == 0 && inode->handles == 0) {
       buffer.forget(*inode);
@@ -75,8 +72,7 @@ Task<Result<Attributes>> Client::Impl::make(InodeId parent, std::string name, ui
   if (!reply.ok()) {
     co_return reply.error();
   }
-  auto reader = reply.value().getReply();
-  co_return inodes.learn(reader.getAttributes(), reader.getIndex(), name);
+  co_return inodes.learn(reply.value().getReply(), name);
 }
 
 Task<Result<Attributes>> Client::makeNode(InodeId parent, std::string name, uint32_t mode, uint32_t device,
@@ -104,8 +100,7 @@ Task<Result<Attributes>> Client::link(InodeId inode, InodeId parent, std::string
   if (!reply.ok()) {
     co_return reply.error();
   }
-  auto reader = reply.value().getReply();
-  co_return impl_->inodes.learn(reader.getAttributes(), reader.getIndex());
+  co_return impl_->inodes.learn(reply.value().getReply());
 }
 
 Task<Status> Client::unlink(InodeId parent, std::string name, Caller caller) {
@@ -127,6 +122,9 @@ Task<Status> Client::removeDirectory(InodeId parent, std::string name, Caller ca
   unlink.setName(wireBytes(name));
   unlink.setDirectory(true);
   auto reply = co_await impl_->session.execute(kj::mv(op));
+  if (reply.ok()) {
+    impl_->inodes.learn(reply.value().getReply());
+  }
   co_return statusOf(reply);
 }
 
@@ -140,9 +138,8 @@ Task<Status> Client::rename(InodeId parent, std::string name, InodeId newParent,
   rename.setNewName(wireBytes(newName));
   rename.setFlags(flags);
   auto reply = co_await impl_->session.execute(kj::mv(op));
-  if (reply.ok() && reply.value().getReply().hasAttributes()) {
-    auto reader = reply.value().getReply();
-    impl_->inodes.learn(reader.getAttributes(), reader.getIndex(), newName);
+  if (reply.ok()) {
+    impl_->inodes.learn(reply.value().getReply(), newName);
   }
   co_return statusOf(reply);
 }
@@ -202,6 +199,16 @@ Task<Result<Attributes>> Client::attributes(InodeId inode) {
   co_return impl_->inodes.learn(reader.getAttributes(), reader.getIndex());
 }
 
+std::optional<KnownAttributes> Client::remembered(InodeId id, Nanos youngerThan) {
+  KJ_IF_MAYBE(inode, impl_->inodes.find(id)) {
+    Nanos age = impl_->context.clock.monotonic() - inode->learnedAt();
+    if (inode->isKnown() && age < youngerThan) {
+      return KnownAttributes{inode->effective(), age};
+    }
+  }
+  return std::nullopt;
+}
+
 Task<Result<Attributes>> Client::Impl::sendAttributes(InodeId inode, const AttributeChange& change,
                                                       const Caller& caller) {
   auto op = newOp(caller);
@@ -219,9 +226,7 @@ Task<Result<Attributes>> Client::Impl::sendAttributes(InodeId inode, const Attri
   if (!reply.ok()) {
     co_return reply.error();
   }
-  auto reader = reply.value().getReply();
-  Attributes out = inodes.learn(reader.getAttributes(), reader.getIndex());
-  co_return kj::mv(out);
+  co_return inodes.learn(reply.value().getReply());
 }
 
 Task<Result<Attributes>> Client::setAttributes(InodeId inode, AttributeChange change, Caller caller) {
@@ -255,6 +260,9 @@ Task<Status> Client::setXattr(InodeId inode, std::string name, std::string value
   set.setValue(wireBytes(value));
   set.setFlags(flags);
   auto reply = co_await impl_->session.execute(kj::mv(op));
+  if (reply.ok()) {
+    impl_->inodes.learn(reply.value().getReply());
+  }
   co_return statusOf(reply);
 }
 
@@ -264,6 +272,9 @@ Task<Status> Client::removeXattr(InodeId inode, std::string name, Caller caller)
   remove.setInode(raw(inode));
   remove.setName(wireBytes(name));
   auto reply = co_await impl_->session.execute(kj::mv(op));
+  if (reply.ok()) {
+    impl_->inodes.learn(reply.value().getReply());
+  }
   co_return statusOf(reply);
 }
 

@@ -71,6 +71,11 @@ void Operations::addAttributeOps(fuse_lowlevel_ops& table) {
 }
 
 Task<void> Operations::getAttributes(Request& request, InodeId inode) {
+  auto known = client_.remembered(inode, options_.attributeTimeout);
+  if (known) {
+    auto stat = statOf(known->attributes);
+    co_return request.attributes(stat, seconds(options_.attributeTimeout - known->ageNanos));
+  }
   auto found = co_await client_.attributes(inode);
   co_return found.ok() ? sendAttributes(request, found.value()) : request.fail(found.error());
 }

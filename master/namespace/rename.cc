@@ -232,6 +232,9 @@ Status rename(Execution& execution, const Requester& client, wire::Op::Rename::R
   writeAttributes(move.source, reply.initAttributes());
   writeAttributes(move.from, reply.initParent());
   writeAttributes(move.destination(), reply.initNewParent());
+  if (move.replaces && !move.nothing) {
+    writeAttributes(move.target, reply.initReplaced());
+  }
   return {};
 }
 

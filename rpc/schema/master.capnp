@@ -104,6 +104,7 @@ struct Reply {
   parent @4 :Types.Attributes;       # of the directory changed (make, link, unlink, rename source)
   newParent @5 :Types.Attributes;    # rename
   written @6 :List(Types.Outcome);
+  replaced @7 :Types.Attributes;     # rename: of what stood at the new name, as it is now; absent when nothing did
 }
 
 struct Query {

@@ -29,7 +29,7 @@ int runVerb(Context& context, kj::WaitScope& scope, Verb verb, const Options& op
 int mainProgram(int argc, char** argv) {
   Runtime runtime(1);
   startLogging("dfsadmin", "warn");
-  auto network = newSystemNetwork(runtime.io.provider->getNetwork());
+  auto network = newSystemNetwork(runtime.io);
   Context context{*runtime.clock, *network, *runtime.random};
   context.openDisk = [&runtime](const std::string& path) { return openSystemDisk(path, *runtime.workers); };
   context.hostId = thisHostId();

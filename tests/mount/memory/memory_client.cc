@@ -168,6 +168,8 @@ Task<Result<DirectoryPage>> Client::readDirectory(InodeId inode, uint64_t cookie
   co_return page;
 }
 
+std::optional<KnownAttributes> Client::remembered(InodeId, Nanos) { return std::nullopt; }
+
 Task<Result<Attributes>> Client::attributes(InodeId inode) {
   co_await impl_->turn();
   co_return impl_->attributes(inode);

@@ -23,7 +23,7 @@ class Door final : public wire::MasterDoor::Server {
 struct Host {
   kj::AsyncIoContext io = kj::setupAsyncIo();
   kj::Own<Clock> clock = newSystemClock(io.provider->getTimer());
-  kj::Own<Network> network = newSystemNetwork(io.provider->getNetwork());
+  kj::Own<Network> network = newSystemNetwork(io);
 
   kj::Own<RpcServer> serve(const Address& address) {
     auto listener = network->listen(address);
