@@ -16,7 +16,7 @@
 #include "common/log.h"
 #include "common/system/disk.h"
 #include "common/system/host.h"
-#include "common/system/leveldb_env.h"
+#include "common/system/prepared_log.h"
 #include "common/system/runtime.h"
 #include "rpc/system_network.h"
 
@@ -165,7 +165,7 @@ class Program {
       auto disk = openSystemDisk(path, *runtime_.workers);
       if (disk.ok()) {
         disks_.push_back(kj::mv(disk.value()));
-        envs_.push_back(newLogSyncingEnv(*leveldb::Env::Default()));
+        envs_.push_back(newPreparedLogEnv(*leveldb::Env::Default()));
         place.disk = disks_.back().get();
         place.env = envs_.back().get();
       } else {

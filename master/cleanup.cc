@@ -39,7 +39,7 @@ void Cleanup::refillReclaims() {
       if (!queue_.hasRoom()) {
         return;
       }
-      queue_.add({item.id, item.object, item.cls, item.chunks}, map());
+      queue_.add({item.id, item.object, item.cls, item.chunks, clock_.monotonic() + RECLAIM_DELAY}, map());
       reclaims_.emplace(item.id, item);
       lastReclaim_ = item.id;
     }
@@ -68,11 +68,12 @@ void Cleanup::refillCuts() {
   }
 }
 
-void Cleanup::handOut(ServerId server, wire::Work::Builder out) {
+void Cleanup::handOut(ServerId server, bool hurry, wire::Work::Builder out) {
   refill();
   std::vector<const ReclaimItem*> reclaims;
   std::vector<const CutItem*> cuts;
-  for (uint64_t id : queue_.handOut(server, map(), clock_.monotonic(), HAND_OUT_MAX)) {
+  size_t most = hurry ? HAND_OUT_MAX : HAND_OUT_SLOWLY;
+  for (uint64_t id : queue_.handOut(server, map(), clock_.monotonic(), most, hurry)) {
     auto reclaim = reclaims_.find(id);
     if (reclaim != reclaims_.end()) {
       reclaims.push_back(&reclaim->second);

@@ -15,14 +15,19 @@ namespace cairn {
 
 class Cleanup final : private kj::TaskSet::ErrorHandler {
  public:
-  static constexpr size_t HAND_OUT_MAX = 2048;  // in one reply
+  // Deleting costs each copy's server about as much as writing did, so it waits until the burst of deletes that
+  // brought it is over, and then goes slowly; but not when the room is wanted.
+  static constexpr Nanos RECLAIM_DELAY = 3 * SECOND;
+  static constexpr size_t HAND_OUT_SLOWLY = 64;  // in one reply
+  static constexpr size_t HAND_OUT_MAX = 2048;   // in a hurry
   static constexpr size_t CONFIRM_MAX = 4096;   // in one log entry
   static constexpr size_t CONFIRM_SOON = 512;   // that many finished ones don't wait for the next tick
 
   Cleanup(Clock& clock, Replica& replica);
   ~Cleanup() noexcept(false);
 
-  void handOut(ServerId server, wire::Work::Builder out);
+  // `hurry`: some volume is filling up.
+  void handOut(ServerId server, bool hurry, wire::Work::Builder out);
   void done(ServerId server, MapVersion mapVersion, capnp::List<uint64_t>::Reader ids);
   // The server has restarted.
   void forget(ServerId server);

@@ -24,6 +24,17 @@ RawSpace rawSpace(const Roster& roster) {
   return out;
 }
 
+bool isFilling(const Roster& roster) {
+  for (auto& [id, member] : roster.members()) {
+    for (auto& [volume, state] : member.volumes) {
+      if (state.usable && state.usedBytes * 100 >= state.totalBytes * FILLING_PERCENT) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 uint8_t copiesOf(const ShardMap& map) {
   return map.classes.empty() ? 1 : map.classes.begin()->second.copies;
 }

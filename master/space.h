@@ -12,6 +12,7 @@ namespace cairn {
 // left is for deletes, for the index, and for moving data away.
 constexpr uint64_t WARN_PERCENT = 90;
 constexpr uint64_t REFUSE_PERCENT = 95;
+constexpr uint64_t FILLING_PERCENT = 75;
 
 // Of all usable volumes, as they last told.
 struct RawSpace {
@@ -21,6 +22,9 @@ struct RawSpace {
   uint64_t availableBytes() const;
 };
 RawSpace rawSpace(const Roster& roster);
+
+// Some usable volume is so full that the room of deleted files is wanted soon.
+bool isFilling(const Roster& roster);
 
 // Copies that new files get.
 uint8_t copiesOf(const ShardMap& map);

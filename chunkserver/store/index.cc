@@ -50,8 +50,10 @@ std::string batchKey(uint64_t number) {
 
 }  // namespace
 
-Index::Index(Disk& disk, Workers& workers, kj::Own<Database> database, kj::Own<File> synced, uint64_t firstBatch)
+Index::Index(Disk& disk, Clock& clock, Workers& workers, kj::Own<Database> database, kj::Own<File> synced,
+             uint64_t firstBatch)
     : disk_(disk),
+      clock_(clock),
       workers_(workers),
       database_(kj::mv(database)),
       synced_(kj::mv(synced)),
@@ -168,7 +170,24 @@ kj::Promise<void> Index::room() {
 }
 
 void Index::kick() {
-  if (!writing_ && health_.ok()) {
+  if (writing_ || !health_.ok() || (pending_.entries.empty() && pending_.waiters.empty())) {
+    return;
+  }
+  if (isUrgent()) {
+    write();
+  } else if (!gathering_) {
+    gathering_ = true;
+    tasks_.add(clock_.after(GATHER_DELAY).then([this] {
+      gathering_ = false;
+      if (!pending_.entries.empty()) {
+        write();
+      }
+    }));
+  }
+}
+
+void Index::write() {
+  if (!writing_) {
     writing_ = true;
     // Last in the turn, so that all that is ready now goes into one batch.
     tasks_.add(kj::evalLast([this]() -> kj::Promise<void> { return writeAll(); }));
@@ -203,7 +222,7 @@ void Index::finishInFlight(uint64_t number, bool synced, const leveldb::Status& 
 }
 
 Task<void> Index::writeAll() {
-  while (health_.ok() && (!pending_.entries.empty() || !pending_.waiters.empty())) {
+  for (bool more = true; more && health_.ok(); more = isUrgent()) {
     bool sync = !pending_.waiters.empty();
     uint64_t number = takePending();
     auto job = kj::atomicRefcounted<WriteJob>(kj::atomicAddRef(*database_), encode(inFlight_.entries), sync);
@@ -212,6 +231,7 @@ Task<void> Index::writeAll() {
     finishInFlight(number, sync, job->status);
   }
   writing_ = false;
+  kick();
 }
 
 Status Index::commitNow() {

@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 
+#include "common/clock.h"
 #include "common/disk.h"
 #include "common/result.h"
 #include "common/task.h"
@@ -37,6 +38,10 @@ class Index final : private kj::TaskSet::ErrorHandler {
   // What may wait for the worker before writers have to wait, and what goes into one batch.
   static constexpr size_t WAITING_BYTES_MAX = 16 << 20;
   static constexpr uint64_t MARKS_MAX = 4096;
+  // What nobody waits for is written after this time, or when it is so much: a trip to a worker costs as much as
+  // hundreds of entries.
+  static constexpr Nanos GATHER_DELAY = 5 * MILLISECOND;
+  static constexpr size_t GATHER_BYTES = 512 << 10;
 
   struct Opened {
     kj::Own<Index> index;
@@ -44,9 +49,9 @@ class Index final : private kj::TaskSet::ErrorHandler {
     bool fresh = false;    // empty: new, or the old one was not to be trusted. Call clearDamaged() when filled.
     std::string why;       // why the old one was not
   };
-  static Result<Opened> open(Disk& disk, leveldb::Env& env, Workers& workers);
+  static Result<Opened> open(Disk& disk, leveldb::Env& env, Clock& clock, Workers& workers);
   // Use open().
-  Index(Disk& disk, Workers& workers, kj::Own<Database> database, kj::Own<File> synced, uint64_t firstBatch);
+  Index(Disk& disk, Clock& clock, Workers& workers, kj::Own<Database> database, kj::Own<File> synced, uint64_t firstBatch);
   ~Index() noexcept(false);
 
   Result<std::optional<std::string>> get(const std::string& key);
@@ -90,6 +95,8 @@ class Index final : private kj::TaskSet::ErrorHandler {
   size_t waitingBytes() const { return pending_.bytes + inFlight_.bytes; }
   void change(std::string key, std::optional<std::string> value);
   void kick();
+  void write();
+  bool isUrgent() const { return !pending_.waiters.empty() || pending_.bytes >= GATHER_BYTES; }
   Task<void> writeAll();
   uint64_t takePending();
   void finishInFlight(uint64_t number, bool synced, const leveldb::Status& status);
@@ -100,12 +107,14 @@ class Index final : private kj::TaskSet::ErrorHandler {
   void taskFailed(kj::Exception&& exception) override;
 
   Disk& disk_;
+  Clock& clock_;
   Workers& workers_;
   kj::Own<Database> database_;
   kj::Own<File> synced_;
   Batch pending_;
   Batch inFlight_;
   bool writing_ = false;
+  bool gathering_ = false;
   uint64_t nextBatch_;
   uint64_t lastSynced_ = 0;
   uint64_t oldestMark_;

@@ -184,7 +184,7 @@ class Opener {
 
 }  // namespace
 
-Result<Index::Opened> Index::open(Disk& disk, leveldb::Env& env, Workers& workers) {
+Result<Index::Opened> Index::open(Disk& disk, leveldb::Env& env, Clock& clock, Workers& workers) {
   Opened opened;
   auto synced = disk.open(SYNCED_FILE, Disk::Mode::CREATE);
   if (!synced.ok()) {
@@ -221,7 +221,7 @@ Result<Index::Opened> Index::open(Disk& disk, leveldb::Env& env, Workers& worker
   if (!begun.ok()) {
     return Error{EIO, disk.hostPath(INDEX_DIRECTORY) + ": " + begun.ToString()};
   }
-  opened.index = kj::heap<Index>(disk, workers, kj::mv(database), kj::mv(synced.value()), first + 1);
+  opened.index = kj::heap<Index>(disk, clock, workers, kj::mv(database), kj::mv(synced.value()), first + 1);
   opened.index->noteSynced(first, false);
   auto status = opened.index->synced_->syncNow();
   if (status.ok()) {

@@ -64,7 +64,7 @@ Status Volume::open(leveldb::Env& env) {
       return made;
     }
   }
-  auto opened = Index::open(disk_, env, workers_);
+  auto opened = Index::open(disk_, env, clock_, workers_);
   if (!opened.ok()) {
     return opened.error();
   }

@@ -115,7 +115,9 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
     co_await untilAttached("a question to the master");
     uint64_t generation = generation_;
     try {
-      flushHolds();
+      if (takesWait_) {
+        flushHolds();
+      }
       auto request = KJ_ASSERT_NONNULL(client_).readRequest();
       request.setQuery(**query);
       ++context_.stats.masterCalls;
@@ -162,16 +164,21 @@ void MasterSession::drop(InodeId inode) {
 
 void MasterSession::holdChanged(InodeId inode) {
   holdsChanged_.insert(inode);
-  if (!holdFlushDue_) {
-    holdFlushDue_ = true;
-    tasks_.add(kj::evalLast([this] {
-      holdFlushDue_ = false;
+  bool taken = holds_[inode].count > 0;
+  if (taken && !takesWait_) {
+    takesWait_ = true;
+    tasks_.add(kj::evalLast([this] { flushHolds(); }));
+  } else if (!taken && !dropsWait_) {
+    dropsWait_ = true;
+    tasks_.add(context_.clock.after(DROP_DELAY).then([this] {
+      dropsWait_ = false;
       flushHolds();
     }));
   }
 }
 
 void MasterSession::flushHolds() {
+  takesWait_ = false;
   if (holdsChanged_.empty() || !attached_) {
     return;
   }

@@ -74,6 +74,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   static constexpr unsigned SLOTS = 64;
   static constexpr Nanos CONNECT_LIMIT = 2 * SECOND;
   static constexpr Nanos DETACH_LIMIT = 2 * SECOND;
+  // Many files are closed in that time, and some opened again. Until the master hears of it they count as open.
+  static constexpr Nanos DROP_DELAY = 50 * MILLISECOND;
   static constexpr Nanos BUSY_DELAY = 20 * MILLISECOND;
   static constexpr Nanos RENEW_LIMIT_MIN = 500 * MILLISECOND;
   static constexpr unsigned SOCKET_TRIES = 3;
@@ -137,7 +139,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
 
   std::map<InodeId, Hold> holds_;
   std::set<InodeId> holdsChanged_;
-  bool holdFlushDue_ = false;
+  bool takesWait_ = false;  // for the end of this turn, or the next call
+  bool dropsWait_ = false;  // for DROP_DELAY, or the next change
   uint64_t nextHoldBatch_ = 0;
   std::map<uint64_t, std::vector<InodeId>> dropsUnderWay_;
 

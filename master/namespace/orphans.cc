@@ -64,7 +64,7 @@ void dropHold(Execution& execution, SessionId session, InodeId id) {
   execution.store.erase(keys::orphan(id, session));
   execution.store.erase(keys::held(session, id));
   InodeRecord inode;
-  if (!isOrphan(execution.store, id) && find(execution.store, id, inode)) {
+  if (!hasHolder(execution.store, id) && find(execution.store, id, inode)) {
     freeInode(execution, inode, true);
   }
 }

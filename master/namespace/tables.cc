@@ -57,6 +57,11 @@ bool find(const Store& store, InodeId directory, std::string_view name, Entry& o
 }
 
 bool isOrphan(const Store& store, InodeId id) {
+  // Not a scan for holders: it would wade through all that were dropped before.
+  InodeRecord inode;
+  return find(store, id, inode) && inode.links == 0;
+}
+bool hasHolder(const Store& store, InodeId id) {
   return store.scan(keys::orphan(id)).valid();
 }
 bool sessionExists(const Store& store, SessionId session) {

@@ -29,7 +29,9 @@ struct Requester {
 // ---- reading ----
 bool find(const Store& store, InodeId id, InodeRecord& out);
 bool find(const Store& store, InodeId directory, std::string_view name, Entry& out);
+// It has no name; only holders keep it.
 bool isOrphan(const Store& store, InodeId id);
+bool hasHolder(const Store& store, InodeId id);
 bool sessionExists(const Store& store, SessionId session);
 // The directory to look a name up in: ESTALE when it is gone, ENOTDIR, EACCES without search permission.
 Status enter(const Store& store, const Credentials& caller, InodeId id, InodeRecord& out);

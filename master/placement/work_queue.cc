@@ -26,13 +26,15 @@ void WorkQueue::add(const WorkItem& item, const ShardMap& map) {
     return;
   }
   it->second.open = shardsOf(item, map);
+  it->second.notBefore = item.notBefore;
   shardsOpen_ += it->second.open.size();
   if (it->second.open.empty()) {
     finished_.insert(item.id);
   }
 }
 
-std::vector<uint64_t> WorkQueue::handOut(ServerId server, const ShardMap& map, Nanos now, size_t max) {
+std::vector<uint64_t> WorkQueue::handOut(ServerId server, const ShardMap& map, Nanos now, size_t max,
+                                         bool hurry) {
   std::vector<uint64_t> out;
   if (items_.size() == finished_.size()) {
     return out;
@@ -49,6 +51,9 @@ std::vector<uint64_t> WorkQueue::handOut(ServerId server, const ShardMap& map, N
   for (auto& [id, item] : items_) {
     if (out.size() >= max) {
       break;
+    }
+    if (!hurry && now < item.notBefore) {
+      continue;
     }
     auto told = item.handed.find(server);
     bool again = told != item.handed.end() && now >= told->second + HAND_AGAIN;

@@ -17,6 +17,7 @@ struct WorkItem {
   ObjectId object{};
   ClassId cls{};
   uint32_t chunks = 0;
+  Nanos notBefore = 0;  // unless there is a hurry
 };
 
 class WorkQueue {
@@ -34,8 +35,8 @@ class WorkQueue {
   void add(const WorkItem& item, const ShardMap& map);
   bool contains(uint64_t id) const { return items_.contains(id); }
 
-  // Ids for `server` to do now, at most `max`.
-  std::vector<uint64_t> handOut(ServerId server, const ShardMap& map, Nanos now, size_t max);
+  // Ids for `server` to do now, at most `max`. `hurry`: also what could wait.
+  std::vector<uint64_t> handOut(ServerId server, const ShardMap& map, Nanos now, size_t max, bool hurry = false);
   // `server` has done it for every shard whose primary it was at `mapVersion`.
   void done(ServerId server, uint64_t id, MapVersion mapVersion, const ShardMap& map);
   // The server has restarted: it knows of no work.
@@ -49,6 +50,7 @@ class WorkQueue {
   struct Item {
     std::vector<ShardId> open;  // shards not confirmed yet
     std::map<ServerId, Nanos> handed;
+    Nanos notBefore = 0;
   };
   static std::vector<ShardId> shardsOf(const WorkItem& item, const ShardMap& map);
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tests/unit/master/seeded_random.h"
+#include "master/cleanup.h"
 #include "tests/unit/master/service_world.h"
 
 namespace cairn {
@@ -208,7 +209,7 @@ class History {
       mount.open.clear();
       EXPECT_TRUE(mount.client->hold({}, all));
     }
-    cluster_.world.runFor(3 * SECOND);
+    cluster_.world.runFor(Cleanup::RECLAIM_DELAY + 3 * SECOND);
     auto& reader = cluster_.member().replica().reader();
     EXPECT_EQ(reader.orphans().size(), 0);
     EXPECT_EQ(reader.counters().inodes, names_.size() + 1);

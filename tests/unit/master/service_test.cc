@@ -2,7 +2,9 @@
 
 #include <cerrno>
 
+#include "master/cleanup.h"
 #include "master/session/fenced_list.h"
+#include "master/space.h"
 #include "tests/unit/master/service_world.h"
 
 namespace cairn {
@@ -378,7 +380,9 @@ TEST_F(ServiceTest, DeletedFilesAreReclaimedByAllPrimariesConcerned) {
   }
   auto& reader = cluster.member().replica().reader();
   ASSERT_EQ(reader.reclaims(0, 100).size(), 20);
-  runFor(SECOND);
+  runFor(Cleanup::RECLAIM_DELAY - SECOND);
+  EXPECT_EQ(servers[0]->reclaims, 0) << "those who write come first";
+  runFor(2 * SECOND);
   EXPECT_GT(servers[0]->reclaims, 0);
   EXPECT_EQ(reader.reclaims(0, 100).size(), 20) << "one primary hasn't confirmed";
   EXPECT_EQ(status().getStatus().getReclaimBacklog(), 20);
@@ -386,6 +390,21 @@ TEST_F(ServiceTest, DeletedFilesAreReclaimedByAllPrimariesConcerned) {
   runFor(12 * SECOND);
   EXPECT_EQ(reader.reclaims(0, 100).size(), 0);
   EXPECT_EQ(status().getStatus().getReclaimBacklog(), 0);
+}
+
+TEST_F(ServiceTest, RoomThatIsWantedIsReclaimedAtOnce) {
+  place();
+  TestClient client(cluster, "h1");
+  ASSERT_EQ(client.attach(), 0);
+  for (auto& server : servers) {
+    server->usedBytes = TestServer::TOTAL_BYTES / 100 * (FILLING_PERCENT + 1);
+  }
+  runFor(SECOND);
+  ASSERT_EQ(client.make("a"), 0);
+  ASSERT_EQ(client.written(client.inode, client.object, 100 << 20), 0);
+  ASSERT_EQ(client.unlink("a"), 0);
+  runFor(SECOND);
+  EXPECT_EQ(cluster.member().replica().reader().reclaims(0, 100).size(), 0);
 }
 
 TEST_F(ServiceTest, ACutLeavesTheLayoutWhenAllHaveAppliedIt) {

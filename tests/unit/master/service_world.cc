@@ -277,7 +277,7 @@ int TestServer::start() {
   auto list = hello.initVolumes(volumes.size());
   for (unsigned i = 0; i < volumes.size(); ++i) {
     toWire(volumes[i], list[i].initId());
-    list[i].setTotalBytes(uint64_t{1} << 40);
+    list[i].setTotalBytes(TOTAL_BYTES);
     list[i].setUsedBytes(usedBytes);
     list[i].setUsable(true);
   }
@@ -322,7 +322,7 @@ void TestServer::report(wire::Heartbeat::Builder beat) {
   auto list = beat.initVolumes(volumes.size());
   for (unsigned i = 0; i < volumes.size(); ++i) {
     toWire(volumes[i], list[i].initId());
-    list[i].setTotalBytes(uint64_t{1} << 40);
+    list[i].setTotalBytes(TOTAL_BYTES);
     list[i].setUsedBytes(usedBytes);
     list[i].setBadBlocks(badBlocks);
   }

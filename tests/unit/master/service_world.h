@@ -130,6 +130,7 @@ class TestServer final : private kj::TaskSet::ErrorHandler {
   bool doesWork = true;
   bool drains = true;
   uint64_t badBlocks = 0;
+  static constexpr uint64_t TOTAL_BYTES = uint64_t{1} << 40;  // of each volume
   uint64_t usedBytes = 0;
   std::vector<ServerId> suspects;
   std::vector<uint64_t> work, done;
