@@ -51,7 +51,8 @@ class Index final : private kj::TaskSet::ErrorHandler {
   };
   static Result<Opened> open(Disk& disk, leveldb::Env& env, Clock& clock, Workers& workers);
   // Use open().
-  Index(Disk& disk, Clock& clock, Workers& workers, kj::Own<Database> database, kj::Own<File> synced, uint64_t firstBatch);
+  Index(Disk& disk, Clock& clock, Workers& workers, kj::Own<Database> database, kj::Own<File> synced,
+        uint64_t firstBatch);
   ~Index() noexcept(false);
 
   Result<std::optional<std::string>> get(const std::string& key);

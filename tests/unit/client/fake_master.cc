@@ -314,6 +314,7 @@ int FakeMaster::make(uint64_t, wire::Op::Make::Reader op, wire::Reply::Builder r
   touch(inode);
   parent->entries[name] = {inode.id, parent->nextCookie++};
   describe(inode, reply.initAttributes());
+  describe(*parent, reply.initParent());
   inodes_[inode.id] = inode;
   return 0;
 }
@@ -368,6 +369,7 @@ int FakeMaster::rename(wire::Op::Rename::Reader op, wire::Reply::Builder reply) 
     }
     auto* old = find(victim->second.inode);
     --old->links;
+    describe(*old, reply.initReplaced());
     to->entries.erase(victim);
     lost(*old);
   }

@@ -1,12 +1,14 @@
 // The batching stream: order, sizes around its limits, hostile frames, broken links.
 #include "rpc/message_stream.h"
 
+#include <capnp/rpc.capnp.h>
 #include <capnp/serialize.h>
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
 
 #include <random>
 
+#include "common/system/clock.h"
 #include "schema/types.capnp.h"
 
 namespace cairn {
@@ -72,6 +74,52 @@ TEST(MessageStream, SmallMessagesOfOneTurnLeaveInOneWrite) {
   // A pipe's read of at least one byte returns what one write offered.
   auto got = pipe.ends.ends[1]->tryRead(bytes.begin(), 1, bytes.size()).wait(pipe.wait);
   EXPECT_EQ(got, expected);
+}
+
+struct FinishTest {
+  kj::AsyncIoContext io = kj::setupAsyncIo();
+  kj::Own<Clock> clock = newSystemClock(io.provider->getTimer());
+  kj::TwoWayPipe ends = kj::newTwoWayPipe();
+  kj::Own<capnp::MessageStream> sender = newBatchingMessageStream(*ends.ends[0], {}, *clock);
+  kj::Own<capnp::MessageStream> receiver = newBatchingMessageStream(*ends.ends[1]);
+
+  void sendFinish() {
+    capnp::MallocMessageBuilder message;
+    message.initRoot<capnp::rpc::Message>().initFinish().setQuestionId(7);
+    sender->writeMessage(message).wait(io.waitScope);
+  }
+  bool isFinish(kj::Promise<kj::Own<capnp::MessageReader>>& next) {
+    return next.wait(io.waitScope)->getRoot<capnp::rpc::Message>().isFinish();
+  }
+};
+
+TEST(MessageStream, AFinishWaitsForTheNextMessage) {
+  FinishTest t;
+  auto first = t.receiver->readMessage();
+  t.sendFinish();
+  EXPECT_FALSE(first.poll(t.io.waitScope));
+  capnp::MallocMessageBuilder call;
+  call.initRoot<capnp::rpc::Message>().initCall().setQuestionId(8);
+  t.sender->writeMessage(call).wait(t.io.waitScope);
+  EXPECT_TRUE(t.isFinish(first)) << "they leave together, in order";
+  auto second = t.receiver->readMessage();
+  EXPECT_FALSE(t.isFinish(second));
+}
+
+TEST(MessageStream, AFinishWithoutCompanyLeavesAlone) {
+  FinishTest t;
+  auto next = t.receiver->readMessage();
+  t.sendFinish();
+  EXPECT_TRUE(t.isFinish(next));
+}
+
+TEST(MessageStream, AFinishLeavesBeforeTheEnd) {
+  FinishTest t;
+  t.sendFinish();
+  auto ended = t.sender->end();
+  auto next = t.receiver->readMessage();
+  EXPECT_TRUE(t.isFinish(next));
+  ended.wait(t.io.waitScope);
 }
 
 TEST(MessageStream, CleanEndIsNoMessage) {
