@@ -45,6 +45,13 @@ void ChaosClient::report(const std::string& problem) {
   }
 }
 
+void ChaosClient::reportRead(const std::string& problem, uint64_t session) {
+  bool evicted = client_.stats().session != session || problem.find("evicted") != std::string::npos;
+  if (!evicted || !TestFile::isUnreadable(problem)) {
+    report(problem);
+  }
+}
+
 NameModel::End ChaosClient::endOf(int code) {
   switch (code) {
     case 0:
@@ -219,9 +226,10 @@ Task<void> ChaosClient::sync(TestFile& file) {
 
 Task<void> ChaosClient::checkOwn(TestFile& file) {
   note("check " + std::to_string(file.ledger().file()));
+  const uint64_t session = client_.stats().session;
   std::string problem = co_await file.checkingBlocks(client_, anyBlock(), RUN_BLOCKS_MAX);
   count(problem.empty() ? 0 : EIO);
-  report(problem);
+  reportRead(problem, session);
 }
 
 Task<void> ChaosClient::checkOther(ChaosClient& other) {
@@ -232,12 +240,13 @@ Task<void> ChaosClient::checkOther(ChaosClient& other) {
   std::advance(it, random_->below(other.files_.size()));
   TestFile& file = *it->second;
   note("look at " + std::to_string(file.ledger().file()));
+  const uint64_t session = client_.stats().session;
   auto floor = file.ledger().floor();
   co_await cluster_.world().clock().after(STALE);
   std::string problem = co_await file.checkingBlocks(client_, anyBlock(), RUN_BLOCKS_MAX, &floor);
   count(problem.empty() ? 0 : EIO);
   if (!file.isGone()) {
-    report(problem);
+    reportRead(problem, session);
   }
 }
 

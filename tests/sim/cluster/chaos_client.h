@@ -60,6 +60,8 @@ class ChaosClient {
   void note(const std::string& doing);
   void count(int code);
   void report(const std::string& problem);
+  // Of a read that began under `session`: an evicted session's reads are refused, and no more than that.
+  void reportRead(const std::string& problem, uint64_t session);
   uint64_t anyBlock();
   std::string newName() { return "f" + std::to_string(nextName_++); }
 

@@ -98,7 +98,7 @@ Task<std::string> TestFile::checkingAt(Client& reader, HandleId handle, uint64_t
   auto length = static_cast<uint32_t>(count * BLOCK_BYTES);
   auto read = co_await reader.read(handle, block * BLOCK_BYTES, length);
   if (!read.ok()) {
-    co_return "file " + std::to_string(ledger_.file()) + " can't be read: " + read.error().why;
+    co_return "file " + std::to_string(ledger_.file()) + " " + UNREADABLE + read.error().why;
   }
   auto seen = read.value().joined();
   auto bytes = kj::heapArray<kj::byte>(length);

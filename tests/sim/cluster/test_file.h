@@ -15,6 +15,7 @@ class TestFile {
  public:
   // Blocks per message of a test's write: small enough to cut at chunk borders often.
   static constexpr uint64_t WRITE_BLOCKS_MAX = 64;
+  static constexpr const char* UNREADABLE = "can't be read: ";
 
   // Makes it. `number` goes into its contents; different for every file.
   TestFile(SimCluster& cluster, Client& client, std::string name, uint64_t number, InodeId directory = ROOT_INODE);
@@ -45,6 +46,8 @@ class TestFile {
   void writeThrough(uint64_t block, uint64_t count = 1);
   Attributes attributes();
 
+  // A problem that says nothing of the bytes: the reader was refused.
+  static bool isUnreadable(const std::string& problem) { return problem.find(UNREADABLE) != std::string::npos; }
   // Reads everything through `reader` and compares. Empty, or what is wrong. Blocks past the end count as zeros.
   Task<std::string> checking(Client& reader);
   // `since`: what was possible then may be seen as well; nullptr: since the call.
