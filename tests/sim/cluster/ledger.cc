@@ -61,6 +61,9 @@ std::string FileLedger::problem(uint64_t block, kj::ArrayPtr<const kj::byte> byt
     auto known = since->oldest.find(block);
     oldest = known == since->oldest.end() ? 0 : known->second;
     zeros = zeros || known == since->oldest.end() || since->zeros.at(block);
+    // Zeros that came and went since then.
+    auto begin = state.past.lower_bound(oldest);
+    zeros = zeros || std::any_of(begin, state.past.end(), [](auto& version) { return version.second; });
   }
   auto versions = sectorVersions(bytes, file_, block);
   for (size_t i = 0; i < versions.size(); ++i) {
