@@ -55,6 +55,12 @@ cairn_sim_test(sim_chaos sim Chaos.*)
 cairn_sim_test(nightly_sim nightly *)
 set_tests_properties(nightly_sim PROPERTIES TIMEOUT 7200 ENVIRONMENT "CAIRN_FULL=1")
 
+# Each rule taken out must be missed by a scenario. That all patches still apply is quick to see, the rest is nightly.
+add_test(NAME planted_apply COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/planted/run.py --check)
+add_test(NAME nightly_planted COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/planted/run.py --find)
+set_tests_properties(planted_apply PROPERTIES LABELS unit TIMEOUT 60 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+set_tests_properties(nightly_planted PROPERTIES LABELS nightly TIMEOUT 7200 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+
 # Tests over the real daemons, in Python; the full-length forms run under the label nightly.
 function(cairn_script name label script)
   add_test(NAME ${name} COMMAND python3 ${CMAKE_SOURCE_DIR}/${script})
