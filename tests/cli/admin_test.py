@@ -113,18 +113,32 @@ class Admin(CommandTest):
         self.refused_by("not a regular file", "file", "locate", "/d")
         self.refused_by("no such", "file", "locate", "/nowhere/x")
 
-    def test_check_finds_what_is_wrong_with_a_copy(self):
-        path = self.file("checked", 5 * MIB)
-        good = self.json("file", "check", path)
-        self.assertEqual((good["chunks"], good["copies"], good["problems"]), (2, 6, []))
-        self.flip_a_bit("c2", self.json("file", "locate", path)["object"])
-        bad = self.json("file", "check", path, code=1)
-        self.assertEqual([(p["server"], p["kind"]) for p in bad["problems"]], [("c2", "corrupt")])
-        self.assertEqual(len(bad["problems"][0]["blocks"]), 1)
 
-    def flip_a_bit(self, server, obj):
+class Trouble(CommandTest):
+    def test_check_finds_what_is_wrong_with_a_copy_and_has_it_mended(self):
+        with Cluster() as c:
+            path = c.path("checked")
+            with open(path, "wb") as f:
+                f.write(os.urandom(5 * MIB))
+                f.flush()
+                os.fsync(f.fileno())
+
+            def check():
+                return json.loads(c.admin("-o", "json", "file", "check", path, check=False).stdout)
+            good = check()
+            self.assertEqual((good["chunks"], good["copies"], good["problems"]), (2, 6, []))
+            self.flip_a_bit(c, "c2", json.loads(c.admin("-o", "json", "file", "locate", path).stdout)["object"])
+            bad = check()
+            self.assertEqual([(p["server"], p["kind"]) for p in bad["problems"]], [("c2", "corrupt")])
+            self.assertEqual(len(bad["problems"][0]["blocks"]), 1)
+            # The server has been told: it counts the block and takes it from another copy.
+            wait_for("the copy to be mended", lambda: check()["problems"] == [])
+            wait_for("the bad block to be counted", lambda: sum(
+                v["badBlocks"] for s in c.status()["servers"] if s["name"] == "c2" for v in s["volumes"]) == 1)
+
+    def flip_a_bit(self, cluster, server, obj):
         """In the data of the first chunk's file."""
-        for folder, _, names in os.walk(os.path.join(self.cluster.dir, server)):
+        for folder, _, names in os.walk(os.path.join(cluster.dir, server)):
             for name in names:
                 path = os.path.join(folder, name)
                 if os.path.getsize(path) > 4 * MIB and f"{obj:x}" in name.lower():
@@ -138,8 +152,6 @@ class Admin(CommandTest):
                     return
         self.fail(f"no chunk of object {obj} on {server}")
 
-
-class Trouble(CommandTest):
     def test_a_server_that_is_away(self):
         with Cluster() as c:
             path = c.path("file")

@@ -36,6 +36,22 @@ void addBlocks(ChunkCopy& copy, uint32_t firstBlock, uint32_t blocks, kj::ArrayP
 
 using ReadReply = capnp::Response<wire::ChunkService::ReadResults>;
 
+void describe(const ChunkPlace& place, wire::Target::Builder target) {
+  target.setShard(raw(place.shard.id));
+  target.setEpoch(raw(place.shard.epoch));
+  target.setMapVersion(raw(place.map.version));
+  target.setObject(raw(place.file.object));
+  target.setIndex(place.index);
+  target.setChunkBits(place.file.chunkBits);
+  target.setGeneration(place.file.generation);
+  target.setInode(place.file.inode);
+  auto cuts = target.initCuts(place.file.cuts.size());
+  for (uint32_t i = 0; i < place.file.cuts.size(); ++i) {
+    cuts[i].setGeneration(place.file.cuts[i].generation);
+    cuts[i].setFirstDead(place.file.cuts[i].firstDead);
+  }
+}
+
 // Reads one copy piece by piece, and a piece that has bad blocks once more block by block, to name them.
 class CopyReader {
  public:
@@ -77,20 +93,7 @@ class CopyReader {
 
   kj::Promise<ReadReply> send(uint32_t offset, uint32_t length) {
     auto request = chunks_.readRequest();
-    auto target = request.initTarget();
-    target.setShard(raw(place_.shard.id));
-    target.setEpoch(raw(place_.shard.epoch));
-    target.setMapVersion(raw(place_.map.version));
-    target.setObject(raw(place_.file.object));
-    target.setIndex(place_.index);
-    target.setChunkBits(place_.file.chunkBits);
-    target.setGeneration(place_.file.generation);
-    target.setInode(place_.file.inode);
-    auto cuts = target.initCuts(place_.file.cuts.size());
-    for (uint32_t i = 0; i < place_.file.cuts.size(); ++i) {
-      cuts[i].setGeneration(place_.file.cuts[i].generation);
-      cuts[i].setFirstDead(place_.file.cuts[i].firstDead);
-    }
+    describe(place_, request.initTarget());
     request.setOffset(offset);
     request.setLength(length);
     kj::Promise<ReadReply> sent = request.send();
@@ -163,6 +166,18 @@ Task<wire::ChunkService::Client> ChunkDoors::enter(const ServerRecord& server, A
   auto chunks = door.chunks;
   doors_.insert_or_assign(server.id, kj::mv(door));
   co_return chunks;
+}
+
+Task<void> reportBad(Context& context, wire::ChunkService::Client chunks, ChunkPlace place,
+                     const std::vector<uint32_t>& blocks) {
+  auto request = chunks.reportBadRequest();
+  describe(place, request.initTarget());
+  auto list = request.initBlocks(static_cast<unsigned>(blocks.size()));
+  for (unsigned i = 0; i < list.size(); ++i) {
+    list.set(i, blocks[i]);
+  }
+  auto sent = request.send().ignoreResult();
+  co_await withDeadline(context.clock, READ_LIMIT, kj::mv(sent), "report of bad blocks");
 }
 
 Task<ChunkCopy> readCopy(Context& context, wire::ChunkService::Client chunks, ChunkPlace place) {

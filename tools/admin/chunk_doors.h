@@ -67,5 +67,8 @@ struct ChunkPlace {
 };
 // Reads all of it and verifies each block against its checksum.
 Task<ChunkCopy> readCopy(Context& context, wire::ChunkService::Client chunks, ChunkPlace place);
+// Has the server look at these blocks itself, count what is bad and mend it from the other copies.
+Task<void> reportBad(Context& context, wire::ChunkService::Client chunks, ChunkPlace place,
+                     const std::vector<uint32_t>& blocks);
 
 }  // namespace cairn::admin

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 
 #include "tools/admin/output.h"
 #include "tools/admin/shards.h"
@@ -75,6 +76,7 @@ class FileCheck {
     std::vector<Problem> problems;
     bool again = false;      // a member was not ready: the answer may change by itself
     bool differs = false;    // nothing else is wrong, but the copies differ: perhaps a write is on its way
+    std::map<VolumeNumber, std::vector<uint32_t>> bad;  // blocks of corrupt copies
   };
 
   Task<void> checkChunk(uint32_t index) {
@@ -84,6 +86,7 @@ class FileCheck {
       differed += findings.differs;
       bool final = !findings.again && (!findings.differs || differed >= DIFFERENCE_TRIES_MAX);
       if (final || tries >= TRIES_MAX) {
+        co_await reportAll(findings, index);
         for (auto& problem : findings.problems) {
           problems_.push_back(std::move(problem));
         }
@@ -91,6 +94,25 @@ class FileCheck {
       }
       co_await context_.clock.after(PAUSE);
       map_ = co_await readMap(context_, master_.admin);
+    }
+  }
+
+  // Only now: a server that mends a copy lets others wait, and the next look would find nothing.
+  Task<void> reportAll(const Findings& findings, uint32_t index) {
+    const auto* shard = map_.shard(file_.cls, ChunkId{file_.object, index});
+    for (auto& [volume, blocks] : findings.bad) {
+      const auto* server = map_.serverOf(volume);
+      if (shard == nullptr || server == nullptr) {
+        continue;
+      }
+      try {
+        auto door = co_await doors_.door(*server);
+        ChunkPlace place{file_, map_, *shard, index};
+        co_await reportBad(context_, door, place, blocks);
+      } catch (kj::Exception& e) {
+        std::cerr << "dfsadmin: " << memberText(map_, volume) << " was not told of its bad blocks, and will only find "
+                  << "them when they are read: " << e.getDescription().cStr() << "\n";
+      }
     }
   }
 
@@ -151,6 +173,7 @@ class FileCheck {
       return false;
     }
     if (!copy.bad.empty()) {
+      findings.bad[volume] = copy.bad;
       findings.problems.push_back({index, raw(shard.id), member, "corrupt",
                                    "blocks that don't match their checksums: " + blocksText(copy.bad), copy.bad});
       return false;
