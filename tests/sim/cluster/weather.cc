@@ -4,6 +4,7 @@ namespace cairn {
 
 Weather::Weather(SimCluster& cluster, std::vector<std::string> clients)
     : cluster_(cluster),
+      rough_((cluster.world().seed() & ROUGH) != 0),
       random_(cluster.world().random("weather")),
       servers_(cluster.servers()),
       hosts_(std::move(clients)),
@@ -99,8 +100,25 @@ void Weather::cutOff() {
   }
 }
 
+void Weather::strikeRoughly() {
+  std::string a = anyHost();
+  std::string b = anyHost();
+  auto& network = cluster_.network();
+  if (random_->below(4) == 0) {
+    cluster_.world().clock().stepWall(random_->between(-CLOCK_STEP_MAX, CLOCK_STEP_MAX));
+    return;
+  }
+  Nanos most = random_->between(MILLISECOND, SLOW_DELAY_MAX);
+  network.setDelay(a, b, {most / 2, most});
+  later([&network, a, b] { network.setDelay(a, b, SimDelay()); });
+}
+
 void Weather::strike() {
   ++events_;
+  if (rough_ && random_->below(3) == 0) {
+    strikeRoughly();
+    return;
+  }
   uint64_t dice = random_->below(100);
   if (dice < 20) {
     takeDown(anyServer(), false);

@@ -1,5 +1,6 @@
 // Weather: what befalls a simulated cluster at random: crashes, power cuts of one or all, partitions of every kind,
-// resets, slow disks. Everything that is taken away comes back after a while; calm() brings all of it back at once.
+// resets, slow disks; in worlds whose seed has the bit of ROUGH also slow links and steps of the wall clock. Everything
+// that is taken away comes back after a while; calm() brings all of it back at once.
 #pragma once
 #include <functional>
 #include <map>
@@ -13,6 +14,9 @@ namespace cairn {
 class Weather {
  public:
   // Between two strokes. Each world has a climate of its own, from hurricane to a stroke now and then.
+  static constexpr uint64_t ROUGH = uint64_t{1} << 40;
+  static constexpr Nanos SLOW_DELAY_MAX = 400 * MILLISECOND;
+  static constexpr Nanos CLOCK_STEP_MAX = 100 * SECOND;
   static constexpr Nanos GAP_MIN = 50 * MILLISECOND;
   static constexpr Nanos GAP_MAX_LEAST = 600 * MILLISECOND;
   static constexpr Nanos GAP_MAX_MOST = 8 * SECOND;
@@ -32,6 +36,7 @@ class Weather {
   using Repair = std::function<void()>;
 
   void strike();
+  void strikeRoughly();
   void repairDue();
   void later(Repair repair);
   void takeDown(const std::string& host, bool power);
@@ -41,6 +46,7 @@ class Weather {
   std::string anyHost() { return hosts_[random_->below(hosts_.size())]; }
 
   SimCluster& cluster_;
+  const bool rough_;
   kj::Own<SimRandom> random_;
   std::vector<std::string> servers_;
   std::vector<std::string> hosts_;  // all, with master and clients
