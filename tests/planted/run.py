@@ -62,10 +62,13 @@ def check(names):
     return 1 if bad or not names else 0
 
 
+def programs(tree):
+    return os.path.join(tree, "build", "release")  # as everywhere: ccache knows the objects
+
+
 def build(tree, target):
-    subprocess.run(["cmake", "-S", tree, "-B", os.path.join(tree, "build"), "-G", "Ninja"], check=True,
-                   stdout=subprocess.DEVNULL)
-    done = subprocess.run(["ninja", "-C", os.path.join(tree, "build"), target], stdout=subprocess.PIPE,
+    subprocess.run(["cmake", "-S", tree, "-B", programs(tree), "-G", "Ninja"], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(["ninja", "-C", programs(tree), target], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stdout[-3000:])
@@ -79,7 +82,7 @@ def find_one(tree, name):
         return f"doesn't apply: {done.stdout}"
     try:
         build(tree, "sim_cluster")
-        done = subprocess.run([os.path.join(tree, "build", "sim_cluster"), f"--gtest_filter={fields['Test']}"],
+        done = subprocess.run([os.path.join(programs(tree), "sim_cluster"), f"--gtest_filter={fields['Test']}"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                               timeout=SECONDS_MAX)
         if done.returncode == 0:
