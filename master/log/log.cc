@@ -319,6 +319,7 @@ Task<Status> Log::close() {
 Status Log::writeHeader() {
   const auto& segment = segments_.back();
   SegmentHeader header;
+  header.flags = segment.flags;
   header.number = segment.number;
   header.firstIndex = raw(segment.first);
   header.previousTerm = raw(segment.previousTerm);
@@ -331,13 +332,18 @@ Status Log::writeHeader() {
   return written;
 }
 
-// Everything in the active segment is durable here, so that a whole header of the next one proves it.
-Task<Status> Log::nextSegment(LogIndex first) {
+Task<Status> Log::segmentReady() {
   prepareSoon();
   auto prepared = preparation_.addBranch();
   co_await prepared;
-  if (!isReady()) {
-    co_return Status(prepared_.error());
+  co_return isReady() ? Status() : Status(prepared_.error());
+}
+
+// Everything in the active segment is durable here, so that a whole header of the next one proves it.
+Task<Status> Log::nextSegment(LogIndex first) {
+  auto ready = co_await segmentReady();
+  if (!ready.ok()) {
+    co_return ready;
   }
   active_ = kj::mv(ready_);
   segments_.push_back({segments_.back().number + 1, first, term(durable_), chain_});

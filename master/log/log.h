@@ -47,6 +47,13 @@ class Log final : private kj::TaskSet::ErrorHandler {
   // REQUIRES: indexes follow lastIndex(), terms don't fall, payloads <= entryBytesMax().
   Task<Status> append(kj::ArrayPtr<const LogEntry> entries);
 
+  // The entries from `from` on go away, durably. Errors as of append(). REQUIRES: firstIndex() <= from, and all that
+  // was appended is durable.
+  Task<Status> truncate(LogIndex from);
+  // Everything goes away, durably: the log begins after an entry of that index and term, which a snapshot holds.
+  // Errors as of append(). REQUIRES: all that was appended is durable.
+  Task<Status> reset(LogIndex index, Term term);
+
   // Shows durable entries from `from` on, in order, verified again, until `visit` returns false. Waits inline.
   Status read(LogIndex from, kj::FunctionParam<bool(const LogEntry&)> visit);
 
@@ -85,6 +92,8 @@ class Log final : private kj::TaskSet::ErrorHandler {
   Task<void> commitBatch(Batch batch);
   Task<Status> nextSegment(LogIndex first);
   Status writeHeader();
+  Task<Status> segmentReady();
+  Task<Status> beginSegment(uint32_t flags);
   void seal(Batch& batch);
   void noteDurable(LogIndex durable);
   void giveUp(const Error& error);

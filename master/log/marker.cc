@@ -64,4 +64,14 @@ Result<bool> SyncedMarker::set(LogIndex durable) {
   return writes_ % WRITES_PER_SYNC == 0;
 }
 
+Status SyncedMarker::lower(LogIndex durable) {
+  for (uint64_t i = 0; i < PLACES; ++i) {
+    auto written = set(durable);
+    if (!written.ok()) {
+      return written.error();
+    }
+  }
+  return file_->syncNow();
+}
+
 }  // namespace cairn

@@ -20,6 +20,8 @@ class SyncedMarker {
   LogIndex get() const { return index_; }
   // True when it is time to sync the marker as well.
   Result<bool> set(LogIndex durable);
+  // Before entries after `durable` are taken away; waits inline until that is durable itself.
+  Status lower(LogIndex durable);
   Task<Status> sync() { return file_->sync(); }
 
  private:

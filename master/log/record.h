@@ -24,12 +24,15 @@ struct LogEntry {
   kj::ArrayPtr<const kj::byte> payload;
 };
 
+// A segment may begin before the end of the one before it: the entries from there on were truncated, and don't count. A
+// segment with the flag RESET begins anew: all before it is void, a snapshot has taken its place.
 struct SegmentHeader {
+  static constexpr uint32_t RESET = 1;                   // a flag
   static constexpr uint64_t MAGIC = 0x31474f4c4e524943;  // "CIRNLOG1"
   static constexpr uint32_t VERSION = 1;
   uint64_t magic = MAGIC;
   uint32_t version = VERSION;
-  uint32_t reserved = 0;
+  uint32_t flags = 0;
   uint64_t number = 0;
   uint64_t firstIndex = 0;     // of the records here; the segment before ends with the entry before
   uint64_t previousTerm = 0;   // of that entry

@@ -23,6 +23,10 @@ class Finder {
     if (!listed.ok()) {
       return listed.error();
     }
+    auto begun = dropVoid();
+    if (!begun.ok()) {
+      return begun.error();
+    }
     for (size_t i = 0; i < files_.size(); ++i) {
       auto status = look(files_[i]);
       if (!status.ok()) {
@@ -51,6 +55,23 @@ class Finder {
       auto number = segmentNumber(name);
       if (number) {
         files_.push_back(*number);
+      }
+    }
+    return {};
+  }
+
+  // Segments before the last one that begins anew are void, however many of them are left.
+  Status dropVoid() {
+    for (size_t i = files_.size(); i > 0; --i) {
+      auto read = readSegment(disk_, options_, files_[i - 1], sizeof(SegmentHeader));
+      if (!read.ok()) {
+        return read.error();
+      }
+      auto header = parseSegmentHeader(read.value(), files_[i - 1]);
+      if (header && (header->flags & SegmentHeader::RESET) != 0) {
+        found_.useless.assign(files_.begin(), files_.begin() + static_cast<ptrdiff_t>(i) - 1);
+        files_.erase(files_.begin(), files_.begin() + static_cast<ptrdiff_t>(i) - 1);
+        break;
       }
     }
     return {};
@@ -112,13 +133,17 @@ class Finder {
       if (header.number != previous.number + 1) {
         return damage(previous.number + 1, 0, "the segment is missing, though a later one is there");
       }
-      auto joined = join(first, header);
+      auto joined = first <= found_.last ? cutBack(first) : Status();
+      if (joined.ok()) {
+        joined = join(first, header);
+      }
       if (!joined.ok()) {
         return joined;
       }
     }
     found_.ready.clear();
     found_.segments.push_back({header.number, first, Term{header.previousTerm}, header.previousChain});
+    found_.segments.back().flags = header.flags;
     return {};
   }
 
@@ -132,6 +157,25 @@ class Finder {
     if (next(found_.last) != first || found_.chain != header.previousChain) {
       return damage(header.number, 0, "the segment doesn't follow on the one before");
     }
+    return {};
+  }
+
+  // The entries from `first` on were truncated.
+  Status cutBack(LogIndex first) {
+    if (first < found_.segments.front().first) {
+      return {};  // join() complains
+    }
+    auto place = findPlace(disk_, options_, found_.segments, LogIndex{raw(first) - 1});
+    if (!place.ok()) {
+      return place.error();
+    }
+    cutAfter(found_.segments, place.value());
+    found_.last = LogIndex{raw(first) - 1};
+    found_.chain = place.value().chain;
+    while (!found_.terms.empty() && found_.terms.back().first > found_.last) {
+      found_.terms.pop_back();
+    }
+    found_.lastTerm = found_.terms.empty() ? found_.segments.front().previousTerm : found_.terms.back().term;
     return {};
   }
 
@@ -207,6 +251,43 @@ class Finder {
 
 Result<FoundLog> findLog(Disk& disk, const LogOptions& options, LogIndex synced) {
   return Finder(disk, options, synced).run();
+}
+
+Result<LogPlace> findPlace(Disk& disk, const LogOptions& options, const std::vector<LogSegment>& segments,
+                           LogIndex index) {
+  size_t found = segments.size();
+  // Segments whose entries were all truncated hold nothing; the last that begins at or before the entry holds it.
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (segments[i].first <= index && segments[i].end > SEGMENT_HEADER_BYTES) {
+      found = i;
+    }
+  }
+  if (found == segments.size()) {
+    return LogPlace{0, SEGMENT_HEADER_BYTES, segments.front().previousChain};
+  }
+  const auto& segment = segments[found];
+  auto file = readSegment(disk, options, segment.number, segment.end);
+  if (!file.ok()) {
+    return file.error();
+  }
+  LogPlace place{found, SEGMENT_HEADER_BYTES, segment.previousChain};
+  for (LogIndex at{raw(segment.first) - 1}; at < index; at = next(at)) {
+    auto record = parseRecord(file.value(), place.end, segment.number);
+    if (!record || !record->follows(at, place.chain)) {
+      return Error{EIO, disk.hostPath(options.directory + "/" + segmentName(segment.number)) + ": offset " +
+                            std::to_string(place.end) + ": entry " + std::to_string(raw(at) + 1) + " is damaged"};
+    }
+    place.end = record->end;
+    place.chain = record->header.chain;
+  }
+  return place;
+}
+
+void cutAfter(std::vector<LogSegment>& segments, const LogPlace& place) {
+  segments[place.segment].end = place.end;
+  for (size_t i = place.segment + 1; i < segments.size(); ++i) {
+    segments[i].end = SEGMENT_HEADER_BYTES;
+  }
 }
 
 Result<kj::Array<kj::byte>> readSegment(Disk& disk, const LogOptions& options, uint64_t number, uint64_t bytes) {

@@ -21,6 +21,7 @@ struct LogSegment {
   Term previousTerm{};
   uint64_t previousChain = 0;
   uint64_t end = SEGMENT_HEADER_BYTES;  // of its records
+  uint32_t flags = 0;
 };
 
 struct TermStart {
@@ -41,6 +42,18 @@ struct FoundLog {
 
 // `synced`: what the marker says. An error names file, offset and next step.
 Result<FoundLog> findLog(Disk& disk, const LogOptions& options, LogIndex synced);
+
+// Where a log stands after one of its entries.
+struct LogPlace {
+  size_t segment = 0;  // of the list
+  uint64_t end = 0;    // in its file
+  uint64_t chain = 0;
+};
+// After entry `index`, which is in one of the segments, or right before the first of them.
+Result<LogPlace> findPlace(Disk& disk, const LogOptions& options, const std::vector<LogSegment>& segments,
+                           LogIndex index);
+// Takes the entries after `place` from the list.
+void cutAfter(std::vector<LogSegment>& segments, const LogPlace& place);
 
 // The used part of a segment file.
 Result<kj::Array<kj::byte>> readSegment(Disk& disk, const LogOptions& options, uint64_t number, uint64_t bytes);
