@@ -26,6 +26,15 @@ class ReplicaObserver {
   virtual void onApplied(wire::Command::Reader command, const Applied& applied) = 0;
 };
 
+// Told when this member begins to lead, its state being current, and when it leads no longer. Must not throw.
+class OfficeObserver {
+ public:
+  virtual ~OfficeObserver() = default;
+  virtual void onOffice(bool leads) = 0;
+};
+
+class Group;
+
 struct ReplicaOptions {
   ClusterId cluster;                                // the data directory must belong to it
   std::string member;                               // name in cluster.toml; the data directory must belong to it
@@ -54,8 +63,12 @@ class Replica {
   virtual std::string leaderName() const = 0;  // empty when unknown
   virtual Term term() const = 0;
 
-  // At most one; older than the replica. Set before the first proposal.
+  // At most one; older than the replica, or null. Set before the first proposal.
   virtual void setObserver(ReplicaObserver* observer) = 0;
+  // The same. A lone master leads from its start to its end, and tells nobody.
+  virtual void setOfficeObserver(OfficeObserver*) {}
+  // Null for a lone master.
+  virtual Group* group() { return nullptr; }
 
   // Resolves when the replica can't go on: the process must say `why` and end. Nothing is acknowledged after.
   virtual kj::Promise<Error> onFatal() = 0;

@@ -19,8 +19,13 @@ constexpr size_t REPLAY_BYTES_MAX = 8 << 20;
 
 class Recovery {
  public:
-  Recovery(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes)
-      : disk_(disk), env_(env), log_(log), cacheBytes_(cacheBytes), path_(disk.hostPath(STATE_DIRECTORY)) {}
+  Recovery(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes, LogIndex upTo)
+      : disk_(disk),
+        env_(env),
+        log_(log),
+        cacheBytes_(cacheBytes),
+        upTo_(upTo),
+        path_(disk.hostPath(STATE_DIRECTORY)) {}
 
   Result<RecoveredState> run() {
     auto snapshots = findSnapshots(disk_);
@@ -115,10 +120,13 @@ class Recovery {
 
   Status replay(StateMachine& machine) {
     LogIndex from = next(machine.appliedIndex());
-    if (from > log_.lastIndex()) {
+    if (from > log_.lastIndex() || from > upTo_) {
       return {};
     }
     auto read = log_.read(from, [&](const LogEntry& entry) {
+      if (entry.index > upTo_) {
+        return false;
+      }
       CommandEntry command(entry.payload);
       machine.apply(entry.index, entry.term, command.reader());
       if (machine.store().unwrittenBytes() > REPLAY_BYTES_MAX) {
@@ -142,15 +150,16 @@ class Recovery {
   leveldb::Env& env_;
   Log& log_;
   uint64_t cacheBytes_;
+  LogIndex upTo_;
   std::string path_;
   std::vector<LogIndex> snapshots_;
 };
 
 }  // namespace
 
-Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes) {
+Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes, LogIndex upTo) {
   Result<RecoveredState> result = Error{EIO, "unknown"};
-  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&] { result = Recovery(disk, env, log, cacheBytes).run(); })) {
+  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&] { result = Recovery(disk, env, log, cacheBytes, upTo).run(); })) {
     return Error{EIO, disk.hostPath(STATE_DIRECTORY) + ": " + e->getDescription().cStr()};
   }
   return result;

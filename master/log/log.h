@@ -36,6 +36,7 @@ class Log final : private kj::TaskSet::ErrorHandler {
   LogIndex lastIndex() const { return last_; }
   LogIndex durableIndex() const { return durable_; }
   Term lastTerm() const { return term(last_); }
+  const std::vector<TermStart>& terms() const { return terms_; }
   // REQUIRES: firstIndex() - 1 <= index <= lastIndex().
   Term term(LogIndex index) const;
   // Of the records of the segments that hold entries after `index`.

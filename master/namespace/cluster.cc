@@ -10,6 +10,8 @@ namespace cairn {
 
 namespace {
 
+constexpr size_t MEMBERSHIPS_KEPT = 64;
+
 void makeRoot(Execution& execution, wire::Format::Reader command, ClassId cls) {
   InodeRecord root;
   root.id = ROOT_INODE;
@@ -50,6 +52,19 @@ Status format(Execution& execution, wire::Format::Reader command) {
   }
   makeRoot(execution, command, ClassId{command.getClasses()[0].getId()});
   raiseMap(execution);
+  return {};
+}
+
+// The newest ones are kept: a snapshot that is a little older than the state needs the one of its time.
+Status changeMembership(Execution& execution, capnp::Data::Reader membership) {
+  std::vector<std::string> old;
+  for (auto at = execution.store.scan(keys::MEMBERSHIPS); at.valid(); at.next()) {
+    old.emplace_back(at.key());
+  }
+  for (size_t i = 0; i + MEMBERSHIPS_KEPT <= old.size(); ++i) {
+    execution.store.erase(old[i]);
+  }
+  execution.store.put(keys::membership(execution.head.index), std::string(viewOf(membership)));
   return {};
 }
 

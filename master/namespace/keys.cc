@@ -103,6 +103,9 @@ std::string slots(SessionId session) {
 std::string nonce(uint64_t high, uint64_t low) {
   return make("N", high, low);
 }
+std::string membership(LogIndex index) {
+  return make(MEMBERSHIPS, raw(index));
+}
 std::string reclaim(uint64_t id) {
   return make("R", id);
 }

@@ -14,6 +14,7 @@
 //   S <session>                    Session
 //   T <session> <slot>             ReplySlot
 //   N <nonce>                      session opened with that nonce
+//   G <index>                      membership of the masters from that entry on
 //   R <queue id>                   ReclaimItem
 //   C <queue id>                   CutItem
 //   M c <class>  M s <server>  M v <volume>  M h <shard>      the shard map
@@ -31,6 +32,7 @@ inline constexpr std::string_view CHECKPOINT = "L";
 inline constexpr std::string_view MARKS = "K";
 inline constexpr std::string_view ORPHANS = "O";
 inline constexpr std::string_view SESSIONS = "S";
+inline constexpr std::string_view MEMBERSHIPS = "G";
 inline constexpr std::string_view RECLAIMS = "R";
 inline constexpr std::string_view CUTS = "C";
 inline constexpr std::string_view CLASSES = "Mc";
@@ -60,6 +62,7 @@ std::string session(SessionId session);
 std::string slot(SessionId session, uint8_t slot);
 std::string slots(SessionId session);  // prefix
 std::string nonce(uint64_t high, uint64_t low);
+std::string membership(LogIndex index);
 std::string reclaim(uint64_t id);
 std::string cut(uint64_t id);
 std::string classRecord(ClassId id);

@@ -94,6 +94,14 @@ std::vector<CutItem> NamespaceReader::cuts(uint64_t after, size_t max) const {
   return items;
 }
 
+std::vector<std::pair<LogIndex, std::string>> NamespaceReader::memberships() const {
+  std::vector<std::pair<LogIndex, std::string>> found;
+  for (auto at = store_.scan(keys::MEMBERSHIPS); at.valid(); at.next()) {
+    found.emplace_back(LogIndex{keys::numberAt(at.key(), keys::FIRST_ID)}, std::string(at.value()));
+  }
+  return found;
+}
+
 std::vector<SessionRecord> NamespaceReader::sessions() const {
   std::vector<SessionRecord> found;
   for (auto at = store_.scan(keys::SESSIONS); at.valid(); at.next()) {

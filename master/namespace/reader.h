@@ -67,6 +67,8 @@ class NamespaceReader {
   // At most `max` items with ids above `after`, in order.
   std::vector<ReclaimItem> reclaims(uint64_t after, size_t max) const;
   std::vector<CutItem> cuts(uint64_t after, size_t max) const;
+  // Memberships of the masters, encoded, each with the entry that brought it, in order.
+  std::vector<std::pair<LogIndex, std::string>> memberships() const;
   std::vector<SessionRecord> sessions() const;
   bool sessionExists(SessionId session) const;
   std::vector<Orphan> orphans() const;

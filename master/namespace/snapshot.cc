@@ -298,6 +298,25 @@ Status loadSnapshot(Disk& disk, LogIndex index, Store& store) {
   }
 }
 
+std::string snapshotPath(LogIndex index) {
+  return pathOf(index);
+}
+
+std::string unfinishedSnapshotPath(LogIndex index) {
+  return pathOf(index) + UNFINISHED;
+}
+
+Task<Status> keepSnapshot(Disk& disk, File& file, LogIndex index) {
+  auto synced = co_await file.sync();
+  if (synced.ok()) {
+    synced = disk.rename(unfinishedSnapshotPath(index), pathOf(index));
+  }
+  if (!synced.ok()) {
+    co_return synced;
+  }
+  co_return co_await disk.syncDirectory(SNAPSHOT_DIRECTORY);
+}
+
 Status removeSnapshot(Disk& disk, LogIndex index) {
   return disk.remove(pathOf(index));
 }

@@ -24,6 +24,11 @@ Result<std::vector<LogIndex>> findSnapshots(Disk& disk);
 Task<Status> writeSnapshot(Disk& disk, Workers& workers, kj::Own<Store::Image> image);
 // Fills an empty store. Waits inline. On an error the store holds a part: remove it.
 Status loadSnapshot(Disk& disk, LogIndex index, Store& store);
+// Where it lies, and where one is put together that comes from another member, until keepSnapshot().
+std::string snapshotPath(LogIndex index);
+std::string unfinishedSnapshotPath(LogIndex index);
+// Makes a received one durable under its name. It is verified when it is loaded.
+Task<Status> keepSnapshot(Disk& disk, File& file, LogIndex index);
 Status removeSnapshot(Disk& disk, LogIndex index);
 
 }  // namespace cairn

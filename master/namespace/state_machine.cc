@@ -55,6 +55,8 @@ Status runCommand(Execution& execution, wire::Command::Reader command) {
       return reclaimed(execution, command.getReclaimed());
     case wire::Command::CUTS_APPLIED:
       return cutsApplied(execution, command.getCutsApplied());
+    case wire::Command::MEMBERSHIP:
+      return changeMembership(execution, command.getMembership());
     case wire::Command::UNFENCE:
       return unfence(execution, command.getUnfence());
     case wire::Command::CLIENT:

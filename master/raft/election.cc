@@ -86,7 +86,7 @@ void Raft::becomeLeader() {
   heartbeatElapsed_ = 0;
   electionElapsed_ = 0;
   adoptMembership(next(log_.last()));
-  appendOwn(EntryType::TERM_START, Payload());
+  appendOwn(EntryType::TERM_START, options_.termStart);
 }
 
 bool Raft::mayVoteFor(MemberId candidate, Term term) const {

@@ -44,7 +44,7 @@ class Payload {
 
 enum class EntryType : uint8_t {
   COMMAND,     // of the state machine; the core doesn't look into it
-  TERM_START,  // the first entry of a leader, empty: committing it commits what earlier terms left behind
+  TERM_START,  // the first entry of a leader: committing it commits what earlier terms left behind
   MEMBERSHIP,  // a whole Membership; in force from the moment it is in the log
 };
 

@@ -39,6 +39,7 @@ struct RaftOptions {
   size_t uncommittedBytesMax = 64 << 20;  // proposals are refused beyond it
   size_t memoryBytesMax = 64 << 20;       // of entries kept in memory for others
   uint64_t promotionLagMax = 1024;        // entries that a learner may lack when it becomes a voter
+  Payload termStart;  // of the first entry of a term
   RareCounts* rare = nullptr;
 };
 

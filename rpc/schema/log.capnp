@@ -19,6 +19,7 @@ struct Command {
     reclaimed @8 :List(UInt64);    # reclaim queue ids whose chunks are gone
     cutsApplied @9 :List(UInt64);  # cut queue ids that every primary has confirmed
     unfence @10 :List(UInt64);     # sessions whose late writes can't exist any more
+    membership @11 :Data;          # of the masters: an encoded raft::Membership, in force from this entry on
   }
 }
 

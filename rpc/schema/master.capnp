@@ -3,11 +3,18 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
+using Raft = import "raft.capnp";
 
 # Bootstrap capability of a master's ports.
 interface MasterDoor {
   # errno ESTALE: wrong cluster or protocol; EAGAIN: not the leader (`leader` names it when known).
   enter @0 (hello :Types.Hello) -> (outcome :Types.Outcome, leader :Text, master :Master);
+  # Another master. `to` is the member it means to speak to: errno ESTALE when this one is another (a new directory
+  # under the old name), or of another cluster.
+  raft @1 (hello :Types.Hello, to :UInt64) -> (outcome :Types.Outcome, peer :Raft.RaftPeer);
+  # A new master's directory asks to become part of the group: as a learner first, as a voter when it has caught up.
+  # EAGAIN: not the leader; EEXIST: the group has a member of that name with another directory.
+  join @2 (hello :Types.Hello, member :UInt64) -> (outcome :Types.Outcome, leader :Text);
 }
 
 interface Master {

@@ -1,0 +1,52 @@
+// Group: what a master in a group of masters offers beside Replica: the messages of the others come in, members join
+// and go, and anybody may ask how it stands. Implemented by RaftReplica, used by the services.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "common/disk.h"
+#include "common/result.h"
+#include "common/task.h"
+#include "master/raft/raft.h"
+
+namespace cairn {
+
+struct GroupMember {
+  raft::MemberId id = raft::NOBODY;
+  std::string name;
+  bool voter = false;
+  bool leader = false;
+  bool reachable = false;  // heard of by the leader just now
+  LogIndex match{};        // durable there
+};
+
+struct GroupStatus {
+  Term term{};
+  LogIndex commit{};
+  LogIndex applied{};
+  uint64_t digest = 0;
+  std::vector<GroupMember> members;
+};
+
+class Group {
+ public:
+  virtual ~Group() noexcept(false) = default;
+
+  virtual raft::MemberId self() const = 0;
+  // `name`: of the master that sent it.
+  virtual void receive(raft::Message message, const std::string& name) = 0;
+  // A snapshot from another member: written to `file`, then taken with its message.
+  virtual Result<kj::Own<File>> receiveSnapshot(LogIndex index) = 0;
+  virtual Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) = 0;
+
+  // What follows is for the leader; EAGAIN when this isn't it. Each resolves when the change is committed.
+  // A member of a new directory: a learner, and a voter when it has caught up. EEXIST: the name is another directory's.
+  virtual Task<Status> join(raft::MemberId id, std::string name) = 0;
+  virtual Task<Status> promote(std::string name) = 0;
+  virtual Task<Status> remove(std::string name) = 0;
+  virtual Status transfer(const std::string& name) = 0;
+  virtual void snapshotSoon() = 0;
+  virtual GroupStatus status() const = 0;
+};
+
+}  // namespace cairn

@@ -1,0 +1,210 @@
+// RaftReplica as one of a group: messages and snapshots from the others, members that join and go.
+#include <algorithm>
+#include <cerrno>
+
+#include "common/log.h"
+#include "master/namespace/snapshot.h"
+#include "master/raft_entries.h"
+#include "master/raft_replica_impl.h"
+
+namespace cairn {
+
+void RaftReplica::receive(raft::Message message, const std::string& name) {
+  if (failed_ || stopping_) {
+    return;
+  }
+  links_.meet(message.from, name);
+  raft_->step(kj::mv(message));
+  pumpSoon();
+}
+
+Result<kj::Own<File>> RaftReplica::receiveSnapshot(LogIndex index) {
+  if (index <= raft_->commit()) {
+    return Error{EALREADY, "what the snapshot holds is here already"};
+  }
+  auto opened = parts_.disk.open(unfinishedSnapshotPath(index), Disk::Mode::CREATE);
+  if (opened.ok()) {
+    auto emptied = opened.value()->truncate(0);
+    if (!emptied.ok()) {
+      return emptied.error();
+    }
+  }
+  return opened;
+}
+
+Task<Status> RaftReplica::takeSnapshot(kj::Own<File> file, raft::Message message) {
+  const auto* install = std::get_if<raft::InstallSnapshot>(&message.body);
+  if (install == nullptr) {
+    co_return Error{EINVAL, "a snapshot comes with its own message"};
+  }
+  LogIndex index = install->last.index;
+  auto kept = co_await keepSnapshot(parts_.disk, *file, index);
+  if (!kept.ok()) {
+    co_return kept;
+  }
+  raft_->step(kj::mv(message));
+  pump();
+  if (!installing_) {
+    (void)removeSnapshot(parts_.disk, index);  // not needed; a leftover is passed over at the next start
+  }
+  co_return Status();
+}
+
+const raft::MemberRecord* RaftReplica::findByName(const std::string& name) const {
+  for (const auto& member : raft_->membership().members()) {
+    if (member.about == name) {
+      return &member;
+    }
+  }
+  return nullptr;
+}
+
+// Resolves when the change is committed.
+Task<Status> RaftReplica::change(raft::Membership membership) {
+  if (!leads_) {
+    co_return Error{EAGAIN, "master " + options_.member + " is not the leader"};
+  }
+  std::string objection = raft_->membership().objectionTo(membership);
+  if (!objection.empty()) {
+    co_return Error{EINVAL, objection};
+  }
+  auto proposed = raft_->proposeMembership(membership);
+  if (proposed.refusal == raft::Refusal::BEHIND) {
+    co_return Error{EBUSY, "it hasn't caught up yet: try again when `dfsadmin raft status` shows that it has"};
+  }
+  if (proposed.refusal != raft::Refusal::NONE) {
+    co_return Error{EBUSY, "another change of the group is under way: try again"};
+  }
+  auto waiting = kj::newPromiseAndFulfiller<Result<Applied>>();
+  waiting_[proposed.at.index] = {proposed.at.term, kj::mv(waiting.fulfiller)};
+  pumpSoon();
+  auto applied = co_await waiting.promise;
+  co_return applied.ok() ? Status() : Status(applied.error());
+}
+
+Task<Status> RaftReplica::join(raft::MemberId id, std::string name) {
+  const auto* known = findByName(name);
+  if (known != nullptr && known->id != id) {
+    co_return Error{EEXIST, "the group has a master " + name +
+                                " with another data directory: if that is lost for good, run `dfsadmin raft remove " +
+                                name + "`, then start this one again"};
+  }
+  if (known != nullptr) {
+    co_return Status();
+  }
+  auto membership = raft_->membership();
+  membership.set({id, false, name});
+  spdlog::info("master {} joins the group", name);
+  co_return co_await change(membership);
+}
+
+Task<Status> RaftReplica::promote(std::string name) {
+  const auto* member = findByName(name);
+  if (member == nullptr) {
+    co_return Error{ENOENT, "the group has no master " + name};
+  }
+  auto membership = raft_->membership();
+  membership.set({member->id, true, name});
+  co_return co_await change(membership);
+}
+
+Task<Status> RaftReplica::remove(std::string name) {
+  const auto* member = findByName(name);
+  if (member == nullptr) {
+    co_return Error{ENOENT, "the group has no master " + name};
+  }
+  auto membership = raft_->membership();
+  membership.remove(member->id);
+  auto there = [this](raft::MemberId id) { return id == self_ || raft_->progress().at(id).active; };
+  if (!membership.majorityOf(there)) {
+    co_return Error{EBUSY, "without master " + name +
+                               " the masters that answer are no majority of the others: nothing "
+                               "could be changed any more. Start the others first"};
+  }
+  co_return co_await change(membership);
+}
+
+Status RaftReplica::transfer(const std::string& name) {
+  const auto* member = findByName(name);
+  if (member == nullptr) {
+    return Error{ENOENT, "the group has no master " + name};
+  }
+  auto refused = raft_->transfer(member->id);
+  pumpSoon();
+  switch (refused) {
+    case raft::Refusal::NONE:
+      return {};
+    case raft::Refusal::NOT_LEADER:
+      return Error{EAGAIN, "master " + options_.member + " is not the leader"};
+    case raft::Refusal::TRANSFERRING:
+      return Error{EBUSY, "leadership is being handed over already"};
+    default:
+      return Error{EINVAL, "master " + name + " leads already, or has no vote yet"};
+  }
+}
+
+// A new member votes as soon as it has what the others have.
+void RaftReplica::promoteNewcomers() {
+  if (changing_ || !raft_->membershipCommitted()) {
+    return;
+  }
+  for (const auto& member : raft_->membership().members()) {
+    auto progress = raft_->progress().find(member.id);
+    bool isReady = !member.voter && progress != raft_->progress().end() && progress->second.active &&
+                   progress->second.match() >= raft_->commit();
+    if (isReady) {
+      changing_ = true;
+      spdlog::info("master {} has caught up and votes from now on", member.about);
+      tasks_.add(promoteOne(member.about));
+      return;
+    }
+  }
+}
+
+Task<void> RaftReplica::promoteOne(std::string name) {
+  auto promoted = co_await promote(name);
+  if (!promoted.ok()) {
+    spdlog::info("master {} can't vote yet: {}", name, promoted.error().why);
+  }
+  changing_ = false;
+}
+
+// A group of one knows itself only by its directory: from now on the log says so too, for those that join.
+void RaftReplica::nameFounder() {
+  if (raw(raft_->log().newest().index) == 0 || reader().memberships().empty()) {
+    tasks_.add(recordMembership());
+  }
+}
+
+Task<void> RaftReplica::recordMembership() {
+  auto changed = co_await change(raft_->membership());
+  if (!changed.ok()) {
+    spdlog::warn("the group isn't on record yet: {}", changed.error().why);
+  }
+}
+
+GroupStatus RaftReplica::status() const {
+  GroupStatus status;
+  status.term = raft_->term();
+  status.commit = raft_->commit();
+  status.applied = state_.machine().appliedIndex();
+  status.digest = reader().digest();
+  for (const auto& member : raft_->membership().members()) {
+    GroupMember out;
+    out.id = member.id;
+    out.name = member.about;
+    out.voter = member.voter;
+    out.leader = member.id == raft_->leader();
+    auto progress = raft_->progress().find(member.id);
+    bool isSelf = member.id == self_;
+    out.reachable = isSelf || (progress != raft_->progress().end() && progress->second.active);
+    out.match = isSelf ? raft_->durable() : LogIndex{};
+    if (progress != raft_->progress().end()) {
+      out.match = progress->second.match();
+    }
+    status.members.push_back(out);
+  }
+  return status;
+}
+
+}  // namespace cairn

@@ -1,0 +1,481 @@
+#include "master/raft_replica.h"
+
+#include <capnp/serialize.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/log.h"
+#include "master/entry.h"
+#include "master/namespace/snapshot.h"
+#include "master/raft_entries.h"
+#include "master/raft_replica_impl.h"
+
+namespace cairn {
+
+namespace {
+
+// An election begins when no leader has been heard of for 10 to 20 ticks.
+constexpr Nanos RAFT_TICK = 20 * MILLISECOND;
+
+raft::MemberId idOf(const Identity& identity) {
+  uint64_t id = identity.incarnation.high ^ identity.incarnation.low;
+  return raft::MemberId{id == 0 ? 1 : id};
+}
+
+}  // namespace
+
+RaftReplica::RaftReplica(ReplicaOptions options, const ClusterFile& cluster, Parts parts, OwnedDirectory directory,
+                         kj::Own<Log> log)
+    : options_(kj::mv(options)),
+      parts_(parts),
+      directory_(kj::mv(directory)),
+      self_(idOf(directory_.identity)),
+      log_(kj::mv(log)),
+      store_(parts.clock, parts.disk, *log_, *this),
+      links_({parts.clock, parts.random, parts.network, parts.disk}, cluster, options_.member, self_, *this),
+      state_({options_.snapshotLogBytes, options_.cacheBytes, options_.reserveBytes}, parts.clock, parts.disk,
+             parts.workers, parts.env, *log_, *this),
+      fatal_(kj::newPromiseAndFulfiller<Error>()),
+      tasks_(*this) {}
+
+// ---- starting ----
+
+Status RaftReplica::start(bool founder) {
+  (void)SpaceReserve(parts_.disk, options_.reserveBytes).hasRoom();  // so that LevelDB opens on a full disk
+  auto state = recoverState(parts_.disk, parts_.env, *log_, options_.cacheBytes, LogIndex{});
+  if (!state.ok()) {
+    return state.error();
+  }
+  state_.start(kj::mv(state.value()));
+  lastTime_ = state_.machine().time();
+  auto restart = findRestart(founder);
+  if (!restart.ok()) {
+    return restart.error();
+  }
+  raft::RaftOptions options;
+  options.self = self_;
+  options.termStart = termStartPayload();
+  raft_ = kj::heap<raft::Raft>(options, parts_.random, kj::mv(restart.value()));
+  tasks_.add(watchLog());
+  tasks_.add(clockwork());
+  if (raft_->membership().members().size() == 1 && raft_->membership().isVoter(self_)) {
+    raft_->campaign();  // nobody else could win
+  }
+  pumpSoon();
+  return {};
+}
+
+Result<raft::Restart> RaftReplica::findRestart(bool founder) {
+  auto hard = RaftStore::readHardState(parts_.disk);
+  if (!hard.ok()) {
+    return hard.error();
+  }
+  raft::Restart restart;
+  restart.hard = hard.value();
+  restart.hard.term = std::max(restart.hard.term, log_->lastTerm());
+  restart.applied = state_.machine().appliedIndex();
+  for (LogIndex index : state_.snapshots()) {  // one that the state isn't made from was received and never installed
+    restart.snapshot = index <= restart.applied ? index : restart.snapshot;
+  }
+  if (next(restart.snapshot) < log_->firstIndex()) {
+    return Error{EIO, "the log begins after the newest snapshot"};
+  }
+  // Entries before the newest snapshot could still be sent, but a member that needs them is as well off with it.
+  restart.base = {log_->term(restart.snapshot), restart.snapshot};
+  restart.membership = membershipAt(restart.snapshot, founder);
+  restart.last = log_->lastIndex();
+  for (const auto& run : log_->terms()) {
+    restart.runs.push_back({run.term, run.first});
+  }
+  std::erase_if(restart.runs, [&](const raft::TermRun& run) { return run.first > restart.applied; });
+  for (const auto& [index, bytes] : reader().memberships()) {
+    if (index > restart.snapshot) {
+      auto decoded = raft::Membership::decode(kj::StringPtr(bytes.data(), bytes.size()).asBytes());
+      restart.memberships.push_back({index, kj::mv(decoded).value()});
+    }
+  }
+  auto read = readTail(restart);
+  if (!read.ok()) {
+    return read.error();
+  }
+  return kj::mv(restart);
+}
+
+Status RaftReplica::readTail(raft::Restart& restart) {
+  LogIndex from = next(restart.applied);
+  if (from > log_->lastIndex()) {
+    return {};
+  }
+  return log_->read(from, [&restart](const LogEntry& record) {
+    restart.tail.push_back(entryOf(record));
+    return true;
+  });
+}
+
+raft::Membership RaftReplica::membershipAt(LogIndex index, bool founder) const {
+  raft::Membership membership;
+  if (founder) {
+    membership.set({self_, true, options_.member});
+  }
+  for (const auto& [at, bytes] : reader().memberships()) {
+    if (at <= index) {
+      auto encoded = kj::arrayPtr(reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size());
+      membership = raft::Membership::decode(encoded).value();
+    }
+  }
+  return membership;
+}
+
+// ---- Replica ----
+
+Task<Result<Applied>> RaftReplica::propose(capnp::MessageBuilder& message) {
+  using Promise = kj::Promise<Result<Applied>>;
+  if (stopping_ || failed_) {
+    return Promise(Error{EIO, "this master is stopping"});
+  }
+  if (waiting_.size() >= PROPOSALS_MAX || state_.isFull()) {
+    return Promise(Error{EBUSY, "too many changes wait for the log"});
+  }
+  stamp(message.getRoot<wire::Command>().initTime());
+  auto words = capnp::messageToFlatArray(message);
+  if (words.asBytes().size() > log_->entryBytesMax()) {
+    return Promise(Error{E2BIG, "the change is larger than a segment of the log"});
+  }
+  auto proposed = raft_->propose(payloadOf(kj::mv(words)));
+  if (proposed.refusal != raft::Refusal::NONE) {
+    return Promise(refusal(proposed.refusal));
+  }
+  auto waiting = kj::newPromiseAndFulfiller<Result<Applied>>();
+  waiting_[proposed.at.index] = {proposed.at.term, kj::mv(waiting.fulfiller)};
+  pumpSoon();
+  return kj::mv(waiting.promise);
+}
+
+Error RaftReplica::refusal(raft::Refusal refusal) const {
+  switch (refusal) {
+    case raft::Refusal::TOO_MUCH:
+      return {EBUSY, "too many changes wait for the other masters"};
+    case raft::Refusal::TRANSFERRING:
+      return {EBUSY, "this master is handing over to another"};
+    default:
+      return {EIO, "master " + options_.member + " is not the leader"};
+  }
+}
+
+Task<Result<LogIndex>> RaftReplica::readBarrier() {
+  using Promise = kj::Promise<Result<LogIndex>>;
+  auto id = failed_ ? std::nullopt : raft_->requestRead();
+  if (!id) {
+    return Promise(Error{EIO, "master " + options_.member + " is not the leader"});
+  }
+  auto waiting = kj::newPromiseAndFulfiller<Result<LogIndex>>();
+  reads_[*id] = kj::mv(waiting.fulfiller);
+  pumpSoon();
+  return kj::mv(waiting.promise);
+}
+
+std::string RaftReplica::leaderName() const {
+  const auto* leader = raft_->membership().find(raft_->leader());
+  return leader == nullptr ? "" : leader->about;
+}
+
+Task<void> RaftReplica::stop() {
+  stopping_ = true;
+  if (raft_->isLeader()) {  // the others needn't wait for this one's silence
+    handOver();
+    co_await parts_.clock.after(2 * RAFT_TICK);
+  }
+  while (!store_.idle() && !failed_) {
+    co_await parts_.clock.after(RAFT_TICK);
+  }
+  if (failed_) {
+    co_return;
+  }
+  co_await state_.stop();
+  auto closed = co_await log_->close();
+  if (!closed.ok()) {
+    spdlog::error("{}", closed.error().why);
+  }
+}
+
+void RaftReplica::handOver() {
+  raft::MemberId heir = raft::NOBODY;
+  for (const auto& [id, progress] : raft_->progress()) {
+    bool better = heir == raft::NOBODY || progress.match() > raft_->progress().at(heir).match();
+    if (raft_->membership().isVoter(id) && progress.active && better) {
+      heir = id;
+    }
+  }
+  if (heir != raft::NOBODY && raft_->transfer(heir) == raft::Refusal::NONE) {
+    pump();
+  }
+}
+
+void RaftReplica::stamp(wire::Time::Builder out) {
+  Nanos now = parts_.clock.wall();
+  int64_t seconds = now / SECOND - (now % SECOND < 0 ? 1 : 0);
+  Timestamp time{seconds, static_cast<uint32_t>(now - seconds * SECOND)};
+  lastTime_ = std::max(lastTime_, time);
+  out.setSeconds(lastTime_.seconds);
+  out.setNanos(lastTime_.nanos);
+}
+
+// ---- driving the core ----
+
+Task<void> RaftReplica::clockwork() {
+  while (!failed_) {
+    co_await parts_.clock.after(RAFT_TICK);
+    raft_->tick();
+    pump();
+    if (leads_) {
+      promoteNewcomers();
+    }
+  }
+}
+
+Task<void> RaftReplica::watchLog() {
+  auto failure = log_->onFailure();
+  auto error = co_await failure;
+  fail(kj::mv(error));
+}
+
+// Everything that came in one turn is one append, one message a member, one round of reads.
+void RaftReplica::pumpSoon() {
+  if (!pumpDue_) {
+    pumpDue_ = true;
+    tasks_.add(kj::evalLast([this] { pump(); }));
+  }
+}
+
+void RaftReplica::pump() {
+  pumpDue_ = false;
+  if (failed_ || pumping_) {
+    return;
+  }
+  pumping_ = true;
+  KJ_DEFER(pumping_ = false);
+  for (auto output = raft_->ready(); !output.empty() && !failed_; output = raft_->ready()) {
+    handle(kj::mv(output));
+  }
+  if (raft_->log().newest().index != membersAt_) {
+    membersAt_ = raft_->log().newest().index;
+    links_.setMembers(raft_->membership());
+  }
+  applyDurable();
+  lookAtOffice();
+}
+
+void RaftReplica::handle(raft::Output output) {
+  for (auto& message : output.messages) {
+    links_.send(kj::mv(message));
+  }
+  for (auto& stored : output.stored) {
+    readStored(kj::mv(stored));
+  }
+  for (auto& order : output.snapshots) {
+    links_.sendSnapshot(kj::mv(order.message));
+  }
+  if (output.persist) {
+    if (output.persist->snapshot) {
+      installing_ = true;
+      committed_.clear();
+    }
+    store_.submit(kj::mv(*output.persist));
+  }
+  for (auto& entry : output.apply) {
+    committed_.push_back(kj::mv(entry));
+  }
+  answerReads(output);
+}
+
+void RaftReplica::readStored(raft::StoredAppend stored) {
+  std::vector<raft::Entry> entries;
+  size_t bytes = 0;
+  auto read = log_->read(stored.first, [&](const LogEntry& record) {
+    bytes += record.payload.size();
+    bool fits = record.index <= stored.last && (entries.empty() || bytes <= stored.bytesMax);
+    if (fits) {
+      entries.push_back(entryOf(record));
+    }
+    return fits;
+  });
+  if (!read.ok()) {
+    fail(read.error());
+    return;
+  }
+  auto message = raft_->complete(kj::mv(stored), kj::mv(entries));
+  if (message) {
+    links_.send(kj::mv(*message));
+  }
+}
+
+// LevelDB must never be ahead of the log, so what others have committed waits for this member's own disk.
+void RaftReplica::applyDurable() {
+  while (!committed_.empty() && !installing_ && !failed_ && committed_.front().index <= log_->durableIndex()) {
+    auto entry = kj::mv(committed_.front());
+    committed_.pop_front();
+    applyOne(entry);
+  }
+}
+
+void RaftReplica::applyOne(const raft::Entry& entry) {
+  auto words = commandOf(entry);
+  auto kept = observer_ == nullptr ? kj::Array<capnp::word>() : kj::heapArray<capnp::word>(words.asPtr());
+  auto applied = state_.apply(entry.index, entry.term, kj::mv(words));
+  if (observer_ != nullptr) {
+    CommandEntry command(kj::mv(kept));
+    observer_->onApplied(command.reader(), applied);
+  }
+  auto waiting = waiting_.find(entry.index);
+  if (waiting == waiting_.end()) {
+    return;
+  }
+  auto done = kj::mv(waiting->second);
+  waiting_.erase(waiting);
+  if (done.term == entry.term) {
+    done.done->fulfill(Result<Applied>(kj::mv(applied)));
+  } else {
+    done.done->fulfill(Result<Applied>(Error{EIO, "another master led when this was proposed"}));
+  }
+}
+
+void RaftReplica::answerReads(const raft::Output& output) {
+  for (const auto& ready : output.reads) {
+    confirmed_.push_back(ready);
+  }
+  for (const auto& id : output.failedReads) {
+    auto read = reads_.extract(id);
+    if (!read.empty()) {
+      read.mapped()->fulfill(Result<LogIndex>(Error{EIO, "this master leads no longer"}));
+    }
+  }
+}
+
+void RaftReplica::finishReads() {
+  while (!confirmed_.empty() && confirmed_.front().index <= state_.machine().appliedIndex()) {
+    auto read = reads_.extract(confirmed_.front().id);
+    confirmed_.pop_front();
+    if (!read.empty()) {
+      read.mapped()->fulfill(Result<LogIndex>(state_.machine().appliedIndex()));
+    }
+  }
+}
+
+// A leader is in office when its state holds all that its predecessors committed.
+void RaftReplica::lookAtOffice() {
+  finishReads();
+  bool leads = raft_->isLeader() && raft_->committedInTerm() && !installing_ && !failed_ &&
+               reader().appliedTerm() == raft_->term();
+  bool lost = leads_ && (!leads || officeTerm_ != raft_->term());
+  if (lost) {
+    leads_ = false;
+    spdlog::warn("master {} leads no longer", options_.member);
+    failWaiting();
+    if (office_ != nullptr) {
+      office_->onOffice(false);
+    }
+  }
+  if (!raft_->isLeader() && !waiting_.empty()) {
+    failWaiting();
+  }
+  if (leads && !leads_) {
+    leads_ = true;
+    officeTerm_ = raft_->term();
+    lastTime_ = std::max(lastTime_, state_.machine().time());
+    spdlog::info("master {} leads in term {}", options_.member, raw(raft_->term()));
+    if (office_ != nullptr) {
+      office_->onOffice(true);
+    }
+    nameFounder();
+  }
+}
+
+// They may be committed by the next leader, or not: nobody knows.
+void RaftReplica::failWaiting() {
+  for (auto& [index, waiting] : std::exchange(waiting_, {})) {
+    waiting.done->fulfill(Result<Applied>(Error{EIO, "this master leads no longer"}));
+  }
+}
+
+void RaftReplica::fail(Error error) {
+  if (failed_) {
+    return;
+  }
+  failed_ = true;
+  failWaiting();
+  for (auto& [id, read] : std::exchange(reads_, {})) {
+    read->fulfill(Result<LogIndex>(Error{EIO, "this master has failed"}));
+  }
+  fatal_.fulfiller->fulfill(kj::mv(error));
+}
+
+void RaftReplica::taskFailed(kj::Exception&& exception) {
+  fail({EIO, exception.getDescription().cStr()});
+}
+
+// ---- what the parts report ----
+
+void RaftReplica::onDurable(raft::Persist& persist) {
+  if (persist.snapshot) {
+    installing_ = false;
+  }
+  raft_->persisted(persist.id);
+  for (auto& message : persist.messages) {
+    links_.send(kj::mv(message));
+  }
+  pumpSoon();
+}
+
+Task<Status> RaftReplica::installState(const raft::InstallSnapshot& snapshot) {
+  spdlog::info("the state is made anew from the snapshot at entry {}", raw(snapshot.last.index));
+  auto rebuilt = co_await state_.rebuild();
+  co_return rebuilt;
+}
+
+void RaftReplica::onUnreachable(raft::MemberId member) {
+  raft_->unreachable(member);
+  pumpSoon();
+}
+
+void RaftReplica::onSnapshotSent(raft::MemberId member, bool arrived) {
+  raft_->snapshotSent(member, arrived);
+  pumpSoon();
+}
+
+void RaftReplica::onSnapshot(LogIndex index, LogIndex oldest) {
+  if (installing_ || !raft_->log().term(index) || index > raft_->durable()) {
+    return;  // a snapshot from elsewhere came in between
+  }
+  raft_->snapshotMade(index);
+  if (raw(oldest) > 0) {
+    log_->truncatePrefix(oldest);
+    raft_->compact(oldest);
+  }
+}
+
+Result<kj::Own<Replica>> openRaftReplica(ReplicaOptions options, const ClusterFile& cluster, bool founder, Clock& clock,
+                                         Random& random, Network& network, Disk& disk, Workers& workers,
+                                         leveldb::Env& env) {
+  auto directory = openDirectory(disk, options.cluster, options.member, random);
+  if (!directory.ok()) {
+    return directory.error();
+  }
+  LogOptions logOptions;
+  logOptions.cluster = options.cluster;
+  logOptions.segmentBytes = options.segmentBytes;
+  auto log = Log::open(disk, logOptions);
+  if (!log.ok()) {
+    return log.error();
+  }
+  RaftReplica::Parts parts{clock, random, network, disk, workers, env};
+  auto replica = kj::heap<RaftReplica>(kj::mv(options), cluster, parts, kj::mv(directory.value()), kj::mv(log.value()));
+  auto started = replica->start(founder);
+  if (!started.ok()) {
+    return started.error();
+  }
+  kj::Own<Replica> result = kj::mv(replica);
+  return kj::mv(result);
+}
+
+}  // namespace cairn
