@@ -20,8 +20,8 @@ class Cleanup final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos RECLAIM_DELAY = 3 * SECOND;
   static constexpr size_t HAND_OUT_SLOWLY = 64;  // in one reply
   static constexpr size_t HAND_OUT_MAX = 2048;   // in a hurry
-  static constexpr size_t CONFIRM_MAX = 4096;   // in one log entry
-  static constexpr size_t CONFIRM_SOON = 512;   // that many finished ones don't wait for the next tick
+  static constexpr size_t CONFIRM_MAX = 4096;    // in one log entry
+  static constexpr size_t CONFIRM_SOON = 512;    // that many finished ones don't wait for the next tick
 
   Cleanup(Clock& clock, Replica& replica);
   ~Cleanup() noexcept(false);

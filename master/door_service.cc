@@ -87,54 +87,106 @@ Task<void> MasterService::registerServer(Core& core, RegisterContext context) {
 
 class DoorService final : public wire::MasterDoor::Server {
  public:
-  DoorService(Lifeline& lifeline, PeerIdentity peer) : lifeline_(kj::addRef(lifeline)), peer_(std::move(peer)) {}
+  DoorService(Doorway& doorway, PeerIdentity peer) : doorway_(kj::addRef(doorway)), peer_(std::move(peer)) {}
 
   kj::Promise<void> enter(EnterContext context) override {
-    return lifeline_->run([&](Core& core) { return enter(core, context); });
-  }
-
- private:
-  kj::Promise<void> enter(Core& core, EnterContext context) {
     auto hello = context.getParams().getHello();
     auto results = context.getResults();
-    auto checked = check(core, hello);
+    auto checked = check(hello);
+    if (checked.ok()) {
+      checked = checkOffice();
+    }
     setOutcome(checked, results.initOutcome());
     if (checked.ok()) {
-      results.setMaster(kj::heap<MasterService>(*lifeline_));
+      results.setMaster(kj::heap<MasterService>(*doorway_->office()));
     } else if (checked.code() == EAGAIN) {
-      results.setLeader(core.replica.leaderName());
+      results.setLeader(doorway_->replica().leaderName());
     } else {
-      spdlog::warn("\"{}\" ({}) is turned away: {}", hello.getName().cStr(), peer_.text, checked.error().why);
+      turnAway(hello, checked);
     }
     return kj::READY_NOW;
   }
 
-  static Status check(Core& core, wire::Hello::Reader hello) {
+  kj::Promise<void> raft(RaftContext context) override {
+    auto params = context.getParams();
+    auto checked = checkMaster(params.getHello());
+    auto* line = doorway_->line();
+    if (checked.ok() && params.getTo() != raw(line->group().self())) {
+      checked = Error{ESTALE, "the data directory of master " + doorway_->name +
+                                  " is another than the one that the group "
+                                  "knows: if that one is lost for good, run `dfsadmin raft remove " +
+                                  doorway_->name + "`, then start this master with --join in an empty directory"};
+    }
+    setOutcome(checked, context.getResults().initOutcome());
+    if (checked.ok()) {
+      context.getResults().setPeer(newRaftPeer(*line, params.getHello().getName().cStr()));
+    } else {
+      turnAway(params.getHello(), checked);
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> join(JoinContext context) override { return join(*this, context); }
+
+ private:
+  static Task<void> join(DoorService& self, JoinContext context) {
+    auto params = context.getParams();
+    auto checked = self.checkMaster(params.getHello());
+    if (checked.ok()) {
+      std::string name = params.getHello().getName().cStr();
+      raft::MemberId member{params.getMember()};
+      auto& group = self.doorway_->line()->group();
+      checked = co_await group.join(member, name);
+    }
+    setOutcome(checked, context.getResults().initOutcome());
+    if (checked.code() == EAGAIN) {
+      context.getResults().setLeader(self.doorway_->replica().leaderName());
+    }
+  }
+
+  Status check(wire::Hello::Reader hello) {
     auto cluster = fromWire<ClusterTag>(hello.getCluster());
-    if (cluster != core.cluster.cluster) {
-      return Error{ESTALE, "this master belongs to cluster " + toText(core.cluster.cluster) + ", not to " +
+    if (cluster != doorway_->cluster) {
+      return Error{ESTALE, "this master belongs to cluster " + toText(doorway_->cluster) + ", not to " +
                                toText(cluster) + ": use the cluster.toml of the cluster you want to reach"};
     }
     if (hello.getProtocol() != wire::PROTOCOL) {
       return Error{ESTALE, "this master speaks protocol " + std::to_string(wire::PROTOCOL) + ", the caller " +
                                std::to_string(hello.getProtocol()) + ": run the same version everywhere"};
     }
-    if (!core.replica.isLeader()) {
-      std::string leader = core.replica.leaderName();
+    return {};
+  }
+
+  Status checkOffice() {
+    auto& replica = doorway_->replica();
+    if (doorway_->office() == nullptr || !replica.isLeader()) {
+      std::string leader = replica.leaderName();
       std::string who = leader.empty() ? "" : "; " + leader + " is";
-      return Error{EAGAIN, "master " + core.name + " is not the leader" + who};
+      return Error{EAGAIN, "master " + doorway_->name + " is not the leader" + who};
     }
     return {};
   }
 
-  kj::Own<Lifeline> lifeline_;
+  Status checkMaster(wire::Hello::Reader hello) {
+    auto checked = check(hello);
+    if (checked.ok() && doorway_->line() == nullptr) {
+      return Error{ESTALE, "master " + doorway_->name + " is alone in its cluster.toml: name the others there"};
+    }
+    return checked;
+  }
+
+  void turnAway(wire::Hello::Reader hello, const Status& why) {
+    spdlog::warn("\"{}\" ({}) is turned away: {}", hello.getName().cStr(), peer_.text, why.error().why);
+  }
+
+  kj::Own<Doorway> doorway_;
   const PeerIdentity peer_;
 };
 
 }  // namespace
 
-wire::MasterDoor::Client newMasterDoor(Lifeline& lifeline, PeerIdentity peer) {
-  return kj::heap<DoorService>(lifeline, std::move(peer));
+wire::MasterDoor::Client newMasterDoor(Doorway& doorway, PeerIdentity peer) {
+  return kj::heap<DoorService>(doorway, std::move(peer));
 }
 
 }  // namespace cairn

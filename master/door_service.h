@@ -1,12 +1,12 @@
 // MasterDoor: the bootstrap capability of a master's ports. It lets in who speaks this protocol and belongs to this
 // cluster, and hands out what clients, chunkservers and admins need.
 #pragma once
-#include "master/core.h"
+#include "master/doorway.h"
 #include "rpc/network.h"
 #include "schema/master.capnp.h"
 
 namespace cairn {
 
-wire::MasterDoor::Client newMasterDoor(Lifeline& lifeline, PeerIdentity peer);
+wire::MasterDoor::Client newMasterDoor(Doorway& doorway, PeerIdentity peer);
 
 }  // namespace cairn

@@ -33,6 +33,8 @@ class Group {
   virtual ~Group() noexcept(false) = default;
 
   virtual raft::MemberId self() const = 0;
+  // Whether this member knows itself as one of the group.
+  virtual bool hasJoined() const = 0;
   // `name`: of the master that sent it.
   virtual void receive(raft::Message message, const std::string& name) = 0;
   // A snapshot from another member: written to `file`, then taken with its message.

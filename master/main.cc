@@ -37,6 +37,7 @@ struct Flags {
   std::string logLevel = "info";
   uint64_t cacheBytes = 64 << 20;
   bool initialize = false;
+  bool joins = false;
 };
 
 int refuse(int code, const std::string& why) {
@@ -72,6 +73,8 @@ void describeFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "critical", "off"}))
       ->capture_default_str();
   app.add_flag("--init", flags.initialize, "make the data of a new cluster in an empty --dir, then serve");
+  app.add_flag("--join", flags.joins, "make an empty --dir that of a further master of the cluster, then serve")
+      ->excludes("--init");
   app.footer("Example: dfs-master --cluster cluster.toml --name m1 --dir m1 --init");
 }
 
@@ -95,7 +98,7 @@ Result<bool> prepareDirectory(const Flags& flags) {
   if (errno != ENOENT) {
     return Error{errno, "cannot use " + flags.directory + ": " + strerror(errno)};
   }
-  if (!flags.initialize) {
+  if (!flags.initialize && !flags.joins) {
     return Error{ENOENT, flags.directory +
                              " does not exist: name the directory with this master's data, or start with "
                              "--init to make a new cluster's"};
@@ -115,6 +118,7 @@ Result<MemberOptions> memberOptions(const Flags& flags) {
   options.cluster = cluster.value();
   options.name = flags.name;
   options.initialize = flags.initialize;
+  options.joins = flags.joins;
   options.rootUid = ::geteuid();
   options.rootGid = ::getegid();
   options.cacheBytes = flags.cacheBytes;

@@ -1,9 +1,11 @@
 #include "master/member.h"
 
 #include "common/log.h"
-#include "master/core.h"
 #include "master/door_service.h"
+#include "master/joining.h"
+#include "master/office.h"
 #include "master/propose.h"
+#include "master/raft_replica.h"
 #include "rpc/connection.h"
 
 namespace cairn {
@@ -23,59 +25,55 @@ struct Failure {
   kj::Own<kj::PromiseFulfiller<Error>> fulfiller;
 };
 
-// Tells the parts what an entry changed.
-class Observer final : public ReplicaObserver {
- public:
-  explicit Observer(Core& core) : core_(core) {}
+Task<Status> formatCluster(Replica& replica, const MemberOptions& options) {
+  auto fill = [&](wire::Command::Builder command) {
+    auto out = command.initFormat();
+    toWire(options.cluster.cluster, out.initCluster());
+    auto cls = out.initClasses(1)[0];
+    cls.setId(0);
+    cls.setCopies(static_cast<uint8_t>(options.cluster.copies));
+    cls.setMinCopies(static_cast<uint8_t>(options.cluster.minCopies));
+    cls.setShardBits(options.shardBits);
+    out.setUid(options.rootUid);
+    out.setGid(options.rootGid);
+  };
+  auto applied = co_await propose(replica, fill);
+  co_return outcomeOf(applied);
+}
 
-  void onApplied(wire::Command::Reader command, const Applied& applied) override {
-    core_.sessions.onApplied(command, applied);
-    if (applied.changes.map) {
-      core_.publisher.changed();
-      core_.chunkservers.mapChanged();
-      core_.sessions.mapChanged();
-    }
-    if (applied.changes.queued) {
-      core_.cleanup.queued();
-    }
-  }
-
- private:
-  Core& core_;
-};
-
-class MemberImpl final : public Member, private kj::TaskSet::ErrorHandler {
+class MemberImpl final : public Member, private OfficeObserver, private kj::TaskSet::ErrorHandler {
  public:
   MemberImpl(MemberOptions options, MemberSeams seams, kj::Own<Replica> replica)
       : options_(std::move(options)),
         seams_(seams),
         replica_(kj::mv(replica)),
-        publisher_(seams.clock, replica_->reader().map()),
-        chunkservers_(seams.clock, *replica_, PlacementRules{options_.cluster.servers}),
-        cleanup_(seams.clock, *replica_),
-        sessions_(seams.clock, seams.random, *replica_, chunkservers_),
         ownSpace_(seams.disk),
-        core_{seams.clock,   *replica_, options_.cluster, options_.name, options_.version, publisher_,
-              chunkservers_, cleanup_,  sessions_,        names_,        ownSpace_},
-        lifeline_(kj::refcounted<Lifeline>(core_)),
-        observer_(core_),
+        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name)),
         tasks_(*this) {
-    replica_->setObserver(&observer_);
+    if (replica_->group() == nullptr) {
+      openOffice();
+    }
+    replica_->setOfficeObserver(this);
   }
 
   ~MemberImpl() noexcept(false) {
-    servers_.clear();
-    lifeline_->cut();
+    replica_->setOfficeObserver(nullptr);
+    close();
   }
 
   void serve(std::vector<kj::Own<Listener>> listeners) {
     for (auto& listener : listeners) {
       auto door = [this](const PeerIdentity& peer) -> capnp::Capability::Client {
-        return newMasterDoor(*lifeline_, peer);
+        return newMasterDoor(*doorway_, peer);
       };
       servers_.push_back(serveRpc(kj::mv(listener), door));
     }
     tasks_.add(tick().promise());
+    if (replica_->group() != nullptr) {
+      tasks_.add(
+          joinGroup({seams_.clock, seams_.random, seams_.network, options_.cluster, options_.name}, *replica_->group())
+              .promise());
+    }
   }
 
   std::vector<Address> addresses() const override {
@@ -89,22 +87,55 @@ class MemberImpl final : public Member, private kj::TaskSet::ErrorHandler {
   kj::Promise<Error> onFatal() override { return replica_->onFatal().exclusiveJoin(failed_.promise.addBranch()); }
 
   Task<void> stop() override {
-    servers_.clear();
-    lifeline_->cut();
     stopping_ = true;
+    office_ = nullptr;
+    doorway_->setOffice({});
     co_await replica_->stop();
+    close();
   }
 
  private:
+  void close() {
+    servers_.clear();
+    office_ = nullptr;
+    doorway_->close();
+  }
+
+  void openOffice() {
+    office_ = kj::heap<Office>(seams_.clock, seams_.random, *replica_, options_.cluster, options_.name,
+                               options_.version, ownSpace_);
+    doorway_->setOffice(kj::addRef(office_->lifeline()));
+  }
+
+  void onOffice(bool leads) override {
+    if (!leads) {
+      doorway_->setOffice({});
+      office_ = nullptr;
+    } else if (!replica_->reader().formatted()) {
+      tasks_.add(formatFirst().promise());
+    } else if (!stopping_) {
+      openOffice();
+    }
+  }
+
+  Task<void> formatFirst() {
+    auto formatted = co_await formatCluster(*replica_, options_);
+    if (!formatted.ok()) {
+      spdlog::warn("the cluster isn't begun yet: {}", formatted.error().why);
+    } else if (replica_->isLeader() && office_.get() == nullptr && !stopping_) {
+      openOffice();
+    }
+  }
+
   Task<void> tick() {
     for (Nanos spaceLooked = 0; !stopping_;) {
       co_await seams_.clock.after(TICK);
       if (stopping_) {
         break;
       }
-      chunkservers_.tick();
-      sessions_.tick();
-      cleanup_.tick();
+      if (office_.get() != nullptr) {
+        office_->tick();
+      }
       if (seams_.clock.monotonic() - spaceLooked >= SPACE_LOOK) {
         spaceLooked = seams_.clock.monotonic();
         ownSpace_.refresh();
@@ -120,15 +151,9 @@ class MemberImpl final : public Member, private kj::TaskSet::ErrorHandler {
   const MemberOptions options_;
   MemberSeams seams_;
   kj::Own<Replica> replica_;
-  MapPublisher publisher_;
-  Chunkservers chunkservers_;
-  Cleanup cleanup_;
-  Sessions sessions_;
-  NameGate names_;
   OwnSpace ownSpace_;
-  Core core_;
-  kj::Own<Lifeline> lifeline_;
-  Observer observer_;
+  kj::Own<Office> office_;
+  kj::Own<Doorway> doorway_;
   std::vector<kj::Own<RpcServer>> servers_;
   bool stopping_ = false;
   Failure failed_;
@@ -143,32 +168,18 @@ Status checkDirectory(const MemberOptions& options, Disk& disk) {
   auto names = listed.value();
   std::erase(names, "lost+found");
   std::string path = disk.hostPath("");
-  if (options.initialize && !names.empty()) {
-    return Error{ENOTEMPTY, path + " is not empty (it has \"" + names.front() +
-                                "\"): start without --init to go on with what is there, or name an empty directory"};
+  bool makes = options.initialize || options.joins;
+  if (makes && !names.empty()) {
+    std::string flag = options.joins ? "--join" : "--init";
+    return Error{ENOTEMPTY, path + " is not empty (it has \"" + names.front() + "\"): start without " + flag +
+                                " to go on with what is there, or name an empty directory"};
   }
-  if (!options.initialize && names.empty()) {
-    return Error{ENOENT, path +
-                             " is empty: this master has no data there; start with --init to make a new cluster's, "
-                             "or mount the disk that has it"};
+  if (!makes && names.empty()) {
+    std::string others = options.cluster.masters.size() > 1 ? ", with --join to join the other masters" : "";
+    return Error{ENOENT, path + " is empty: this master has no data there; start with --init to make a new cluster's" +
+                             others + ", or mount the disk that has it"};
   }
   return {};
-}
-
-Task<Status> formatCluster(Replica& replica, const MemberOptions& options) {
-  auto fill = [&](wire::Command::Builder command) {
-    auto out = command.initFormat();
-    toWire(options.cluster.cluster, out.initCluster());
-    auto cls = out.initClasses(1)[0];
-    cls.setId(0);
-    cls.setCopies(static_cast<uint8_t>(options.cluster.copies));
-    cls.setMinCopies(static_cast<uint8_t>(options.cluster.minCopies));
-    cls.setShardBits(options.shardBits);
-    out.setUid(options.rootUid);
-    out.setGid(options.rootGid);
-  };
-  auto applied = co_await propose(replica, fill);
-  co_return outcomeOf(applied);
 }
 
 bool isUnix(const Address& address) {
@@ -225,6 +236,10 @@ Task<Result<kj::Own<Replica>>> openData(const MemberOptions& options, MemberSeam
   out.segmentBytes = options.segmentBytes;
   out.snapshotLogBytes = options.snapshotLogBytes;
   out.cacheBytes = options.cacheBytes;
+  if (options.cluster.masters.size() > 1) {
+    co_return openRaftReplica(out, options.cluster, options.joins, seams.clock, seams.random, seams.network, seams.disk,
+                              seams.workers, seams.env);
+  }
   auto opened = co_await openReplica(out, seams.clock, seams.random, seams.disk, seams.workers, seams.env);
   if (opened.ok() && !opened.value()->reader().formatted()) {
     auto formatted = co_await formatCluster(*opened.value(), options);
@@ -243,6 +258,13 @@ Task<Result<kj::Own<Member>>> startMember(MemberOptions options, MemberSeams sea
   Status usable = bound.ok() ? checkDirectory(options, seams.disk) : bound;
   if (!usable.ok()) {
     co_return usable.error();
+  }
+  if (options.initialize && options.cluster.masters.size() > 1) {
+    JoiningParts parts{seams.clock, seams.random, seams.network, options.cluster, options.name};
+    auto rivals = co_await findGroup(parts);
+    if (!rivals.ok()) {
+      co_return rivals.error();
+    }
   }
   auto opened = co_await openData(options, seams);
   if (!opened.ok()) {

@@ -22,6 +22,7 @@ struct MemberOptions {
   std::string name;             // in cluster.toml
   std::vector<Address> listen;  // at least one
   bool initialize = false;      // make a new data directory; it must be empty
+  bool joins = false;           // the same, and become part of the group that the other masters are
   uint32_t rootUid = 0;         // owner of a new cluster's root directory
   uint32_t rootGid = 0;
   uint64_t cacheBytes = 64 << 20;

@@ -10,7 +10,7 @@
 namespace cairn {
 
 void RaftReplica::receive(raft::Message message, const std::string& name) {
-  if (failed_ || stopping_) {
+  if (failed_) {
     return;
   }
   links_.meet(message.from, name);

@@ -54,7 +54,7 @@ class RaftLinks final : private kj::TaskSet::ErrorHandler {
   void taskFailed(kj::Exception&& exception) override;
 
   RaftLinkSeams seams_;
-  const ClusterFile& cluster_;
+  const ClusterFile cluster_;
   const std::string name_;
   const raft::MemberId self_;
   Owner& owner_;

@@ -41,7 +41,7 @@ RaftReplica::RaftReplica(ReplicaOptions options, const ClusterFile& cluster, Par
 
 // ---- starting ----
 
-Status RaftReplica::start(bool founder) {
+Status RaftReplica::start() {
   (void)SpaceReserve(parts_.disk, options_.reserveBytes).hasRoom();  // so that LevelDB opens on a full disk
   auto state = recoverState(parts_.disk, parts_.env, *log_, options_.cacheBytes, LogIndex{});
   if (!state.ok()) {
@@ -49,7 +49,7 @@ Status RaftReplica::start(bool founder) {
   }
   state_.start(kj::mv(state.value()));
   lastTime_ = state_.machine().time();
-  auto restart = findRestart(founder);
+  auto restart = findRestart();
   if (!restart.ok()) {
     return restart.error();
   }
@@ -66,7 +66,7 @@ Status RaftReplica::start(bool founder) {
   return {};
 }
 
-Result<raft::Restart> RaftReplica::findRestart(bool founder) {
+Result<raft::Restart> RaftReplica::findRestart() {
   auto hard = RaftStore::readHardState(parts_.disk);
   if (!hard.ok()) {
     return hard.error();
@@ -83,7 +83,7 @@ Result<raft::Restart> RaftReplica::findRestart(bool founder) {
   }
   // Entries before the newest snapshot could still be sent, but a member that needs them is as well off with it.
   restart.base = {log_->term(restart.snapshot), restart.snapshot};
-  restart.membership = membershipAt(restart.snapshot, founder);
+  restart.membership = membershipAt(restart.snapshot);
   restart.last = log_->lastIndex();
   for (const auto& run : log_->terms()) {
     restart.runs.push_back({run.term, run.first});
@@ -113,9 +113,9 @@ Status RaftReplica::readTail(raft::Restart& restart) {
   });
 }
 
-raft::Membership RaftReplica::membershipAt(LogIndex index, bool founder) const {
+raft::Membership RaftReplica::membershipAt(LogIndex index) const {
   raft::Membership membership;
-  if (founder) {
+  if (!directory_.identity.joined) {
     membership.set({self_, true, options_.member});
   }
   for (const auto& [at, bytes] : reader().memberships()) {
@@ -203,7 +203,7 @@ void RaftReplica::handOver() {
   raft::MemberId heir = raft::NOBODY;
   for (const auto& [id, progress] : raft_->progress()) {
     bool better = heir == raft::NOBODY || progress.match() > raft_->progress().at(heir).match();
-    if (raft_->membership().isVoter(id) && progress.active && better) {
+    if (raft_->membership().isVoter(id) && better) {
       heir = id;
     }
   }
@@ -454,10 +454,10 @@ void RaftReplica::onSnapshot(LogIndex index, LogIndex oldest) {
   }
 }
 
-Result<kj::Own<Replica>> openRaftReplica(ReplicaOptions options, const ClusterFile& cluster, bool founder, Clock& clock,
+Result<kj::Own<Replica>> openRaftReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins, Clock& clock,
                                          Random& random, Network& network, Disk& disk, Workers& workers,
                                          leveldb::Env& env) {
-  auto directory = openDirectory(disk, options.cluster, options.member, random);
+  auto directory = openDirectory(disk, options.cluster, options.member, random, joins);
   if (!directory.ok()) {
     return directory.error();
   }
@@ -470,7 +470,7 @@ Result<kj::Own<Replica>> openRaftReplica(ReplicaOptions options, const ClusterFi
   }
   RaftReplica::Parts parts{clock, random, network, disk, workers, env};
   auto replica = kj::heap<RaftReplica>(kj::mv(options), cluster, parts, kj::mv(directory.value()), kj::mv(log.value()));
-  auto started = replica->start(founder);
+  auto started = replica->start();
   if (!started.ok()) {
     return started.error();
   }

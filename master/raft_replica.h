@@ -9,9 +9,10 @@
 
 namespace cairn {
 
-// Opens the data directory and takes part. `founder`: the directory may begin a group of one, itself; else it waits for
-// a group to take it in. Resolves when the directory is open, not when somebody leads. All references must outlive it.
-Result<kj::Own<Replica>> openRaftReplica(ReplicaOptions options, const ClusterFile& cluster, bool founder, Clock& clock,
+// Opens the data directory and takes part. `joins`: a new directory waits for a group to
+// take it in; else it begins one of itself alone. Resolves when the directory is open, not when somebody leads. All
+// references must outlive it.
+Result<kj::Own<Replica>> openRaftReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins, Clock& clock,
                                          Random& random, Network& network, Disk& disk, Workers& workers,
                                          leveldb::Env& env);
 

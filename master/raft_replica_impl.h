@@ -33,7 +33,7 @@ class RaftReplica final : public Replica,
 
   RaftReplica(ReplicaOptions options, const ClusterFile& cluster, Parts parts, OwnedDirectory directory,
               kj::Own<Log> log);
-  Status start(bool founder);
+  Status start();
 
   // ---- Replica ----
   Task<Result<Applied>> propose(capnp::MessageBuilder& command) override;
@@ -50,6 +50,7 @@ class RaftReplica final : public Replica,
 
   // ---- Group ----
   raft::MemberId self() const override { return self_; }
+  bool hasJoined() const override { return raft_->membership().contains(self_); }
   void receive(raft::Message message, const std::string& name) override;
   Result<kj::Own<File>> receiveSnapshot(LogIndex index) override;
   Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) override;
@@ -69,9 +70,9 @@ class RaftReplica final : public Replica,
   using ReadDone = kj::Own<kj::PromiseFulfiller<Result<LogIndex>>>;
 
   // raft_replica.cc
-  Result<raft::Restart> findRestart(bool founder);
+  Result<raft::Restart> findRestart();
   Status readTail(raft::Restart& restart);
-  raft::Membership membershipAt(LogIndex index, bool founder) const;
+  raft::Membership membershipAt(LogIndex index) const;
   void stamp(wire::Time::Builder out);
   Task<void> clockwork();
   void pumpSoon();

@@ -22,14 +22,14 @@ namespace cairn {
 // Told of every applied entry, in order, before its proposer's promise resolves. Must not throw.
 class ReplicaObserver {
  public:
-  virtual ~ReplicaObserver() = default;
+  virtual ~ReplicaObserver() noexcept(false) = default;
   virtual void onApplied(wire::Command::Reader command, const Applied& applied) = 0;
 };
 
 // Told when this member begins to lead, its state being current, and when it leads no longer. Must not throw.
 class OfficeObserver {
  public:
-  virtual ~OfficeObserver() = default;
+  virtual ~OfficeObserver() noexcept(false) = default;
   virtual void onOffice(bool leads) = 0;
 };
 

@@ -24,6 +24,7 @@ std::string toText(const Identity& identity) {
   text += "cluster = " + cairn::toText(identity.cluster) + "\n";
   text += "member = " + identity.member + "\n";
   text += "incarnation = " + cairn::toText(identity.incarnation) + "\n";
+  text += identity.joined ? "joined = yes\n" : "";
   return text + "checksum = " + sumText(text) + "\n";
 }
 
@@ -59,10 +60,11 @@ Result<Identity> parseIdentity(const std::string& text, const std::string& path)
     return Error{EIO, path + ": damaged; restore this file from a copy. Nothing was changed"};
   }
   identity.member = fields["member"];
+  identity.joined = fields["joined"] == "yes";
   return identity;
 }
 
-Result<Identity> makeIdentity(Disk& disk, ClusterId cluster, const std::string& member, Random& random) {
+Result<Identity> makeIdentity(Disk& disk, ClusterId cluster, const std::string& member, Random& random, bool joins) {
   auto names = disk.list(".");
   if (!names.ok()) {
     return names.error();
@@ -73,17 +75,17 @@ Result<Identity> makeIdentity(Disk& disk, ClusterId cluster, const std::string& 
                                "\" among them, but no identity: it is no master's data directory; name an empty one"};
     }
   }
-  Identity identity{Identity::FORMAT, cluster, member, random.uuid<MemberIncarnation>()};
+  Identity identity{Identity::FORMAT, cluster, member, random.uuid<MemberIncarnation>(), joins};
   auto text = toText(identity);
   auto bytes = kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size());
   auto written = replaceFile(disk, FILE_NAME, bytes);
   return written.ok() ? Result<Identity>(identity) : Result<Identity>(written.error());
 }
 
-Result<Identity> findIdentity(Disk& disk, ClusterId cluster, const std::string& member, Random& random) {
+Result<Identity> findIdentity(Disk& disk, ClusterId cluster, const std::string& member, Random& random, bool joins) {
   auto read = readWholeFile(disk, FILE_NAME, FILE_BYTES_MAX);
   if (read.code() == ENOENT) {
-    return makeIdentity(disk, cluster, member, random);
+    return makeIdentity(disk, cluster, member, random, joins);
   }
   if (!read.ok()) {
     return read.error();
@@ -108,12 +110,13 @@ Result<Identity> findIdentity(Disk& disk, ClusterId cluster, const std::string& 
 
 }  // namespace
 
-Result<OwnedDirectory> openDirectory(Disk& disk, ClusterId cluster, const std::string& member, Random& random) {
+Result<OwnedDirectory> openDirectory(Disk& disk, ClusterId cluster, const std::string& member, Random& random,
+                                     bool joins) {
   auto lock = disk.lock(LOCK_NAME);
   if (!lock.ok()) {
     return lock.error();
   }
-  auto identity = findIdentity(disk, cluster, member, random);
+  auto identity = findIdentity(disk, cluster, member, random, joins);
   if (!identity.ok()) {
     return identity.error();
   }

@@ -20,6 +20,7 @@ struct Identity {
   ClusterId cluster;
   std::string member;
   MemberIncarnation incarnation;
+  bool joined = false;  // it waited for a group to take it in; else it may begin one
 };
 
 struct OwnedDirectory {
@@ -30,6 +31,8 @@ struct OwnedDirectory {
 // Locks the directory and checks that it is `member`'s of `cluster`; an empty directory becomes that. Refused, with a
 // message that says what to do: another process's (EWOULDBLOCK), another cluster's or member's (EINVAL), a newer
 // format's (EPROTO), one with files but no identity (EINVAL), a damaged identity (EIO).
-Result<OwnedDirectory> openDirectory(Disk& disk, ClusterId cluster, const std::string& member, Random& random);
+// `joins`: what a new directory is for.
+Result<OwnedDirectory> openDirectory(Disk& disk, ClusterId cluster, const std::string& member, Random& random,
+                                     bool joins = false);
 
 }  // namespace cairn

@@ -1,0 +1,106 @@
+#include "master/joining.h"
+
+#include <cerrno>
+
+#include "common/log.h"
+#include "rpc/connection.h"
+#include "rpc/shard_map.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+
+namespace {
+
+constexpr Nanos CONNECT_LIMIT = SECOND;
+constexpr Nanos JOIN_LIMIT = 5 * SECOND;
+
+// What one of the other masters said.
+struct Said {
+  bool answered = false;
+  int code = 0;
+  std::string why;
+};
+
+void fillHello(const JoiningParts& parts, wire::Hello::Builder hello) {
+  toWire(parts.cluster.cluster, hello.initCluster());
+  hello.setRole(wire::Role::MASTER);
+  hello.setProtocol(wire::PROTOCOL);
+  hello.setName(parts.name);
+}
+
+Task<Said> ask(const JoiningParts& parts, Address address, raft::MemberId self) {
+  Said said;
+  try {
+    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT);
+    auto request = link->bootstrap().castAs<wire::MasterDoor>().joinRequest();
+    fillHello(parts, request.initHello());
+    request.setMember(raw(self));
+    kj::Promise<capnp::Response<wire::MasterDoor::JoinResults>> sent = request.send();
+    auto reply = co_await withDeadline(parts.clock, JOIN_LIMIT, kj::mv(sent), "another master");
+    said = {true, reply.getOutcome().getErrno(), reply.getOutcome().getWhy().cStr()};
+  } catch (const kj::Exception& e) {
+    spdlog::debug("{}: {}", address, e.getDescription().cStr());
+  }
+  co_return said;
+}
+
+Task<bool> answers(const JoiningParts& parts, Address address) {
+  bool answered = false;
+  try {
+    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT);
+    auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
+    fillHello(parts, request.initHello());
+    kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
+    auto reply = co_await withDeadline(parts.clock, CONNECT_LIMIT, kj::mv(sent), "another master");
+    int code = reply.getOutcome().getErrno();
+    answered = code == 0 || code == EAGAIN;
+  } catch (const kj::Exception& e) {
+    spdlog::debug("{}: {}", address, e.getDescription().cStr());
+  }
+  co_return answered;
+}
+
+std::vector<Address> addressesOfOthers(const JoiningParts& parts) {
+  std::vector<Address> addresses;
+  for (const auto& master : parts.cluster.masters) {
+    if (master.name != parts.name && !master.address.empty()) {
+      addresses.push_back(master.address);
+    }
+    if (master.name != parts.name && !master.socket.empty()) {
+      addresses.push_back("unix:" + master.socket);
+    }
+  }
+  return addresses;
+}
+
+}  // namespace
+
+Task<void> joinGroup(JoiningParts parts, Group& group) {
+  std::string complained;
+  for (unsigned tries = 0; !group.hasJoined(); ++tries) {
+    auto addresses = addressesOfOthers(parts);
+    for (auto& address : addresses) {
+      auto said = co_await ask(parts, address, group.self());
+      if (said.answered && said.code != 0 && said.code != EAGAIN && said.why != complained) {
+        complained = said.why;
+        spdlog::error("the group doesn't take this master in: {}", said.why);
+      }
+    }
+    auto delay = backoffDelay(parts.random, tries + 4);
+    co_await parts.clock.after(delay);
+  }
+}
+
+Task<Status> findGroup(JoiningParts parts) {
+  auto addresses = addressesOfOthers(parts);
+  for (auto& address : addresses) {
+    bool answered = co_await answers(parts, address);
+    if (answered) {
+      co_return Error{EEXIST, "this cluster exists already: a master at " + address +
+                                  " answers for it. Start with --join to join it"};
+    }
+  }
+  co_return Status();
+}
+
+}  // namespace cairn

@@ -1,0 +1,62 @@
+// Office: everything that a leading master keeps in memory and serves from. Made when it begins to lead, gone when it
+// leads no longer: the next leader's office begins anew, from the replicated state.
+#pragma once
+#include <kj/memory.h>
+
+#include "master/core.h"
+
+namespace cairn {
+
+class Office final : private ReplicaObserver {
+ public:
+  Office(Clock& clock, Random& random, Replica& replica, const ClusterFile& cluster, std::string name,
+         std::string version, OwnSpace& ownSpace)
+      : replica_(replica),
+        publisher_(clock, replica.reader().map()),
+        chunkservers_(clock, replica, PlacementRules{cluster.servers}),
+        cleanup_(clock, replica),
+        sessions_(clock, random, replica, chunkservers_),
+        core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
+              cleanup_, sessions_, names_,  ownSpace},
+        lifeline_(kj::refcounted<Lifeline>(core_)) {
+    replica.setObserver(this);
+  }
+  KJ_DISALLOW_COPY(Office);
+  ~Office() noexcept(false) {
+    replica_.setObserver(nullptr);
+    lifeline_->cut();
+  }
+
+  Lifeline& lifeline() { return *lifeline_; }
+
+  void tick() {
+    chunkservers_.tick();
+    sessions_.tick();
+    cleanup_.tick();
+  }
+
+ private:
+  // Tells the parts what an entry changed.
+  void onApplied(wire::Command::Reader command, const Applied& applied) override {
+    sessions_.onApplied(command, applied);
+    if (applied.changes.map) {
+      publisher_.changed();
+      chunkservers_.mapChanged();
+      sessions_.mapChanged();
+    }
+    if (applied.changes.queued) {
+      cleanup_.queued();
+    }
+  }
+
+  Replica& replica_;
+  MapPublisher publisher_;
+  Chunkservers chunkservers_;
+  Cleanup cleanup_;
+  Sessions sessions_;
+  NameGate names_;
+  Core core_;
+  kj::Own<Lifeline> lifeline_;
+};
+
+}  // namespace cairn

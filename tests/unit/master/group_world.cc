@@ -1,0 +1,164 @@
+#include "tests/unit/master/group_world.h"
+
+#include <gtest/gtest.h>
+
+#include "master/propose.h"
+
+namespace cairn {
+
+struct GroupWorld::Process {
+  Process(World& world, const std::string& name, const std::string& volume)
+      : disk(world.volume(volume).open()),
+        env(world.newEnv()),
+        workers(world.newWorkers(name)),
+        random(world.random(name + std::to_string(world.clock().monotonic()))) {}
+  kj::Own<Disk> disk;
+  std::unique_ptr<leveldb::Env> env;
+  kj::Own<SimWorkers> workers;  // its jobs may hold a LevelDB, which needs the env
+  kj::Own<SimRandom> random;
+  kj::Own<Member> member;
+};
+
+GroupWorld::GroupWorld(uint64_t seed, size_t masters) : world(seed) {
+  cluster_.cluster = CLUSTER;
+  for (size_t i = 1; i <= masters; i++) {
+    std::string name = "m" + std::to_string(i);
+    names_.push_back(name);
+    cluster_.masters.push_back({name, name + ":7000", ""});
+    volumes_[name] = name;
+  }
+}
+
+GroupWorld::~GroupWorld() noexcept(false) {
+  processes_.clear();
+}
+
+MemberOptions GroupWorld::optionsFor(const std::string& name) const {
+  MemberOptions options;
+  options.cluster = cluster_;
+  options.name = name;
+  options.listen = {name + ":7000"};
+  options.shardBits = 2;
+  options.segmentBytes = segmentBytes;
+  options.snapshotLogBytes = snapshotLogBytes;
+  options.cacheBytes = 1 << 20;
+  options.version = "test";
+  return options;
+}
+
+Status GroupWorld::start(const std::string& name, bool initialize, bool joins) {
+  auto process = std::make_unique<Process>(world, name, volumes_[name]);
+  MemberSeams seams{world.clock(),  *process->random,  world.network().host(name),
+                    *process->disk, *process->workers, *process->env};
+  auto options = optionsFor(name);
+  options.initialize = initialize;
+  options.joins = joins;
+  auto started = world.await(startMember(options, seams), LIMIT);
+  if (!started.ok()) {
+    return started.error();
+  }
+  process->member = kj::mv(started.value());
+  processes_[name] = std::move(process);
+  return {};
+}
+
+void GroupWorld::form() {
+  for (const auto& name : names_) {
+    auto started = start(name, name == names_.front(), name != names_.front());
+    ASSERT_TRUE(started.ok()) << started.error().why;
+  }
+  auto allVote = [this] {
+    for (const auto& name : names_) {
+      auto members = group(name).status().members;
+      auto votes = [](const GroupMember& member) { return member.voter; };
+      bool complete = members.size() == names_.size() && std::all_of(members.begin(), members.end(), votes);
+      if (!complete || !replica(name).reader().formatted()) {
+        return false;
+      }
+    }
+    return !leaderNow().empty();
+  };
+  ASSERT_TRUE(world.runUntil(allVote, LIMIT)) << "the group doesn't form";
+}
+
+void GroupWorld::crash(const std::string& name) {
+  world.volume(volumes_[name]).processDied();
+  processes_.erase(name);
+}
+
+void GroupWorld::powerCut(const std::string& name) {
+  world.volume(volumes_[name]).powerCut();
+  world.network().powerOff(name);
+  processes_.erase(name);
+  world.network().powerOn(name);
+}
+
+void GroupWorld::stop(const std::string& name) {
+  world.await(processes_.at(name)->member->stop(), LIMIT);
+  processes_.erase(name);
+}
+
+Replica& GroupWorld::replica(const std::string& name) {
+  return processes_.at(name)->member->replica();
+}
+
+std::string GroupWorld::leaderNow() {
+  std::string found;
+  Term newest{};
+  for (auto& [name, process] : processes_) {
+    auto& replica = process->member->replica();
+    if (replica.isLeader() && replica.term() > newest) {
+      found = name;
+      newest = replica.term();
+    }
+  }
+  return found;
+}
+
+std::string GroupWorld::leader(Nanos limit) {
+  EXPECT_TRUE(world.runUntil([this] { return !leaderNow().empty(); }, limit)) << "nobody leads";
+  return leaderNow();
+}
+
+void GroupWorld::expectEqual() {
+  auto equal = [this] {
+    std::set<std::pair<LogIndex, uint64_t>> states;
+    for (auto& [name, process] : processes_) {
+      auto status = group(name).status();
+      states.insert({status.applied, status.digest});
+    }
+    return states.size() == 1;
+  };
+  EXPECT_TRUE(world.runUntil(equal, LIMIT)) << "the members' states differ";
+}
+
+int GroupWorld::write(const std::string& name, const std::string& session) {
+  nonce_++;
+  auto fill = [&](wire::Command::Builder command) {
+    auto open = command.initOpenSession();
+    open.setName(session);
+    open.initNonce().setLow(nonce_);
+  };
+  auto applied = world.await(propose(replica(name), fill), LIMIT);
+  return outcomeOf(applied).code();
+}
+
+void GroupWorld::writeSomehow(const std::string& session) {
+  for (;;) {
+    std::string name = leader();
+    if (name.empty() || write(name, session) == 0) {
+      return;
+    }
+  }
+}
+
+bool GroupWorld::has(const std::string& name, const std::string& session) {
+  for (const auto& known : replica(name).reader().sessions()) {
+    if (known.name == session) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace cairn
