@@ -83,6 +83,9 @@ Task<Status> RaftReplica::change(raft::Membership membership) {
 }
 
 Task<Status> RaftReplica::join(raft::MemberId id, std::string name) {
+  if (!leads_) {
+    co_return Error{EAGAIN, "master " + options_.member + " is not the leader"};
+  }
   const auto* known = findByName(name);
   if (known != nullptr && known->id != id) {
     co_return Error{EEXIST, "the group has a master " + name +

@@ -23,6 +23,7 @@ class Payload {
   explicit Payload(kj::Array<const kj::byte> bytes) : shared_(kj::refcounted<Shared>(kj::mv(bytes))) {}
   Payload(Payload&&) = default;
   Payload(const Payload& other) : shared_(other.share()) {}
+  ~Payload() noexcept {}  // so that what holds one has a destructor that doesn't throw either
   Payload& operator=(Payload&&) = default;
   Payload& operator=(const Payload& other) {
     shared_ = other.share();
