@@ -1,10 +1,17 @@
 #include "tests/sim/cluster/weather.h"
 
 namespace cairn {
+namespace {
+
+// A twentieth of it, which the chunkserver reserves, has room for what the index writes meanwhile.
+constexpr uint64_t TIGHT_DISK_BYTES = 1200 << 20;
+
+}  // namespace
 
 Weather::Weather(SimCluster& cluster, std::vector<std::string> clients)
     : cluster_(cluster),
       rough_((cluster.world().seed() & ROUGH) != 0),
+      tight_((cluster.world().seed() & TIGHT) != 0),
       random_(cluster.world().random("weather")),
       servers_(cluster.servers()),
       hosts_(std::move(clients)),
@@ -113,8 +120,21 @@ void Weather::strikeRoughly() {
   later([&network, a, b] { network.setDelay(a, b, SimDelay()); });
 }
 
+// Leaves little room beyond what the chunkserver reserves for itself.
+void Weather::fillDisk(const std::string& server) {
+  SimVolume& volume = cluster_.world().volume(server);
+  uint64_t room = volume.usedBytes() + random_->below(TIGHT_ROOM_MAX);
+  volume.setCapacity(TIGHT_DISK_BYTES);
+  volume.setBallast(TIGHT_DISK_BYTES / 20 * 19 - room);
+  later([&volume]() { volume.setBallast(0); });
+}
+
 void Weather::strike() {
   ++events_;
+  if (tight_ && random_->below(4) == 0) {
+    fillDisk(anyServer());
+    return;
+  }
   if (rough_ && random_->below(3) == 0) {
     strikeRoughly();
     return;

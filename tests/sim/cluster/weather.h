@@ -1,6 +1,6 @@
 // Weather: what befalls a simulated cluster at random: crashes, power cuts of one or all, partitions of every kind,
-// resets, slow disks; in worlds whose seed has the bit of ROUGH also slow links and steps of the wall clock. Everything
-// that is taken away comes back after a while; calm() brings all of it back at once.
+// resets, slow disks; in worlds whose seed has the bit of ROUGH also slow links and steps of the wall clock, with that of
+// TIGHT disks without room. Everything that is taken away comes back after a while; calm() brings all of it back at once.
 #pragma once
 #include <functional>
 #include <map>
@@ -15,6 +15,8 @@ class Weather {
  public:
   // Between two strokes. Each world has a climate of its own, from hurricane to a stroke now and then.
   static constexpr uint64_t ROUGH = uint64_t{1} << 40;
+  static constexpr uint64_t TIGHT = uint64_t{1} << 41;
+  static constexpr uint64_t TIGHT_ROOM_MAX = 256 << 10;
   static constexpr Nanos SLOW_DELAY_MAX = 400 * MILLISECOND;
   static constexpr Nanos CLOCK_STEP_MAX = 100 * SECOND;
   static constexpr Nanos GAP_MIN = 50 * MILLISECOND;
@@ -37,6 +39,7 @@ class Weather {
 
   void strike();
   void strikeRoughly();
+  void fillDisk(const std::string& server);
   void repairDue();
   void later(Repair repair);
   void takeDown(const std::string& host, bool power);
@@ -47,6 +50,7 @@ class Weather {
 
   SimCluster& cluster_;
   const bool rough_;
+  const bool tight_;
   kj::Own<SimRandom> random_;
   std::vector<std::string> servers_;
   std::vector<std::string> hosts_;  // all, with master and clients

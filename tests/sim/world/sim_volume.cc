@@ -65,6 +65,11 @@ void SimVolume::setCapacity(uint64_t bytes) {
   options_.capacityBytes = bytes;
 }
 
+void SimVolume::setBallast(uint64_t bytes) {
+  Guard guard(mutex_);
+  ballastBytes_ = bytes;
+}
+
 void SimVolume::dropCache() {
   Guard guard(mutex_);
   for (auto& [node, file] : files_) {
@@ -255,7 +260,7 @@ Status SimVolume::write(Life life, NodeId node, uint64_t offset, kj::ArrayPtr<co
     return entered;
   }
   FileNode& file = files_.at(node);
-  if (usedBytes_ + file.content.growth(offset, data.size()) > options_.capacityBytes) {
+  if (ballastBytes_ + usedBytes_ + file.content.growth(offset, data.size()) > options_.capacityBytes) {
     return fail(ENOSPC, file.path, "write");
   }
   if (anyChosen(Kind::WRITE, faults_.writeError, file, offset, data.size(), true)) {
@@ -531,7 +536,7 @@ Result<DiskSpace> SimVolume::space(Life life) {
     return entered.error();
   }
   uint64_t total = options_.capacityBytes;
-  return DiskSpace{total, total - std::min(total, usedBytes_), 1'000'000};
+  return DiskSpace{total, total - std::min(total, ballastBytes_ + usedBytes_), 1'000'000};
 }
 
 }  // namespace cairn

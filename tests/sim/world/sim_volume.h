@@ -49,6 +49,8 @@ class SimVolume {
   void setFaults(SimFaults faults);
   void setTrip(SimTrip trip);
   void setCapacity(uint64_t bytes);
+  // Other users' bytes on the same disk.
+  void setBallast(uint64_t bytes);
   // Until then syncs and cold reads don't end.
   void stallUntil(Nanos time) { stalledUntil_ = time; }
   // The page cache is gone: reads wait for the device, and see what it really has.
@@ -132,6 +134,7 @@ class SimVolume {
   SimTrip trip_;
   Life life_ = 1;
   uint64_t accesses_ = 0;
+  uint64_t ballastBytes_ = 0;
   uint64_t usedBytes_ = 0;          // of live files
   unsigned removedSinceSweep_ = 0;  // nodes that may be garbage: no name, but a power cut might bring it back
 };
