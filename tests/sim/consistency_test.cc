@@ -152,7 +152,7 @@ TEST(Consistency, AJoinerWithAFragmentIsNeverRead) {
   stage.cluster.network().setDelay(joiner, stage.primary, {200 * MILLISECOND, 250 * MILLISECOND});
   stage.cluster.restart(joiner);
   VolumeNumber volume = stage.cluster.volumeOf(joiner);
-  auto record = [&]() -> const ShardRecord& { return stage.cluster.shardOf(stage.attributes, 0); };
+  auto record = [&]() -> ShardRecord { return stage.cluster.shardOf(stage.attributes, 0); };
   stage.cluster.waitFor("it to join", [&] { return record().isJoining(volume); });
   unsigned looks = 0;
   unsigned writes = 0;

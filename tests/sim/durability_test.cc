@@ -26,7 +26,8 @@ void restartAllServers(SimCluster& cluster) {
 // Waits until every in-sync member serves reads of the file's first chunk.
 void waitServed(SimCluster& cluster, Probe& probe, const Attributes& file) {
   auto served = [&] {
-    for (VolumeNumber volume : cluster.shardOf(file, 0).inSync) {
+    ShardRecord shard = cluster.shardOf(file, 0);
+    for (VolumeNumber volume : shard.inSync) {
       if (!probe.read(cluster.hostOf(volume), file, 0, BLOCK_BYTES).ok()) {
         return false;
       }

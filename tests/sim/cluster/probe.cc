@@ -2,7 +2,7 @@
 
 #include <kj/debug.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "common/checksum.h"
 #include "rpc/connection.h"
@@ -31,7 +31,7 @@ void takeBytes(wire::ChunkService::ReadResults::Reader reply, uint32_t length, P
   auto data = reply.getData();
   auto sums = reply.getSums();
   out.bytes.assign(length, 0);
-  memcpy(out.bytes.data(), data.begin(), std::min<size_t>(data.size(), length));
+  std::copy_n(data.begin(), std::min<size_t>(data.size(), length), out.bytes.begin());
   for (uint32_t i = 0; i < sums.size() && (i + 1) * BLOCK_BYTES <= length; ++i) {
     auto block = kj::arrayPtr(out.bytes.data() + i * BLOCK_BYTES, BLOCK_BYTES);
     out.matches = out.matches && (sums[i] == 0 || blockChecksum(block) == sums[i]);

@@ -137,8 +137,9 @@ void SimCluster::requireAlive() const {
 
 const ShardMap& SimCluster::map() {
   auto& process = hosts_.at("m1").process;
-  if (process.get() != nullptr && process->map() != nullptr) {
-    lastMap_ = *process->map();
+  const ShardMap* now = process.get() == nullptr ? nullptr : process->map();
+  if (now != nullptr && now->version != lastMap_.version) {
+    lastMap_ = *now;
   }
   return lastMap_;
 }
@@ -178,7 +179,7 @@ void SimCluster::waitFor(const char* what, const std::function<bool()>& conditio
   KJ_REQUIRE(world_.runUntil(holds, limit), "waited in vain", what, limit / SECOND, world_.seed());
 }
 
-const ShardRecord& SimCluster::shardOf(const Attributes& file, uint32_t chunk) {
+ShardRecord SimCluster::shardOf(const Attributes& file, uint32_t chunk) {
   const ShardRecord* record = map().shard(file.layout.cls, ChunkId{file.layout.object, chunk});
   KJ_REQUIRE(record != nullptr, "the map has no such shard", raw(file.layout.object));
   return *record;

@@ -59,13 +59,13 @@ class SimCluster {
   // Throws when a daemon has ended by itself.
   void requireAlive() const;
 
-  // ---- the map, as the master has it; as it was last when the master is down
+  // ---- the map, as the master has it; as it was last when the master is down. A reference holds until the next call.
   const ShardMap& map();
   // Every chunkserver is online, every shard has all its copies in sync and none joining.
   bool isHealthy();
   void waitHealthy(Nanos limit = LIMIT);
   void waitFor(const char* what, const std::function<bool()>& condition, Nanos limit = LIMIT);
-  const ShardRecord& shardOf(const Attributes& file, uint32_t chunk);
+  ShardRecord shardOf(const Attributes& file, uint32_t chunk);
   // Until the shard's epoch is past `epoch`; the record then.
   ShardRecord waitEpochChange(ShardId shard, Epoch epoch, Nanos limit = LIMIT);
   VolumeNumber volumeOf(const std::string& host);

@@ -2,6 +2,7 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace cairn {
@@ -103,7 +104,7 @@ Task<std::string> TestFile::checkingAt(Client& reader, HandleId handle, uint64_t
   auto seen = read.value().joined();
   auto bytes = kj::heapArray<kj::byte>(length);
   memset(bytes.begin(), 0, bytes.size());
-  memcpy(bytes.begin(), seen.begin(), seen.size());
+  std::copy_n(seen.begin(), kj::min(seen.size(), bytes.size()), bytes.begin());
   for (uint64_t i = 0; i < count; ++i) {
     auto one = bytes.slice(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
     std::string problem = ledger_.problem(block + i, one, &floor);

@@ -1,6 +1,7 @@
 // Weather: what befalls a simulated cluster at random: crashes, power cuts of one or all, partitions of every kind,
-// resets, slow disks; in worlds whose seed has the bit of ROUGH also slow links and steps of the wall clock, with that of
-// TIGHT disks without room. Everything that is taken away comes back after a while; calm() brings all of it back at once.
+// resets, slow disks; in worlds whose seed has the bit of ROUGH also slow links and steps of the wall clock, with that
+// of TIGHT disks without room. Everything that is taken away comes back after a while; calm() brings all of it back at
+// once.
 #pragma once
 #include <functional>
 #include <map>
