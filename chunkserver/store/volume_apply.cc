@@ -124,12 +124,12 @@ Status Volume::commitChanges(Chunk& chunk, BlockChanges changes) {
   } else {
     chunk.bytes.resize(size_t{end} * BLOCK_BYTES);
     for (auto& run : changes.runs) {
-      memcpy(chunk.bytes.data() + size_t{run.first} * BLOCK_BYTES, run.bytes.begin(), run.bytes.size());
+      std::copy_n(run.bytes.begin(), run.bytes.size(), chunk.bytes.data() + size_t{run.first} * BLOCK_BYTES);
     }
     for (auto& hole : changes.holes) {
       uint32_t to = std::min(hole.first + hole.count, end);
       uint32_t from = std::min(hole.first, to);
-      memset(chunk.bytes.data() + size_t{from} * BLOCK_BYTES, 0, size_t{to - from} * BLOCK_BYTES);
+      std::fill_n(chunk.bytes.data() + size_t{from} * BLOCK_BYTES, size_t{to - from} * BLOCK_BYTES, kj::byte{0});
     }
   }
   setSums(chunk, changes);
