@@ -461,6 +461,10 @@ Task<MutationResult> Primary::concludeCarried(Mutation& mutation) {
     auto verdict = state_.role == Role::PRIMARY ? wire::Verdict::NOT_READY : wire::Verdict::STALE_EPOCH;
     co_return refusal(verdict, "the shard's members changed during the mutation");
   }
+  auto givenUp = state_.givenUp.find(mutation.chunk);
+  if (givenUp != state_.givenUp.end() && givenUp->second >= mutation.started) {
+    co_return refusal(wire::Verdict::NOT_READY, "a member had no room for the mutation");
+  }
   MutationResult result;
   result.verifiers = currentVerifiers();
   result.allocatedDelta = mutation.allocatedDelta;

@@ -172,6 +172,9 @@ Task<std::optional<unsigned>> Primary::equalize(ChunkId chunk, unsigned base, bo
   job.chunk = chunk;
   job.discard = discard;
   job.sequence = marker->sequence;
+  if (job.base != 0) {
+    state_.givenUp[chunk] = around_.clock.monotonic();
+  }
   auto outcome = co_await equalizer_.run(job);
   if (current(*marker)) {
     acknowledge(*marker, 0);

@@ -196,6 +196,7 @@ Task<bool> Reconciler::equalizeOne(uint64_t turn, Equalizer::Job job) {
     }
     // No member can have acknowledged what one of them has no room for, so that one's copy is as good.
     job.base = outcome.member;
+    state_.givenUp[job.chunk] = around_.clock.monotonic();
   }
   co_return false;
 }

@@ -66,6 +66,8 @@ struct ShardReplica {
   // A member without a gap since this epoch. And, on a primary that has gathered them, since when the others are.
   Epoch since{};
   std::map<VolumeNumber, Epoch> othersSince;
+  // When this volume's copy of a chunk was last given up for another member's: what was in flight then may be undone.
+  std::map<ChunkId, Nanos> givenUp;
   PendingSet pending;
   Applies applies;
   // Raised when any of the above changes.

@@ -99,6 +99,9 @@ void Replicator::enter(ReplicaUnit& unit, const ShardRecord& record, Role role) 
     state.since = record.epoch;
   }
   state.othersSince.clear();
+  std::erase_if(state.givenUp, [this](auto& entry) {
+    return around_.clock.monotonic() - entry.second > 2 * Primary::WAIT_LIMIT;
+  });
   state.role = role;
   ++state.turn;
   state.ready = false;

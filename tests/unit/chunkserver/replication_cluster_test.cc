@@ -351,6 +351,25 @@ TEST(ReplicationCluster, aFullMemberUndoesTheWriteEverywhere) {
   expectEverywhere(w, {"c1", "c2", "c3"}, 1, 0, bytes);
 }
 
+// Refused by a member, and not yet undone when the epoch changes: the reconciliation undoes it.
+TEST(ReplicationCluster, aWriteThatReconciliationUndoesIsNotAcknowledged) {
+  ReplicationWorld w(219);
+  w.startThree();
+  Bytes bytes = w.bytes(1, 40 * BLOCK);
+  expectOk(w.write("c1", 1, 0, bytes, true));
+  w.disk("c2").setCapacity(1 << 20);
+  w.world.runFor(3 * SECOND);
+  w.world.network().partition("c1", "c3");
+  auto writing = w.sendWrite("c1", 1, 40 * BLOCK, w.bytes(2, 500 * BLOCK));
+  w.world.runFor(200 * MILLISECOND);
+  w.master.setAll({"c1", "c2"});
+  w.master.publish();
+  Answer answer = w.world.await(kj::mv(writing), PATIENCE);
+  EXPECT_NE(wire::Verdict::OK, answer.verdict) << "acknowledged, and then undone";
+  bytes.resize(540 * BLOCK);
+  expectEverywhere(w, {"c1", "c2"}, 1, 0, bytes);
+}
+
 TEST(ReplicationCluster, aFailedVolumeIsReportedAndServesNoMore) {
   ReplicationWorld w(18);
   w.startThree();
