@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "common/log.h"
-
 namespace cairn {
 
 bool ReadBudget::take(uint64_t bytes, ReadAhead& reader) {
@@ -24,7 +22,7 @@ bool ReadBudget::take(uint64_t bytes, ReadAhead& reader) {
 void ReadBudget::giveBack(uint64_t bytes) { context_.stats.readAheadBytes -= bytes; }
 
 ReadAhead::ReadAhead(Context& context, ChunkIo& io, ReadBudget& budget, kj::Own<Inode> inode)
-    : context_(context), io_(io), budget_(budget), inode_(kj::mv(inode)), tasks_(*this) {
+    : context_(context), io_(io), budget_(budget), inode_(kj::mv(inode)) {
   place_ = budget_.byUse_.insert(budget_.byUse_.end(), this);
   inode_->readers.push_back(this);
 }
@@ -36,10 +34,6 @@ ReadAhead::~ReadAhead() noexcept(false) {
   budget_.byUse_.erase(place_);
   auto& readers = inode_->readers;
   readers.erase(std::find(readers.begin(), readers.end(), this));
-}
-
-void ReadAhead::taskFailed(kj::Exception&& e) {
-  spdlog::error("read-ahead failed: {}", kj::str(e).cStr());
 }
 
 std::map<uint64_t, kj::Own<ReadAhead::Segment>>::iterator ReadAhead::drop(
@@ -116,19 +110,20 @@ void ReadAhead::fetchAhead(uint64_t sizeBytes) {
     auto segment = kj::refcounted<Segment>();
     segment->offset = start;
     segment->length = end - start;
-    segment->fetched = fetch(kj::addRef(*segment)).promise().fork();
-    tasks_.add(segment->fetched.addBranch());
+    segment->fetched = fetch(*segment).promise().fork();
     segments_[start] = kj::mv(segment);
     fetchedTo_ = start = end;
   }
 }
 
-Task<void> ReadAhead::fetch(kj::Own<Segment> segment) {
-  auto slices = co_await io_.read(*inode_, segment->offset, segment->length);
-  segment->done = true;
-  segment->usable = slices.ok();
+// The segment owns this task, and dropping it ends the task: were it the other way round as well, neither would go
+// while no chunkserver answers. An exception reaches whoever waits for the segment.
+Task<void> ReadAhead::fetch(Segment& segment) {
+  auto slices = co_await io_.read(*inode_, segment.offset, segment.length);
+  segment.done = true;
+  segment.usable = slices.ok();
   if (slices.ok()) {
-    segment->slices = kj::mv(slices).value();
+    segment.slices = kj::mv(slices).value();
   }
 }
 

@@ -32,7 +32,7 @@ class ReadBudget {
   std::list<ReadAhead*> byUse_;  // longest unused first
 };
 
-class ReadAhead final : public CachedReader, private kj::TaskSet::ErrorHandler {
+class ReadAhead final : public CachedReader {
  public:
   ReadAhead(Context& context, ChunkIo& io, ReadBudget& budget, kj::Own<Inode> inode);
   ~ReadAhead() noexcept(false);
@@ -74,11 +74,10 @@ class ReadAhead final : public CachedReader, private kj::TaskSet::ErrorHandler {
   void observe(uint64_t offset, uint64_t length);
   std::vector<Part> plan(uint64_t offset, uint64_t length);
   void fetchAhead(uint64_t sizeBytes);
-  Task<void> fetch(kj::Own<Segment> segment);
+  Task<void> fetch(Segment& segment);
   Task<Status> readPart(Part& part, std::vector<Slice>& out);
   void consume(Segment& segment, uint64_t bytes);
   std::map<uint64_t, kj::Own<Segment>>::iterator drop(std::map<uint64_t, kj::Own<Segment>>::iterator it);
-  void taskFailed(kj::Exception&& e) override;
 
   Context& context_;
   ChunkIo& io_;
@@ -90,7 +89,6 @@ class ReadAhead final : public CachedReader, private kj::TaskSet::ErrorHandler {
   uint64_t window_ = 0;     // 0: not sequential
   uint64_t fetchedTo_ = 0;  // end of the last segment asked for
   std::map<uint64_t, kj::Own<Segment>> segments_;
-  kj::TaskSet tasks_;
 };
 
 }  // namespace cairn
