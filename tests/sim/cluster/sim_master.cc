@@ -25,7 +25,7 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
     options.segmentBytes = 256 << 10;
     options.snapshotLogBytes = 1 << 20;
     options.shardBits = setup.shardBits;
-    MemberSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
+    ReplicaSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
     tasks_.add(run(kj::mv(options), seams).promise());
   }
 
@@ -63,7 +63,7 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
   }
 
  private:
-  Task<void> run(MemberOptions options, MemberSeams seams) {
+  Task<void> run(MemberOptions options, ReplicaSeams seams) {
     auto started = co_await startMember(kj::mv(options), seams);
     if (!started.ok()) {
       died_ = "doesn't start: " + started.error().why;
