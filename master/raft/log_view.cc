@@ -21,9 +21,12 @@ void LogView::restore(const std::vector<TermRun>& runs, LogIndex last, std::vect
   KJ_REQUIRE(entries_.empty() && runs_.empty());
   last_ = last;
   firstInMemory_ = next(last);
-  for (const auto& run : runs) {
-    KJ_REQUIRE(run.term >= lastTerm() && run.first <= last, "runs of terms must rise", raw(run.term));
-    runs_.push_back({run.term, std::max(run.first, next(base_.index))});
+  for (size_t i = 0; i < runs.size(); i++) {
+    if (i + 1 < runs.size() && runs[i + 1].first <= next(base_.index)) {
+      continue;  // over before the log begins here: the disk still has entries from before the snapshot
+    }
+    KJ_REQUIRE(runs[i].term >= lastTerm() && runs[i].first <= last, "runs of terms must rise", raw(runs[i].term));
+    runs_.push_back({runs[i].term, std::max(runs[i].first, next(base_.index))});
   }
   for (auto& change : memberships) {
     if (change.index > base_.index) {

@@ -77,6 +77,32 @@ TEST(GroupTest, AMemberFarBehindGetsASnapshot) {
   cluster.expectEqual();
 }
 
+// Its log still has entries of terms that were over before the snapshot.
+TEST(GroupTest, AMemberStartsFromASnapshotOfALaterTerm) {
+  GroupWorld cluster(11);
+  cluster.form();
+  for (const char* session : {"in the first term", "in the second", "in the third"}) {
+    cluster.writeSomehow(session);
+    std::string leader = cluster.leader();
+    ASSERT_TRUE(cluster.group(leader).transfer(leader == "m1" ? "m2" : "m1").ok());
+    ASSERT_TRUE(cluster.world.runUntil(
+        [&] {
+          std::string now = cluster.leaderNow();
+          return !now.empty() && now != leader;
+        },
+        SECOND));
+  }
+  std::string leader = cluster.leader();
+  cluster.group(leader).snapshotSoon();
+  cluster.world.runFor(2 * SECOND);
+  cluster.writeSomehow("after the snapshot");
+  cluster.crash(leader);
+  cluster.leader();
+  ASSERT_TRUE(cluster.start(leader).ok());
+  cluster.expectEqual();
+  EXPECT_TRUE(cluster.has(leader, "in the first term"));
+}
+
 TEST(GroupTest, ACutOffLeaderAcknowledgesNothingAndReadsNothing) {
   GroupWorld cluster(5);
   cluster.form();
