@@ -81,7 +81,8 @@ Task<void> joinGroup(JoiningParts parts, Group& group) {
     auto addresses = addressesOfOthers(parts);
     for (auto& address : addresses) {
       auto said = co_await ask(parts, address, group.self());
-      if (said.answered && said.code != 0 && said.code != EAGAIN && said.why != complained) {
+      bool isFinal = said.answered && said.code != 0 && said.code != EAGAIN && said.code != EBUSY;
+      if (isFinal && said.why != complained) {
         complained = said.why;
         spdlog::error("the group doesn't take this master in: {}", said.why);
       }

@@ -75,7 +75,13 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
       if (master.name != name_) {
         continue;
       }
-      auto addresses = master.addresses();
+      std::vector<Address> addresses;
+      if (!master.socket.empty()) {
+        addresses.push_back("unix:" + master.socket);
+      }
+      if (!master.address.empty()) {
+        addresses.push_back(master.address);
+      }
       for (auto& address : addresses) {
         bool entered = co_await enter(address);
         if (entered) {
@@ -100,6 +106,7 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
       auto reply = co_await withDeadline(links_.seams_.clock, CONNECT_LIMIT, kj::mv(sent), "another master");
       if (reply.getOutcome().getErrno() != 0) {
         complain(reply.getOutcome().getWhy().cStr());
+        links_.dismiss(to_, name_);
         co_return false;
       }
       complained_.clear();
@@ -261,6 +268,15 @@ void RaftLinks::meet(raft::MemberId id, const std::string& name) {
       guests_[name] = id;
       setMembers(wanted_);
     }
+  }
+}
+
+// There is another master of that name now.
+void RaftLinks::dismiss(raft::MemberId id, const std::string& name) {
+  auto guest = guests_.find(name);
+  if (guest != guests_.end() && guest->second == id) {
+    guests_.erase(guest);
+    setMembers(wanted_);
   }
 }
 

@@ -51,6 +51,7 @@ class RaftLinks final : private kj::TaskSet::ErrorHandler {
  private:
   friend class RaftLink;
   void applyMembers();
+  void dismiss(raft::MemberId id, const std::string& name);
   void taskFailed(kj::Exception&& exception) override;
 
   RaftLinkSeams seams_;
