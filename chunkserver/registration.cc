@@ -101,7 +101,13 @@ Task<void> Registration::run() {
 }
 
 Task<bool> Registration::connect(MasterAddress master) {
-  auto addresses = master.addresses();
+  std::vector<Address> addresses;
+  if (!master.socket.empty()) {
+    addresses.push_back("unix:" + master.socket);
+  }
+  if (!master.address.empty()) {
+    addresses.push_back(master.address);
+  }
   for (auto& address : addresses) {
     try {
       auto link = co_await dial(network_, clock_, address, CONNECT_LIMIT);

@@ -1,6 +1,7 @@
 #include "master/admin_service.h"
 
 #include "common/log.h"
+#include "master/admin_group.h"
 #include "master/health.h"
 
 namespace cairn {
@@ -38,19 +39,6 @@ void writeReasons(const Health& health, wire::ClusterStatus::Builder out) {
   shards.setAtRisk(health.shards.atRisk);
   shards.setUnavailable(health.shards.unavailable);
   shards.setMisplaced(health.shards.misplaced);
-}
-
-void writeMaster(Core& core, wire::MasterStatus::Builder out) {
-  out.setName(core.name);
-  for (auto& master : core.cluster.masters) {
-    if (master.name == core.name) {
-      out.setAddress(master.address);
-    }
-  }
-  out.setRole(core.replica.isLeader() ? "leader" : "follower");
-  out.setTerm(raw(core.replica.term()));
-  out.setCommitIndex(raw(core.replica.reader().appliedIndex()));
-  out.setAppliedIndex(raw(core.replica.reader().appliedIndex()));
 }
 
 void writeVolumes(const ShardMap& map, const Roster::Member* member, ServerId server, wire::ServerStatus::Builder out) {
@@ -118,8 +106,18 @@ class AdminService final : public wire::Admin::Server {
   kj::Promise<void> evict(EvictContext context) override {
     return lifeline_->run([&](Core& core) { return evict(core, context); });
   }
+  kj::Promise<void> raft(RaftContext context) override {
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      writeGroup(groupOf(core), context.getResults().initGroup());
+      return kj::READY_NOW;
+    });
+  }
+  kj::Promise<void> raftChange(RaftChangeContext context) override {
+    return lifeline_->run([&](Core& core) { return change(core, context); });
+  }
 
  private:
+  Task<void> change(Core& core, RaftChangeContext context);
   kj::Promise<void> status(Core& core, StatusContext context);
   Task<void> resolve(Core& core, ResolveContext context);
   void listSessions(Core& core, SessionsContext context);
@@ -133,13 +131,15 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   auto& roster = core.chunkservers.roster();
   auto& map = core.replica.reader().map();
   HealthInput input{map, roster};
+  auto group = groupOf(core);
+  input.masters = standingOf(core, group);
   input.serversWanted = core.cluster.servers;
   input.ownAvailableBytes = core.ownSpace.availableBytes();
   input.ownSpaceShort = core.ownSpace.isShort();
   input.ownSpaceLow = core.ownSpace.isLow();
   input.now = core.clock.monotonic();
   writeReasons(assess(input), out);
-  writeMaster(core, out.initMasters(1)[0]);
+  writeMasters(core, group, out);
   writeServers(core, out);
   writeSpace(rawSpace(roster), copiesOf(core.replica.reader().map()), core.replica.reader().counters().inodes,
              out.initSpace());
@@ -177,6 +177,14 @@ Task<void> AdminService::evict(Core& core, EvictContext context) {
   spdlog::warn("session {} is being evicted by an administrator", raw(session));
   auto ended = co_await core.sessions.end(session);
   setOutcome(ended, context.getResults().initOutcome());
+}
+
+// A change may end this office, and with it this call: the caller looks at what came of it, whoever leads then.
+Task<void> AdminService::change(Core& core, RaftChangeContext context) {
+  auto params = context.getParams();
+  std::string name = params.getName().cStr();
+  auto done = co_await changeGroup(core, params.getChange(), name);
+  setOutcome(done, context.getResults().initOutcome());
 }
 
 }  // namespace

@@ -18,8 +18,7 @@ void Cleanup::queued() {
   moreReclaims_ = moreCuts_ = true;
 }
 
-void Cleanup::tick(bool hurry) {
-  hurry_ = hurry;
+void Cleanup::tick() {
   refill();
   confirmSoon();
 }
@@ -69,12 +68,12 @@ void Cleanup::refillCuts() {
   }
 }
 
-void Cleanup::handOut(ServerId server, wire::Work::Builder out) {
+void Cleanup::handOut(ServerId server, bool hurry, wire::Work::Builder out) {
   refill();
   std::vector<const ReclaimItem*> reclaims;
   std::vector<const CutItem*> cuts;
-  size_t most = hurry_ ? HAND_OUT_MAX : HAND_OUT_SLOWLY;
-  for (uint64_t id : queue_.handOut(server, map(), clock_.monotonic(), most, hurry_)) {
+  size_t most = hurry ? HAND_OUT_MAX : HAND_OUT_SLOWLY;
+  for (uint64_t id : queue_.handOut(server, map(), clock_.monotonic(), most, hurry)) {
     auto reclaim = reclaims_.find(id);
     if (reclaim != reclaims_.end()) {
       reclaims.push_back(&reclaim->second);

@@ -14,10 +14,11 @@ namespace cairn {
 class Doorway final : public kj::Refcounted {
  public:
   Doorway(Replica& replica, ClusterId clusterId, std::string masterName)
-      : cluster(clusterId),
-        name(std::move(masterName)),
-        replica_(&replica),
-        line_(kj::refcounted<GroupLine>(replica.group())) {}
+      : cluster(clusterId), name(std::move(masterName)), replica_(&replica) {
+    if (replica.group() != nullptr) {
+      line_ = kj::refcounted<GroupLine>(*replica.group());
+    }
+  }
 
   const ClusterId cluster;
   const std::string name;  // of this master
@@ -32,11 +33,14 @@ class Doorway final : public kj::Refcounted {
   // Null while this master doesn't lead.
   Lifeline* office() { return office_.get(); }
   void setOffice(kj::Own<Lifeline> office) { office_ = kj::mv(office); }
-  GroupLine& line() { return *line_; }
+  // Null for a lone master.
+  GroupLine* line() { return line_.get(); }
   void close() {
     replica_ = nullptr;
     office_ = nullptr;
-    line_->cut();
+    if (line_.get() != nullptr) {
+      line_->cut();
+    }
   }
 
  private:

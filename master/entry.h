@@ -1,4 +1,4 @@
-// CommandEntry: a log entry's payload, a flat wire::Command message.
+// A log entry's payload: a flat wire::Command message.
 #pragma once
 #include <capnp/serialize.h>
 #include <kj/array.h>

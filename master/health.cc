@@ -30,6 +30,7 @@ class Assessor {
       notPlaced();
     }
     unavailable();
+    masters();
     servers();
     missingCopies();
     dataSpace();
@@ -52,6 +53,7 @@ class Assessor {
   void countShards();
   void notPlaced();
   void unavailable();
+  void masters();
   void servers();
   void volumes(const Roster::Member& member);
   void missingCopies();
@@ -110,6 +112,26 @@ void Assessor::unavailable() {
     add("writes-wait",
         "writes to " + count(tally.waiting, "shard wait", "shards wait") + " until enough copies are in sync",
         "bring back the chunkservers that are down", true);
+  }
+}
+
+void Assessor::masters() {
+  auto votes = [](const MasterStanding& master) { return master.isVoter; };
+  auto counts = [](const MasterStanding& master) { return master.isVoter && master.answers; };
+  auto voters = std::count_if(in_.masters.begin(), in_.masters.end(), votes);
+  auto spare = std::count_if(in_.masters.begin(), in_.masters.end(), counts) - (voters / 2 + 1);
+  for (auto& master : in_.masters) {
+    std::string name = "master " + master.name + (master.address.empty() ? "" : " at " + master.address);
+    if (!master.isMember) {
+      add("master-missing", name + " is in cluster.toml and not in the group",
+          "start it with --join in an empty directory, or take it out of cluster.toml");
+    } else if (!master.answers) {
+      std::string rest = spare > 0 ? std::to_string(spare) + " more may fail" : "no other may fail";
+      add("master-down", name + " does not answer: " + rest,
+          "start it, or look at its log; if its data is lost for good: dfsadmin raft remove " + master.name);
+    } else if (!master.isVoter) {
+      add("master-joining", name + " is being brought up to date and has no vote yet", "");
+    }
   }
 }
 

@@ -28,9 +28,19 @@ struct ShardTally {
   uint32_t joining = 0;      // copies being brought up to date
 };
 
+// Of one that cluster.toml or the group knows.
+struct MasterStanding {
+  std::string name;
+  std::string address;
+  bool isMember = false;
+  bool isVoter = false;
+  bool answers = false;
+};
+
 struct HealthInput {
   const ShardMap& map;
   const Roster& roster;
+  std::vector<MasterStanding> masters = {};
   uint32_t serversWanted = 0;      // before the first placement
   uint64_t ownAvailableBytes = 0;  // of the master's disk
   bool ownSpaceShort = false;

@@ -4,7 +4,6 @@
 #include <kj/memory.h>
 
 #include "master/core.h"
-#include "master/space.h"
 
 namespace cairn {
 
@@ -33,7 +32,7 @@ class Office final : private ReplicaObserver {
   void tick() {
     chunkservers_.tick();
     sessions_.tick();
-    cleanup_.tick(isFilling(chunkservers_.roster()));
+    cleanup_.tick();
   }
 
  private:

@@ -5,7 +5,7 @@
 #include "common/log.h"
 #include "master/namespace/snapshot.h"
 #include "master/raft_entries.h"
-#include "master/raft_replica.h"
+#include "master/raft_replica_impl.h"
 
 namespace cairn {
 
@@ -22,7 +22,7 @@ Result<kj::Own<File>> RaftReplica::receiveSnapshot(LogIndex index) {
   if (index <= raft_->commit()) {
     return Error{EALREADY, "what the snapshot holds is here already"};
   }
-  auto opened = seams_.disk.open(unfinishedSnapshotPath(index), Disk::Mode::CREATE);
+  auto opened = parts_.disk.open(unfinishedSnapshotPath(index), Disk::Mode::CREATE);
   if (opened.ok()) {
     auto emptied = opened.value()->truncate(0);
     if (!emptied.ok()) {
@@ -38,14 +38,14 @@ Task<Status> RaftReplica::takeSnapshot(kj::Own<File> file, raft::Message message
     co_return Error{EINVAL, "a snapshot comes with its own message"};
   }
   LogIndex index = install->last.index;
-  auto kept = co_await keepSnapshot(seams_.disk, *file, index);
+  auto kept = co_await keepSnapshot(parts_.disk, *file, index);
   if (!kept.ok()) {
     co_return kept;
   }
   raft_->step(kj::mv(message));
   pump();
   if (!installing_) {
-    (void)removeSnapshot(seams_.disk, index);  // not needed; a leftover is passed over at the next start
+    (void)removeSnapshot(parts_.disk, index);  // not needed; a leftover is passed over at the next start
   }
   co_return Status();
 }
@@ -118,7 +118,7 @@ Task<Status> RaftReplica::remove(std::string name) {
   }
   auto membership = raft_->membership();
   membership.remove(member->id);
-  auto there = [this](raft::MemberId id) { return id == self_ || raft_->progress().at(id).active; };
+  auto there = [this](raft::MemberId id) { return id == self_ || raft_->progress().at(id).heardOf(); };
   if (!membership.majorityOf(there)) {
     co_return Error{EBUSY, "without master " + name +
                                " the masters that answer are no majority of the others: nothing "
@@ -142,7 +142,7 @@ Status RaftReplica::transfer(const std::string& name) {
     case raft::Refusal::TRANSFERRING:
       return Error{EBUSY, "leadership is being handed over already"};
     default:
-      return Error{EINVAL, "master " + name + " leads already, or has no vote yet"};
+      return Error{EINVAL, member->voter ? "master " + name + " leads already" : "master " + name + " has no vote yet"};
   }
 }
 
@@ -200,7 +200,7 @@ GroupStatus RaftReplica::status() const {
     out.leader = member.id == raft_->leader();
     auto progress = raft_->progress().find(member.id);
     bool isSelf = member.id == self_;
-    out.reachable = isSelf || (progress != raft_->progress().end() && progress->second.active);
+    out.reachable = isSelf || (progress != raft_->progress().end() && progress->second.heardOf());
     out.match = isSelf ? raft_->durable() : LogIndex{};
     if (progress != raft_->progress().end()) {
       out.match = progress->second.match();

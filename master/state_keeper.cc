@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "master/entry.h"
 #include "master/namespace/snapshot.h"
 
 namespace cairn {
@@ -51,7 +52,7 @@ Task<Status> StateKeeper::rebuild() {
   if (!distrusted.ok()) {
     co_return distrusted;
   }
-  auto state = recoverState(disk_, env_, log_, options_.cacheBytes);
+  auto state = recoverState(disk_, env_, log_, options_.cacheBytes, LogIndex{});
   if (!state.ok()) {
     co_return state.error();
   }
@@ -63,8 +64,9 @@ Task<Status> StateKeeper::rebuild() {
   co_return Status();
 }
 
-Applied StateKeeper::apply(LogIndex index, Term term, CommandEntry& command) {
-  loggedBytes_ += recordBytes(command.payload().size());
+Applied StateKeeper::apply(LogIndex index, Term term, kj::Array<capnp::word> words) {
+  loggedBytes_ += recordBytes(words.asBytes().size());
+  CommandEntry command(kj::mv(words));
   auto applied = machine_->apply(index, term, command.reader());
   writeSoon();
   return applied;
@@ -107,7 +109,6 @@ Task<void> StateKeeper::writeOut() {
     auto job = machine_->beginWrite();
     co_await workers_.run(kj::mv(job));
     store.endWrite();
-    owner_.onStateWritten();
     bool due = snapshotWanted_ || loggedBytes_ >= options_.snapshotLogBytes;
     if (due && !snapshotRunning_ && !stopping_) {
       snapshotRunning_ = true;
@@ -118,12 +119,12 @@ Task<void> StateKeeper::writeOut() {
 }
 
 Task<bool> StateKeeper::roomForWrite() {
-  lacksRoom_ = !reserve_.hasRoom();
-  while (lacksRoom_ && !stopping_ && !failed_) {
+  bool room = reserve_.hasRoom();
+  while (!room && !stopping_ && !failed_) {
     co_await clock_.after(ROOM_DELAY);
-    lacksRoom_ = !reserve_.hasRoom();
+    room = reserve_.hasRoom();
   }
-  co_return !lacksRoom_ && !failed_;
+  co_return room && !failed_;
 }
 
 Task<void> StateKeeper::keepReserve() {

@@ -8,8 +8,6 @@
 #include <algorithm>
 #include <string>
 
-#include "common/system/descriptor.h"
-
 namespace cairn {
 
 namespace {
@@ -52,14 +50,14 @@ class PreparedLog final : public leveldb::WritableFile {
     if (!flushed.ok()) {
       return flushed;
     }
-    return fdatasync(fd_) == 0 ? Status::OK() : failure(errno);
+    return fdatasync(fd_) == 0 ? Status::OK() : failure();
   }
 
   Status Close() override {
     Status flushed = Flush();
     // Only for tidiness: zeros that stay do no harm.
     (void)!ftruncate(fd_, static_cast<off_t>(end_));
-    Status closed = close(fd_) == 0 ? Status::OK() : failure(errno);
+    Status closed = close(fd_) == 0 ? Status::OK() : failure();
     fd_ = -1;
     return flushed.ok() ? closed : flushed;
   }
@@ -79,10 +77,21 @@ class PreparedLog final : public leveldb::WritableFile {
 
  private:
   Status writeAt(uint64_t offset, const char* data, size_t size) {
-    int code = writeFully(fd_, offset, data, size);
-    return code == 0 ? Status::OK() : failure(code);
+    while (size > 0) {
+      ssize_t n = pwrite(fd_, data, size, static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) {
+        continue;
+      }
+      if (n <= 0) {
+        return failure();
+      }
+      offset += static_cast<uint64_t>(n);
+      data += n;
+      size -= static_cast<size_t>(n);
+    }
+    return Status::OK();
   }
-  Status failure(int code) const { return Status::IOError(path_, strerror(code)); }
+  Status failure() const { return Status::IOError(path_, strerror(errno)); }
 
   const std::string path_;
   int fd_;

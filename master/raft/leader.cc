@@ -228,6 +228,7 @@ void Raft::checkQuorum() {
     return;
   }
   for (auto& [member, progress] : progress_) {
+    progress.wasActive = progress.active;
     progress.active = false;
   }
 }

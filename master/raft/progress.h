@@ -48,8 +48,10 @@ class Progress {
   void becomeSnapshot(LogIndex snapshot);
   // Waits for the next answer to a heartbeat before anything else is sent.
   void snapshotEnded(bool arrived);
+  bool heardOf() const { return active || wasActive; }
 
   bool active = true;      // heard of since the leader last looked
+  bool wasActive = true;   // heard of in the time before that
   uint64_t readRound = 0;  // newest heartbeat round that it answered
 
  private:

@@ -208,7 +208,16 @@ interface Admin {
   resolve @2 (path :Data) -> (outcome :Types.Outcome, attributes :Types.Attributes);
   sessions @3 () -> (sessions :List(SessionInfo));
   evict @4 (session :UInt64) -> (outcome :Types.Outcome);
+  # The group of masters; a lone one is a group of one.
+  raft @5 () -> (group :GroupInfo);
+  # A change of it, by a member's name (of no meaning for a snapshot). Refused is what would leave no majority.
+  raftChange @6 (change :RaftChange, name :Text) -> (outcome :Types.Outcome);
 }
+
+enum RaftChange { promote @0; remove @1; transfer @2; snapshot @3; }
+struct GroupInfo { term @0 :UInt64; commitIndex @1 :UInt64; appliedIndex @2 :UInt64; digest @3 :UInt64; members @4 :List(GroupMemberInfo); }
+# `matchIndex`: up to where the member's log is known to be durable.
+struct GroupMemberInfo { name @0 :Text; id @1 :UInt64; role @2 :Text; reachable @3 :Bool; matchIndex @4 :UInt64; }
 struct SessionInfo { id @0 :UInt64; name @1 :Text; holds @2 :UInt32; leaseNanosLeft @3 :Int64; attached @4 :Bool; }
 struct ClusterStatus {
   health @0 :Text;                    # healthy, degraded, critical

@@ -41,12 +41,13 @@ def wait_for(what, condition, seconds=30.0, every=0.05):
 
 
 class Cluster:
-    def __init__(self, chunkservers=3, base=None, mount=True, extra=()):
+    def __init__(self, chunkservers=3, base=None, mount=True, extra=(), masters=1):
         require_environment()
         self.base = tempfile.mkdtemp(prefix="cairn-test-", dir=base)
         self.dir = os.path.join(self.base, "cluster")
         self.mnt = os.path.join(self.base, "mnt")
         self.chunkservers = chunkservers
+        self.masters = masters
         self.extra = list(extra)
         _live.append(self)
 
@@ -73,8 +74,8 @@ class Cluster:
         return done
 
     def up(self):
-        return self.dfs("up", "--dir", self.dir, "--mount", self.mnt, "--chunkservers", str(self.chunkservers),
-                        *self.extra).stdout
+        return self.dfs("up", "--dir", self.dir, "--mount", self.mnt, "--masters", str(self.masters),
+                        "--chunkservers", str(self.chunkservers), *self.extra).stdout
 
     def down(self):
         return self.dfs("down", "--dir", self.dir).stdout

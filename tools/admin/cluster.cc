@@ -58,11 +58,6 @@ Task<int> initCluster(Context& context, const Options& options) {
   if (!parsed.ok()) {
     co_return complain(EXIT_USAGE, parsed.error().why);
   }
-  if (options.masters.size() > 1) {
-    co_return complain(EXIT_REFUSED, "a cluster has exactly one master today, not " +
-                                         std::to_string(options.masters.size()) +
-                                         ": several come with Raft replication (issue 3)");
-  }
   auto written = writeNew(context, options.file, text);
   if (!written.ok()) {
     co_return complain(EXIT_REFUSED, written.error().why);
@@ -71,6 +66,11 @@ Task<int> initCluster(Context& context, const Options& options) {
   std::cout << options.file << " is the file of the new cluster " << toText(id) << "\nNext: dfs-master --cluster "
             << options.file << " --name " << master.name << " --dir DIR --listen " << master.address << " --socket "
             << master.socket << " --init\n";
+  for (size_t i = 1; i < parsed.value().masters.size(); ++i) {
+    const auto& further = parsed.value().masters[i];
+    std::cout << "Then: dfs-master --cluster " << options.file << " --name " << further.name << " --dir DIR --listen "
+              << further.address << " --socket " << further.socket << " --join\n";
+  }
   co_return EXIT_HEALTHY;
 }
 

@@ -20,6 +20,7 @@ class Words {
     addFile(app);
     addSession(app);
     add(app, "df", "space for files and on the disks", "dfsadmin df", showSpace);
+    addRaft(app);
     addCluster(app);
   }
 
@@ -83,6 +84,23 @@ class Words {
                       "end a session now: what it has not yet made durable is lost, and its programs are told",
                       "dfsadmin session evict 12", evictSession);
     evict->add_option("SESSION", options_.id, "number of the session")->required();
+  }
+
+  void addRaft(CLI::App& app) {
+    auto& noun = addNoun(app, "raft", "the masters as a group; a new one comes in by itself: dfs-master --join",
+                         "dfsadmin raft status");
+    add(noun, "status", "all masters: role, how far their logs are, digest of the leader's state",
+        "dfsadmin raft status", showRaft);
+    auto addNamed = [&](const char* name, const char* what, const char* example, Verb verb) {
+      add(noun, name, what, example, verb)->add_option("NAME", options_.name, "name of the master")->required();
+    };
+    addNamed("promote", "give a learner its vote before that happens by itself", "dfsadmin raft promote m3",
+             promoteMaster);
+    addNamed("remove", "take a master out of the group, so that it counts no more and another may have its name",
+             "dfsadmin raft remove m3", removeMaster);
+    addNamed("transfer", "hand leadership to another master", "dfsadmin raft transfer m2", transferToMaster);
+    add(noun, "snapshot", "have the leader make a snapshot of its state now", "dfsadmin raft snapshot",
+        snapshotMaster);
   }
 
   void addCluster(CLI::App& app) {

@@ -35,6 +35,11 @@ Task<int> checkFile(Context& context, const Options& options);
 Task<int> listSessions(Context& context, const Options& options);
 Task<int> evictSession(Context& context, const Options& options);
 Task<int> showSpace(Context& context, const Options& options);
+Task<int> showRaft(Context& context, const Options& options);
+Task<int> promoteMaster(Context& context, const Options& options);
+Task<int> removeMaster(Context& context, const Options& options);
+Task<int> transferToMaster(Context& context, const Options& options);
+Task<int> snapshotMaster(Context& context, const Options& options);
 Task<int> initCluster(Context& context, const Options& options);
 
 }  // namespace cairn::admin

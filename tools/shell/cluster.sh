@@ -78,9 +78,21 @@ startDaemon() {
 }
 execOrDied() { daemonPid "$1" || ! alive "$2"; }
 
+isEmpty() {
+  local contents=("$1"/*)
+  [ ${#contents[@]} -eq 0 ]
+}
+mastersAreNew() {
+  local name
+  for name in $(masterNames); do isEmpty "$DIR/$name" || return 1; done
+}
+
 startMaster() {
-  local init=() contents=("$DIR/$1"/*)
-  [ ${#contents[@]} -gt 0 ] || init=(--init)
+  local init=()
+  if isEmpty "$DIR/$1"; then # the first begins the group, the others join it, and so does one that lost its data
+    init=(--join)
+    [ "$1" != "$(masterNames | head -n 1)" ] || ! mastersAreNew || init=(--init)
+  fi
   mkdir -p "$DIR/$1"
   startDaemon "$1" dfs-master --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" \
     --listen "$(masterAddress "$1")" --socket "$DIR/run/$1.sock" "${init[@]}"

@@ -19,8 +19,6 @@ upOptions() {
     esac
     shift 2
   done
-  [ "${UP_MASTERS:-1}" = 1 ] || fail "$UP_MASTERS masters were asked for, but a cluster has exactly one today" \
-    "several masters come with Raft replication (issue 3); leave --masters away until then"
 }
 
 checkUpDirectory() {
@@ -74,25 +72,21 @@ checkFuse() {
     "load it with: modprobe fuse; for a container: --device /dev/fuse --cap-add SYS_ADMIN"
 }
 
-# writeClusterFile COPIES SERVERS
+# writeClusterFile MASTERS COPIES SERVERS
 writeClusterFile() {
-  local id
+  local id master ports=()
   id=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-  freePort
-  cat > "$CLUSTER_FILE.new" << TOML
-# Made by tools/dfs. Every program finds the cluster through this file; it knows no secret.
-cluster = "$id"
-
-[[master]]
-name = "m1"
-address = "127.0.0.1:$PORT"
-socket = "run/m1.sock"
-
-[defaults]
-copies = $1
-min_copies = $(($1 > 1 ? 2 : 1))
-servers = $2
-TOML
+  {
+    printf '# Made by tools/dfs. Every program finds the cluster through this file; it knows no secret.\n'
+    printf 'cluster = "%s"\n' "$id"
+    for ((master = 1; master <= $1; master++)); do
+      freePort "${ports[@]}"
+      ports+=("$PORT")
+      printf '\n[[master]]\nname = "m%d"\naddress = "127.0.0.1:%d"\n' "$master" "$PORT"
+      printf 'socket = "run/m%d.sock"\n' "$master"
+    done
+    printf '\n[defaults]\ncopies = %d\nmin_copies = %d\nservers = %d\n' "$2" "$(($2 > 1 ? 2 : 1))" "$3"
+  } > "$CLUSTER_FILE.new"
   mv "$CLUSTER_FILE.new" "$CLUSTER_FILE" || fail "cannot write $CLUSTER_FILE" "look at the permissions of $DIR"
 }
 
@@ -113,7 +107,7 @@ makeCluster() {
       fail "cannot make $DIR/c$server" "look at the permissions of $DIR and the room on its disk"
     for ((volume = 1; volumes > 1 && volume <= volumes; volume++)); do mkdir -p "$DIR/c$server/v$volume"; done
   done
-  writeClusterFile "$UP_REPLICAS" "$servers"
+  writeClusterFile "${UP_MASTERS:-1}" "$UP_REPLICAS" "$servers"
 }
 
 # What can be changed for a cluster that exists: the mount point, and more chunkservers.
@@ -123,6 +117,8 @@ resumeCluster() {
   [ -z "$UP_REPLICAS" ] || [ "$UP_REPLICAS" = "$(copiesKept)" ] ||
     fail "--replicas is chosen when a cluster is made; the one in $DIR has another" \
       "leave it away, or start a new cluster in another --dir"
+  [ -z "$UP_MASTERS" ] || [ "$UP_MASTERS" = "$(masterNames | wc -l)" ] ||
+    fail "the cluster in $DIR has $(masterNames | wc -l) masters, not $UP_MASTERS" "leave --masters away"
   [ -z "$UP_SERVERS" ] || [ "$UP_SERVERS" = "$have" ] ||
     fail "the cluster in $DIR has $have chunkservers, not $UP_SERVERS" \
     "leave --chunkservers away; add one with: tools/dfs play --dir $UP_DIR add chunkserver"
@@ -192,8 +188,11 @@ sayWhatIsUp() {
   [ -z "$dirOption" ] || admin="$admin --cluster ${CLUSTER_FILE#"$PWD"/}"
   "$BIN/dfsadmin" --cluster "$CLUSTER_FILE" wait healthy --timeout "$HEALTHY_SECONDS" > /dev/null 2>&1 ||
     warn "mounted, but not everything is healthy yet; see: $admin status"
+  local masters servers
+  masters=$(masterNames | wc -l)
+  servers=$(serverNames | wc -l)
   cat << TEXT
-CairnFS is up, with $(serverNames | wc -l) x dfs-chunkserver and $(copiesKept) x every byte.
+CairnFS is up, with $masters x dfs-master, $servers x dfs-chunkserver and $(copiesKept) x every byte.
   mounted at   $MNT
   cluster file $CLUSTER_FILE
   data         $DIR/{$(printf '%s,' $(masterNames) $(serverNames) | sed 's/,$//')}

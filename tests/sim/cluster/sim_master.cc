@@ -1,6 +1,3 @@
-#include <algorithm>
-
-#include "master/group.h"
 #include "master/member.h"
 #include "tests/sim/cluster/sim_process.h"
 
@@ -19,28 +16,16 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
     options.cluster = setup.cluster;
     options.name = setup.host;
     options.listen = {setup.address};
-    options.initialize = setup.life == 1 && setup.founds;
-    options.joins = setup.life == 1 && !setup.founds;
+    options.initialize = setup.life == 1;
     options.cacheBytes = 1 << 20;
     options.segmentBytes = 256 << 10;
     options.snapshotLogBytes = 1 << 20;
     options.shardBits = setup.shardBits;
-    ReplicaSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
+    MemberSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
     tasks_.add(run(kj::mv(options), seams).promise());
   }
 
-  bool serving() override {
-    if (member_.get() == nullptr) {
-      return false;
-    }
-    Group* group = member_->replica().group();
-    if (group == nullptr) {
-      return true;
-    }
-    auto members = group->status().members;
-    return std::any_of(members.begin(), members.end(),
-                       [&](const GroupMember& member) { return member.id == group->self() && member.voter; });
-  }
+  bool serving() const override { return member_.get() != nullptr; }
   std::string died() const override { return died_; }
   Task<void> stop() override {
     if (member_.get() != nullptr) {
@@ -50,20 +35,9 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
   const ShardMap* map() override {
     return member_.get() == nullptr ? nullptr : &member_->replica().reader().map();
   }
-  std::optional<Term> leads() override {
-    bool leader = member_.get() != nullptr && member_->replica().isLeader();
-    return leader ? std::optional(member_->replica().term()) : std::nullopt;
-  }
-  State state() override {
-    if (member_.get() == nullptr) {
-      return {};
-    }
-    const auto& reader = member_->replica().reader();
-    return {reader.appliedIndex(), reader.digest()};
-  }
 
  private:
-  Task<void> run(MemberOptions options, ReplicaSeams seams) {
+  Task<void> run(MemberOptions options, MemberSeams seams) {
     auto started = co_await startMember(kj::mv(options), seams);
     if (!started.ok()) {
       died_ = "doesn't start: " + started.error().why;

@@ -60,6 +60,34 @@ TEST(Health, AServerThatIsDownIsNamedWithItsTime) {
   EXPECT_STREQ(healthOf(world).level(), "healthy");
 }
 
+TEST(Health, AMasterThatIsMissingIsNamedWithWhatMayStillFail) {
+  PlacementWorld world(5);
+  world.startAll();
+  world.turn();
+  HealthInput input{world.map, *world.roster};
+  auto add = [&](const char* name, bool isMember, bool isVoter, bool answers) {
+    input.masters.push_back({name, std::string(name) + ":1", isMember, isVoter, answers});
+  };
+  add("m1", true, true, true);
+  add("m2", true, true, true);
+  add("m3", true, true, true);
+  EXPECT_STREQ(assess(input).level(), "healthy");
+  input.masters[1].answers = false;
+  auto down = assess(input);
+  EXPECT_STREQ(down.level(), "degraded");
+  ASSERT_NE(find(down, "master-down"), nullptr);
+  EXPECT_EQ(find(down, "master-down")->text, "master m2 at m2:1 does not answer: no other may fail");
+  EXPECT_NE(find(down, "master-down")->action.find("dfsadmin raft remove m2"), std::string::npos);
+  add("m4", true, true, true);
+  add("m5", true, true, true);
+  EXPECT_EQ(find(assess(input), "master-down")->text, "master m2 at m2:1 does not answer: 1 more may fail");
+  input.masters[1] = {"m2", "m2:1", false, false, false};
+  ASSERT_NE(find(assess(input), "master-missing"), nullptr);
+  EXPECT_NE(find(assess(input), "master-missing")->action.find("--join"), std::string::npos);
+  input.masters[1] = {"m2", "m2:1", true, false, true};
+  ASSERT_NE(find(assess(input), "master-joining"), nullptr);
+}
+
 TEST(Health, OneCopyStopsWritesAndNoneStopsReads) {
   PlacementWorld world(3);
   world.startAll();

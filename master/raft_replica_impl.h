@@ -1,0 +1,142 @@
+// The parts of RaftReplica; see raft_replica.h.
+#pragma once
+#include <deque>
+#include <map>
+#include <optional>
+
+#include "master/group.h"
+#include "master/log/identity.h"
+#include "master/log/log.h"
+#include "master/raft/raft.h"
+#include "master/raft_links.h"
+#include "master/raft_replica.h"
+#include "master/raft_store.h"
+#include "master/state_keeper.h"
+
+namespace cairn {
+
+class RaftReplica final : public Replica,
+                          public Group,
+                          private RaftStore::Owner,
+                          private RaftLinks::Owner,
+                          private StateKeeper::Owner,
+                          private kj::TaskSet::ErrorHandler {
+ public:
+  struct Parts {
+    Clock& clock;
+    Random& random;
+    Network& network;
+    Disk& disk;
+    Workers& workers;
+    leveldb::Env& env;
+  };
+
+  RaftReplica(ReplicaOptions options, const ClusterFile& cluster, Parts parts, OwnedDirectory directory,
+              kj::Own<Log> log);
+  Status start();
+
+  // ---- Replica ----
+  Task<Result<Applied>> propose(capnp::MessageBuilder& command) override;
+  Task<Result<LogIndex>> readBarrier() override;
+  const NamespaceReader& reader() const override { return state_.machine().reader(); }
+  bool isLeader() const override { return leads_; }
+  std::string leaderName() const override;
+  Term term() const override { return raft_->term(); }
+  void setObserver(ReplicaObserver* observer) override { observer_ = observer; }
+  void setOfficeObserver(OfficeObserver* observer) override { office_ = observer; }
+  Group* group() override { return this; }
+  kj::Promise<Error> onFatal() override { return kj::mv(fatal_.promise); }
+  Task<void> stop() override;
+
+  // ---- Group ----
+  raft::MemberId self() const override { return self_; }
+  bool hasJoined() const override { return raft_->membership().contains(self_); }
+  void receive(raft::Message message, const std::string& name) override;
+  Result<kj::Own<File>> receiveSnapshot(LogIndex index) override;
+  Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) override;
+  Task<Status> join(raft::MemberId id, std::string name) override;
+  Task<Status> promote(std::string name) override;
+  Task<Status> remove(std::string name) override;
+  Status transfer(const std::string& name) override;
+  void snapshotSoon() override { state_.snapshotSoon(); }
+  GroupStatus status() const override;
+
+ private:
+  // A proposal of this member that isn't applied yet.
+  struct Waiting {
+    Term term{};
+    kj::Own<kj::PromiseFulfiller<Result<Applied>>> done;
+  };
+  using ReadDone = kj::Own<kj::PromiseFulfiller<Result<LogIndex>>>;
+
+  // raft_replica.cc
+  Result<raft::Restart> findRestart();
+  Status readTail(raft::Restart& restart);
+  raft::Membership membershipAt(LogIndex index) const;
+  void stamp(wire::Time::Builder out);
+  Task<void> clockwork();
+  void pumpSoon();
+  void pump();
+  void handle(raft::Output output);
+  void readStored(raft::StoredAppend stored);
+  void applyDurable();
+  void applyOne(const raft::Entry& entry);
+  void answerReads(const raft::Output& output);
+  void finishReads();
+  Task<void> watchLog();
+  void handOver();
+  void lookAtOffice();
+  void failWaiting();
+  void fail(Error error);
+  Error refusal(raft::Refusal refusal) const;
+  // RaftStore::Owner
+  void onDurable(raft::Persist& persist) override;
+  Task<Status> installState(const raft::InstallSnapshot& snapshot) override;
+  void onStoreFailed(Error error) override { fail(kj::mv(error)); }
+  // RaftLinks::Owner
+  void onUnreachable(raft::MemberId member) override;
+  void onSnapshotSent(raft::MemberId member, bool arrived) override;
+  // StateKeeper::Owner
+  void onSnapshot(LogIndex index, LogIndex oldest) override;
+  void onStateFailed(Error error) override { fail(kj::mv(error)); }
+  void taskFailed(kj::Exception&& exception) override;
+
+  // raft_group.cc
+  Task<Status> change(raft::Membership membership);
+  const raft::MemberRecord* findByName(const std::string& name) const;
+  void promoteNewcomers();
+  Task<void> promoteOne(std::string name);
+  void nameFounder();
+  Task<void> recordMembership();
+
+  const ReplicaOptions options_;
+  Parts parts_;
+  OwnedDirectory directory_;
+  const raft::MemberId self_;
+  kj::Own<Log> log_;
+  RaftStore store_;
+  RaftLinks links_;
+  StateKeeper state_;
+  kj::Own<raft::Raft> raft_;
+  ReplicaObserver* observer_ = nullptr;
+  OfficeObserver* office_ = nullptr;
+  Timestamp lastTime_;
+
+  std::deque<raft::Entry> committed_;  // not applied yet: not durable here, or the state is being replaced
+  std::map<LogIndex, Waiting> waiting_;
+  std::map<raft::ReadId, ReadDone> reads_;
+  std::deque<raft::ReadReady> confirmed_;  // reads that wait for the state
+  Term officeTerm_{};
+  LogIndex membersAt_{UINT64_MAX};  // entry of the membership that links_ knows
+  bool pumpDue_ = false;
+  bool pumping_ = false;
+  bool installing_ = false;
+  bool leads_ = false;
+  bool changing_ = false;
+  bool stopping_ = false;
+  bool failed_ = false;
+  kj::PromiseFulfillerPair<Error> fatal_;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace cairn
