@@ -101,13 +101,7 @@ Task<void> Registration::run() {
 }
 
 Task<bool> Registration::connect(MasterAddress master) {
-  std::vector<Address> addresses;
-  if (!master.socket.empty()) {
-    addresses.push_back("unix:" + master.socket);
-  }
-  if (!master.address.empty()) {
-    addresses.push_back(master.address);
-  }
+  auto addresses = master.addresses();
   for (auto& address : addresses) {
     try {
       auto link = co_await dial(network_, clock_, address, CONNECT_LIMIT);

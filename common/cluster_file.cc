@@ -168,6 +168,17 @@ void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
 
 }  // namespace
 
+std::vector<std::string> MasterAddress::addresses() const {
+  std::vector<std::string> out;
+  if (!socket.empty()) {
+    out.push_back("unix:" + socket);
+  }
+  if (!address.empty()) {
+    out.push_back(address);
+  }
+  return out;
+}
+
 Result<ClusterFile> parseClusterFile(const std::string& text, const std::string& path) {
   toml::table root;
   try {

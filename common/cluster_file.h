@@ -22,6 +22,9 @@ struct MasterAddress {
   std::string name;
   std::string address;  // host:port
   std::string socket;   // absolute path; empty when there is none
+
+  // To be dialled in this order: its Unix socket comes first.
+  std::vector<std::string> addresses() const;
 };
 
 struct ClusterFile {

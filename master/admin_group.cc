@@ -22,20 +22,6 @@ const char* roleOf(const GroupMember& member) {
 
 }  // namespace
 
-GroupStatus groupOf(const Core& core) {
-  if (core.replica.group() != nullptr) {
-    return core.replica.group()->status();
-  }
-  LogIndex applied = core.replica.reader().appliedIndex();
-  GroupStatus status;
-  status.term = core.replica.term();
-  status.commit = applied;
-  status.applied = applied;
-  status.digest = core.replica.reader().digest();
-  status.members.push_back({raft::NOBODY, core.name, true, true, true, applied});
-  return status;
-}
-
 void writeMasters(const Core& core, const GroupStatus& group, wire::ClusterStatus::Builder out) {
   auto list = out.initMasters(static_cast<unsigned>(group.members.size()));
   for (uint32_t i = 0; i < group.members.size(); ++i) {
@@ -79,21 +65,17 @@ void writeGroup(const GroupStatus& group, wire::GroupInfo::Builder out) {
   }
 }
 
-Task<Status> changeGroup(Core& core, wire::RaftChange change, std::string name) {
+Task<Status> changeGroup(Group& group, wire::RaftChange change, std::string name) {
   using Promise = kj::Promise<Status>;
-  auto* group = core.replica.group();
-  if (group == nullptr) {
-    return Promise(Error{ENOENT, "master " + core.name + " is alone in cluster.toml: there is no group of masters"});
-  }
   switch (change) {
     case wire::RaftChange::PROMOTE:
-      return group->promote(name);
+      return group.promote(name);
     case wire::RaftChange::REMOVE:
-      return group->remove(name);
+      return group.remove(name);
     case wire::RaftChange::TRANSFER:
-      return Promise(group->transfer(name));
+      return Promise(group.transfer(name));
     case wire::RaftChange::SNAPSHOT:
-      group->snapshotSoon();
+      group.snapshotSoon();
       return Promise(Status());
   }
   return Promise(Error{EINVAL, "this master knows no such change of the group: run the same version everywhere"});

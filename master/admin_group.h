@@ -11,8 +11,6 @@
 
 namespace cairn {
 
-// A lone master is a group of one.
-GroupStatus groupOf(const Core& core);
 // The members, and those of cluster.toml that aren't.
 std::vector<MasterStanding> standingOf(const Core& core, const GroupStatus& group);
 
@@ -20,6 +18,6 @@ void writeMasters(const Core& core, const GroupStatus& group, wire::ClusterStatu
 void writeGroup(const GroupStatus& group, wire::GroupInfo::Builder out);
 
 // Refuses what would leave no majority, and says why.
-Task<Status> changeGroup(Core& core, wire::RaftChange change, std::string name);
+Task<Status> changeGroup(Group& group, wire::RaftChange change, std::string name);
 
 }  // namespace cairn

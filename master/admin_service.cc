@@ -108,7 +108,7 @@ class AdminService final : public wire::Admin::Server {
   }
   kj::Promise<void> raft(RaftContext context) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
-      writeGroup(groupOf(core), context.getResults().initGroup());
+      writeGroup(core.replica.group().status(), context.getResults().initGroup());
       return kj::READY_NOW;
     });
   }
@@ -131,7 +131,7 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   auto& roster = core.chunkservers.roster();
   auto& map = core.replica.reader().map();
   HealthInput input{map, roster};
-  auto group = groupOf(core);
+  auto group = core.replica.group().status();
   input.masters = standingOf(core, group);
   input.serversWanted = core.cluster.servers;
   input.ownAvailableBytes = core.ownSpace.availableBytes();
@@ -183,7 +183,7 @@ Task<void> AdminService::evict(Core& core, EvictContext context) {
 Task<void> AdminService::change(Core& core, RaftChangeContext context) {
   auto params = context.getParams();
   std::string name = params.getName().cStr();
-  auto done = co_await changeGroup(core, params.getChange(), name);
+  auto done = co_await changeGroup(core.replica.group(), params.getChange(), name);
   setOutcome(done, context.getResults().initOutcome());
 }
 

@@ -18,7 +18,8 @@ void Cleanup::queued() {
   moreReclaims_ = moreCuts_ = true;
 }
 
-void Cleanup::tick() {
+void Cleanup::tick(bool hurry) {
+  hurry_ = hurry;
   refill();
   confirmSoon();
 }
@@ -68,12 +69,12 @@ void Cleanup::refillCuts() {
   }
 }
 
-void Cleanup::handOut(ServerId server, bool hurry, wire::Work::Builder out) {
+void Cleanup::handOut(ServerId server, wire::Work::Builder out) {
   refill();
   std::vector<const ReclaimItem*> reclaims;
   std::vector<const CutItem*> cuts;
-  size_t most = hurry ? HAND_OUT_MAX : HAND_OUT_SLOWLY;
-  for (uint64_t id : queue_.handOut(server, map(), clock_.monotonic(), most, hurry)) {
+  size_t most = hurry_ ? HAND_OUT_MAX : HAND_OUT_SLOWLY;
+  for (uint64_t id : queue_.handOut(server, map(), clock_.monotonic(), most, hurry_)) {
     auto reclaim = reclaims_.find(id);
     if (reclaim != reclaims_.end()) {
       reclaims.push_back(&reclaim->second);

@@ -26,14 +26,14 @@ class Cleanup final : private kj::TaskSet::ErrorHandler {
   Cleanup(Clock& clock, Replica& replica);
   ~Cleanup() noexcept(false);
 
-  // `hurry`: some volume is filling up.
-  void handOut(ServerId server, bool hurry, wire::Work::Builder out);
+  void handOut(ServerId server, wire::Work::Builder out);
   void done(ServerId server, MapVersion mapVersion, capnp::List<uint64_t>::Reader ids);
   // The server has restarted.
   void forget(ServerId server);
   // The queues have grown.
   void queued();
-  void tick();
+  // `hurry`: some volume is filling up.
+  void tick(bool hurry);
   // Entries of both queues that are not done, as far as known: at least this many.
   size_t backlog() const { return queue_.size(); }
 
@@ -59,6 +59,7 @@ class Cleanup final : private kj::TaskSet::ErrorHandler {
   bool moreReclaims_ = true;
   bool moreCuts_ = true;
   bool confirming_ = false;
+  bool hurry_ = false;
   kj::TaskSet tasks_;
 };
 

@@ -109,9 +109,9 @@ class DoorService final : public wire::MasterDoor::Server {
 
   kj::Promise<void> raft(RaftContext context) override {
     auto params = context.getParams();
-    auto checked = checkMaster(params.getHello());
-    auto* line = doorway_->line();
-    if (checked.ok() && params.getTo() != raw(line->group().self())) {
+    auto checked = check(params.getHello());
+    auto& line = doorway_->line();
+    if (checked.ok() && params.getTo() != raw(line.group().self())) {
       checked = Error{ESTALE, "the data directory of master " + doorway_->name +
                                   " is another than the one that the group "
                                   "knows: if that one is lost for good, run `dfsadmin raft remove " +
@@ -119,7 +119,7 @@ class DoorService final : public wire::MasterDoor::Server {
     }
     setOutcome(checked, context.getResults().initOutcome());
     if (checked.ok()) {
-      context.getResults().setPeer(newRaftPeer(*line, params.getHello().getName().cStr()));
+      context.getResults().setPeer(newRaftPeer(line, params.getHello().getName().cStr()));
     } else {
       turnAway(params.getHello(), checked);
     }
@@ -131,11 +131,11 @@ class DoorService final : public wire::MasterDoor::Server {
  private:
   static Task<void> join(DoorService& self, JoinContext context) {
     auto params = context.getParams();
-    auto checked = self.checkMaster(params.getHello());
+    auto checked = self.check(params.getHello());
     if (checked.ok()) {
       std::string name = params.getHello().getName().cStr();
       raft::MemberId member{params.getMember()};
-      auto& group = self.doorway_->line()->group();
+      auto& group = self.doorway_->line().group();
       checked = co_await group.join(member, name);
     }
     setOutcome(checked, context.getResults().initOutcome());
@@ -165,14 +165,6 @@ class DoorService final : public wire::MasterDoor::Server {
       return Error{EAGAIN, "master " + doorway_->name + " is not the leader" + who};
     }
     return {};
-  }
-
-  Status checkMaster(wire::Hello::Reader hello) {
-    auto checked = check(hello);
-    if (checked.ok() && doorway_->line() == nullptr) {
-      return Error{ESTALE, "master " + doorway_->name + " is alone in its cluster.toml: name the others there"};
-    }
-    return checked;
   }
 
   void turnAway(wire::Hello::Reader hello, const Status& why) {

@@ -14,11 +14,10 @@ namespace cairn {
 class Doorway final : public kj::Refcounted {
  public:
   Doorway(Replica& replica, ClusterId clusterId, std::string masterName)
-      : cluster(clusterId), name(std::move(masterName)), replica_(&replica) {
-    if (replica.group() != nullptr) {
-      line_ = kj::refcounted<GroupLine>(*replica.group());
-    }
-  }
+      : cluster(clusterId),
+        name(std::move(masterName)),
+        replica_(&replica),
+        line_(kj::refcounted<GroupLine>(replica.group())) {}
 
   const ClusterId cluster;
   const std::string name;  // of this master
@@ -33,14 +32,11 @@ class Doorway final : public kj::Refcounted {
   // Null while this master doesn't lead.
   Lifeline* office() { return office_.get(); }
   void setOffice(kj::Own<Lifeline> office) { office_ = kj::mv(office); }
-  // Null for a lone master.
-  GroupLine* line() { return line_.get(); }
+  GroupLine& line() { return *line_; }
   void close() {
     replica_ = nullptr;
     office_ = nullptr;
-    if (line_.get() != nullptr) {
-      line_->cut();
-    }
+    line_->cut();
   }
 
  private:

@@ -1,4 +1,4 @@
-// A log entry's payload: a flat wire::Command message.
+// CommandEntry: a log entry's payload, a flat wire::Command message.
 #pragma once
 #include <capnp/serialize.h>
 #include <kj/array.h>

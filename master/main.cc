@@ -162,7 +162,7 @@ class Program {
       return refuse(exitCodeOf(disk.error()), disk.error().why);
     }
     disk_ = kj::mv(disk.value());
-    MemberSeams seams{*runtime_.clock, *runtime_.random,  *network_,
+    ReplicaSeams seams{*runtime_.clock, *runtime_.random,  *network_,
                       *disk_,          *runtime_.workers, *leveldb::Env::Default()};
     kj::Promise<Result<kj::Own<Member>>> starting = startMember(options_, seams);
     auto started = starting.wait(runtime_.io.waitScope);

@@ -5,7 +5,6 @@
 #include "master/joining.h"
 #include "master/office.h"
 #include "master/propose.h"
-#include "master/raft_replica.h"
 #include "rpc/connection.h"
 
 namespace cairn {
@@ -15,6 +14,7 @@ namespace {
 constexpr Nanos TICK = 100 * MILLISECOND;
 constexpr Nanos SPACE_LOOK = 2 * SECOND;
 constexpr Nanos PROBE_LIMIT = SECOND;
+constexpr Nanos FORMAT_RETRY = SECOND;
 
 // An error that somebody may wait for.
 struct Failure {
@@ -43,16 +43,13 @@ Task<Status> formatCluster(Replica& replica, const MemberOptions& options) {
 
 class MemberImpl final : public Member, private OfficeObserver, private kj::TaskSet::ErrorHandler {
  public:
-  MemberImpl(MemberOptions options, MemberSeams seams, kj::Own<Replica> replica)
+  MemberImpl(MemberOptions options, ReplicaSeams seams, kj::Own<Replica> replica)
       : options_(std::move(options)),
         seams_(seams),
         replica_(kj::mv(replica)),
         ownSpace_(seams.disk),
         doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name)),
         tasks_(*this) {
-    if (replica_->group() == nullptr) {
-      openOffice();
-    }
     replica_->setOfficeObserver(this);
   }
 
@@ -69,11 +66,8 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
       servers_.push_back(serveRpc(kj::mv(listener), door));
     }
     tasks_.add(tick().promise());
-    if (replica_->group() != nullptr) {
-      tasks_.add(
-          joinGroup({seams_.clock, seams_.random, seams_.network, options_.cluster, options_.name}, *replica_->group())
-              .promise());
-    }
+    JoiningParts parts{seams_.clock, seams_.random, seams_.network, options_.cluster, options_.name};
+    tasks_.add(joinGroup(parts, replica_->group()).promise());
   }
 
   std::vector<Address> addresses() const override {
@@ -120,9 +114,12 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
 
   Task<void> formatFirst() {
     auto formatted = co_await formatCluster(*replica_, options_);
-    if (!formatted.ok()) {
+    while (!formatted.ok() && !replica_->reader().formatted() && replica_->isLeader() && !stopping_) {
       spdlog::warn("the cluster isn't begun yet: {}", formatted.error().why);
-    } else if (replica_->isLeader() && office_.get() == nullptr && !stopping_) {
+      co_await seams_.clock.after(FORMAT_RETRY);
+      formatted = co_await formatCluster(*replica_, options_);
+    }
+    if (replica_->isLeader() && office_.get() == nullptr && !stopping_) {
       openOffice();
     }
   }
@@ -149,7 +146,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
   }
 
   const MemberOptions options_;
-  MemberSeams seams_;
+  ReplicaSeams seams_;
   kj::Own<Replica> replica_;
   OwnSpace ownSpace_;
   kj::Own<Office> office_;
@@ -186,7 +183,7 @@ bool isUnix(const Address& address) {
   return address.compare(0, 5, "unix:") == 0;
 }
 
-Task<bool> answers(const MemberSeams& seams, Address address) {
+Task<bool> answers(const ReplicaSeams& seams, Address address) {
   try {
     auto stream = co_await withDeadline(seams.clock, PROBE_LIMIT, seams.network.connect(address), "probe");
   } catch (const kj::Exception&) {
@@ -197,7 +194,7 @@ Task<bool> answers(const MemberSeams& seams, Address address) {
 
 // Binds what can be bound before the data is touched, so that a wrong address leaves nothing behind. A Unix socket
 // comes last: others take it for the sign that the master is ready.
-Task<Status> listenBefore(const MemberOptions& options, const MemberSeams& seams,
+Task<Status> listenBefore(const MemberOptions& options, const ReplicaSeams& seams,
                           std::vector<kj::Own<Listener>>& listeners) {
   for (auto& address : options.listen) {
     if (isUnix(address)) {
@@ -215,7 +212,7 @@ Task<Status> listenBefore(const MemberOptions& options, const MemberSeams& seams
   co_return Status();
 }
 
-Status listenAfter(const MemberOptions& options, const MemberSeams& seams, std::vector<kj::Own<Listener>>& listeners) {
+Status listenAfter(const MemberOptions& options, const ReplicaSeams& seams, std::vector<kj::Own<Listener>>& listeners) {
   for (auto& address : options.listen) {
     if (!isUnix(address)) {
       continue;
@@ -229,44 +226,33 @@ Status listenAfter(const MemberOptions& options, const MemberSeams& seams, std::
   return {};
 }
 
-Task<Result<kj::Own<Replica>>> openData(const MemberOptions& options, MemberSeams seams) {
+Result<kj::Own<Replica>> openData(const MemberOptions& options, ReplicaSeams seams) {
   ReplicaOptions out;
   out.cluster = options.cluster.cluster;
   out.member = options.name;
   out.segmentBytes = options.segmentBytes;
   out.snapshotLogBytes = options.snapshotLogBytes;
   out.cacheBytes = options.cacheBytes;
-  if (options.cluster.masters.size() > 1) {
-    co_return openRaftReplica(out, options.cluster, options.joins, seams.clock, seams.random, seams.network, seams.disk,
-                              seams.workers, seams.env);
-  }
-  auto opened = co_await openReplica(out, seams.clock, seams.random, seams.disk, seams.workers, seams.env);
-  if (opened.ok() && !opened.value()->reader().formatted()) {
-    auto formatted = co_await formatCluster(*opened.value(), options);
-    if (!formatted.ok()) {
-      co_return formatted.error();
-    }
-  }
-  co_return kj::mv(opened);
+  return openReplica(kj::mv(out), options.cluster, options.joins, seams);
 }
 
 }  // namespace
 
-Task<Result<kj::Own<Member>>> startMember(MemberOptions options, MemberSeams seams) {
+Task<Result<kj::Own<Member>>> startMember(MemberOptions options, ReplicaSeams seams) {
   std::vector<kj::Own<Listener>> listeners;
   auto bound = co_await listenBefore(options, seams, listeners);
   Status usable = bound.ok() ? checkDirectory(options, seams.disk) : bound;
   if (!usable.ok()) {
     co_return usable.error();
   }
-  if (options.initialize && options.cluster.masters.size() > 1) {
+  if (options.initialize) {
     JoiningParts parts{seams.clock, seams.random, seams.network, options.cluster, options.name};
     auto rivals = co_await findGroup(parts);
     if (!rivals.ok()) {
       co_return rivals.error();
     }
   }
-  auto opened = co_await openData(options, seams);
+  auto opened = openData(options, seams);
   if (!opened.ok()) {
     co_return opened.error();
   }

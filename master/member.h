@@ -32,16 +32,6 @@ struct MemberOptions {
   std::string version;
 };
 
-// What a member takes from outside; all of it must outlive the member.
-struct MemberSeams {
-  Clock& clock;
-  Random& random;
-  Network& network;
-  Disk& disk;  // the data directory
-  Workers& workers;
-  leveldb::Env& env;
-};
-
 class Member {
  public:
   virtual ~Member() noexcept(false) = default;
@@ -56,6 +46,6 @@ class Member {
 };
 
 // Opens the data directory, listens, serves. The error names thing, cause and next step.
-Task<Result<kj::Own<Member>>> startMember(MemberOptions options, MemberSeams seams);
+Task<Result<kj::Own<Member>>> startMember(MemberOptions options, ReplicaSeams seams);
 
 }  // namespace cairn

@@ -4,6 +4,7 @@
 #include <kj/memory.h>
 
 #include "master/core.h"
+#include "master/space.h"
 
 namespace cairn {
 
@@ -32,7 +33,7 @@ class Office final : private ReplicaObserver {
   void tick() {
     chunkservers_.tick();
     sessions_.tick();
-    cleanup_.tick();
+    cleanup_.tick(isFilling(chunkservers_.roster()));
   }
 
  private:

@@ -64,13 +64,6 @@ Entry entryOf(const LogEntry& record) {
   }
 }
 
-kj::Array<capnp::word> commandOf(const Entry& entry) {
-  auto payload = recordOf(entry);
-  auto words = kj::heapArray<capnp::word>(payload.size() / sizeof(capnp::word));
-  memcpy(words.begin(), payload.bytes().begin(), words.asBytes().size());
-  return words;
-}
-
 size_t bytesOf(const raft::Message& message) {
   size_t bytes = raft::ENTRY_OVERHEAD_BYTES;
   if (const auto* append = std::get_if<raft::AppendRequest>(&message.body)) {

@@ -21,8 +21,6 @@ raft::Payload termStartPayload();
 // The bytes of the entry in the log; they live as long as the result.
 raft::Payload recordOf(const raft::Entry& entry);
 raft::Entry entryOf(const LogEntry& record);
-// The command of an entry, to be applied.
-kj::Array<capnp::word> commandOf(const raft::Entry& entry);
 
 void writeMessage(const raft::Message& message, wire::RaftMessage::Builder out);
 // Throws when it makes no sense.

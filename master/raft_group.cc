@@ -5,7 +5,7 @@
 #include "common/log.h"
 #include "master/namespace/snapshot.h"
 #include "master/raft_entries.h"
-#include "master/raft_replica_impl.h"
+#include "master/raft_replica.h"
 
 namespace cairn {
 
@@ -22,7 +22,7 @@ Result<kj::Own<File>> RaftReplica::receiveSnapshot(LogIndex index) {
   if (index <= raft_->commit()) {
     return Error{EALREADY, "what the snapshot holds is here already"};
   }
-  auto opened = parts_.disk.open(unfinishedSnapshotPath(index), Disk::Mode::CREATE);
+  auto opened = seams_.disk.open(unfinishedSnapshotPath(index), Disk::Mode::CREATE);
   if (opened.ok()) {
     auto emptied = opened.value()->truncate(0);
     if (!emptied.ok()) {
@@ -38,14 +38,14 @@ Task<Status> RaftReplica::takeSnapshot(kj::Own<File> file, raft::Message message
     co_return Error{EINVAL, "a snapshot comes with its own message"};
   }
   LogIndex index = install->last.index;
-  auto kept = co_await keepSnapshot(parts_.disk, *file, index);
+  auto kept = co_await keepSnapshot(seams_.disk, *file, index);
   if (!kept.ok()) {
     co_return kept;
   }
   raft_->step(kj::mv(message));
   pump();
   if (!installing_) {
-    (void)removeSnapshot(parts_.disk, index);  // not needed; a leftover is passed over at the next start
+    (void)removeSnapshot(seams_.disk, index);  // not needed; a leftover is passed over at the next start
   }
   co_return Status();
 }

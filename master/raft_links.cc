@@ -75,13 +75,7 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
       if (master.name != name_) {
         continue;
       }
-      std::vector<Address> addresses;
-      if (!master.socket.empty()) {
-        addresses.push_back("unix:" + master.socket);
-      }
-      if (!master.address.empty()) {
-        addresses.push_back(master.address);
-      }
+      auto addresses = master.addresses();
       for (auto& address : addresses) {
         bool entered = co_await enter(address);
         if (entered) {

@@ -6,10 +6,8 @@
 #include <cerrno>
 
 #include "common/log.h"
-#include "master/entry.h"
 #include "master/namespace/snapshot.h"
 #include "master/raft_entries.h"
-#include "master/raft_replica_impl.h"
 
 namespace cairn {
 
@@ -17,6 +15,7 @@ namespace {
 
 // An election begins when no leader has been heard of for 10 to 20 ticks.
 constexpr Nanos RAFT_TICK = 20 * MILLISECOND;
+constexpr size_t APPLIED_AT_ONCE = 1024;
 
 raft::MemberId idOf(const Identity& identity) {
   uint64_t id = identity.incarnation.high ^ identity.incarnation.low;
@@ -25,30 +24,30 @@ raft::MemberId idOf(const Identity& identity) {
 
 }  // namespace
 
-RaftReplica::RaftReplica(ReplicaOptions options, const ClusterFile& cluster, Parts parts, OwnedDirectory directory,
-                         kj::Own<Log> log)
+RaftReplica::RaftReplica(ReplicaOptions options, const ClusterFile& cluster, ReplicaSeams seams,
+                         OwnedDirectory directory, kj::Own<Log> log)
     : options_(kj::mv(options)),
-      parts_(parts),
+      seams_(seams),
       directory_(kj::mv(directory)),
       self_(idOf(directory_.identity)),
       log_(kj::mv(log)),
-      store_(parts.clock, parts.disk, *log_, *this),
-      links_({parts.clock, parts.random, parts.network, parts.disk}, cluster, options_.member, self_, *this),
-      state_({options_.snapshotLogBytes, options_.cacheBytes, options_.reserveBytes}, parts.clock, parts.disk,
-             parts.workers, parts.env, *log_, *this),
+      store_(seams.clock, seams.disk, *log_, *this),
+      links_({seams.clock, seams.random, seams.network, seams.disk}, cluster, options_.member, self_, *this),
+      state_({options_.snapshotLogBytes, options_.cacheBytes, options_.reserveBytes}, seams.clock, seams.disk,
+             seams.workers, seams.env, *log_, *this),
+      time_(seams.clock),
       fatal_(kj::newPromiseAndFulfiller<Error>()),
       tasks_(*this) {}
 
 // ---- starting ----
 
 Status RaftReplica::start() {
-  (void)SpaceReserve(parts_.disk, options_.reserveBytes).hasRoom();  // so that LevelDB opens on a full disk
-  auto state = recoverState(parts_.disk, parts_.env, *log_, options_.cacheBytes, LogIndex{});
+  (void)SpaceReserve(seams_.disk, options_.reserveBytes).hasRoom();  // so that LevelDB opens on a full disk
+  auto state = recoverState(seams_.disk, seams_.env, *log_, options_.cacheBytes);
   if (!state.ok()) {
     return state.error();
   }
   state_.start(kj::mv(state.value()));
-  lastTime_ = state_.machine().time();
   auto restart = findRestart();
   if (!restart.ok()) {
     return restart.error();
@@ -56,7 +55,7 @@ Status RaftReplica::start() {
   raft::RaftOptions options;
   options.self = self_;
   options.termStart = termStartPayload();
-  raft_ = kj::heap<raft::Raft>(options, parts_.random, kj::mv(restart.value()));
+  raft_ = kj::heap<raft::Raft>(options, seams_.random, kj::mv(restart.value()));
   tasks_.add(watchLog());
   tasks_.add(clockwork());
   if (raft_->membership().members().size() == 1 && raft_->membership().isVoter(self_)) {
@@ -67,7 +66,7 @@ Status RaftReplica::start() {
 }
 
 Result<raft::Restart> RaftReplica::findRestart() {
-  auto hard = RaftStore::readHardState(parts_.disk);
+  auto hard = RaftStore::readHardState(seams_.disk);
   if (!hard.ok()) {
     return hard.error();
   }
@@ -134,13 +133,17 @@ Task<Result<Applied>> RaftReplica::propose(capnp::MessageBuilder& message) {
   if (stopping_ || failed_) {
     return Promise(Error{EIO, "this master is stopping"});
   }
-  if (waiting_.size() >= PROPOSALS_MAX || state_.isFull()) {
+  if (waiting_.size() >= PROPOSALS_MAX) {
     return Promise(Error{EBUSY, "too many changes wait for the log"});
   }
-  stamp(message.getRoot<wire::Command>().initTime());
+  time_.stamp(message.getRoot<wire::Command>().initTime());
   auto words = capnp::messageToFlatArray(message);
   if (words.asBytes().size() > log_->entryBytesMax()) {
     return Promise(Error{E2BIG, "the change is larger than a segment of the log"});
+  }
+  auto room = checkRoom(words.asBytes().size());
+  if (!room.ok()) {
+    return Promise(room.error());
   }
   auto proposed = raft_->propose(payloadOf(kj::mv(words)));
   if (proposed.refusal != raft::Refusal::NONE) {
@@ -150,6 +153,18 @@ Task<Result<Applied>> RaftReplica::propose(capnp::MessageBuilder& message) {
   waiting_[proposed.at.index] = {proposed.at.term, kj::mv(waiting.fulfiller)};
   pumpSoon();
   return kj::mv(waiting.promise);
+}
+
+// What is proposed without room for it would wait for some, and its caller with it.
+Status RaftReplica::checkRoom(size_t bytes) {
+  if (!log_->hasRoomFor(raft_->uncommittedBytes() + bytes)) {
+    return Error{ENOSPC, "the disk of master " + options_.member + " has no room for its log"};
+  }
+  if (!state_.isFull()) {
+    return {};
+  }
+  return state_.lacksRoom() ? Error{ENOSPC, "the disk of master " + options_.member + " is full"}
+                            : Error{EBUSY, "too many changes wait to be written out"};
 }
 
 Error RaftReplica::refusal(raft::Refusal refusal) const {
@@ -182,13 +197,14 @@ std::string RaftReplica::leaderName() const {
 
 Task<void> RaftReplica::stop() {
   stopping_ = true;
-  if (raft_->isLeader()) {  // the others needn't wait for this one's silence
-    handOver();
-    co_await parts_.clock.after(2 * RAFT_TICK);
+  pump();
+  if (handOver()) {
+    co_await seams_.clock.after(2 * RAFT_TICK);
   }
   while (!store_.idle() && !failed_) {
-    co_await parts_.clock.after(RAFT_TICK);
+    co_await seams_.clock.after(RAFT_TICK);
   }
+  pump();
   if (failed_) {
     co_return;
   }
@@ -199,7 +215,8 @@ Task<void> RaftReplica::stop() {
   }
 }
 
-void RaftReplica::handOver() {
+// So that the others needn't wait for this one's silence.
+bool RaftReplica::handOver() {
   raft::MemberId heir = raft::NOBODY;
   for (const auto& [id, progress] : raft_->progress()) {
     bool better = heir == raft::NOBODY || progress.match() > raft_->progress().at(heir).match();
@@ -207,25 +224,18 @@ void RaftReplica::handOver() {
       heir = id;
     }
   }
-  if (heir != raft::NOBODY && raft_->transfer(heir) == raft::Refusal::NONE) {
-    pump();
+  if (heir == raft::NOBODY || raft_->transfer(heir) != raft::Refusal::NONE) {
+    return false;
   }
-}
-
-void RaftReplica::stamp(wire::Time::Builder out) {
-  Nanos now = parts_.clock.wall();
-  int64_t seconds = now / SECOND - (now % SECOND < 0 ? 1 : 0);
-  Timestamp time{seconds, static_cast<uint32_t>(now - seconds * SECOND)};
-  lastTime_ = std::max(lastTime_, time);
-  out.setSeconds(lastTime_.seconds);
-  out.setNanos(lastTime_.nanos);
+  pump();
+  return true;
 }
 
 // ---- driving the core ----
 
 Task<void> RaftReplica::clockwork() {
   while (!failed_) {
-    co_await parts_.clock.after(RAFT_TICK);
+    co_await seams_.clock.after(RAFT_TICK);
     raft_->tick();
     pump();
     if (leads_) {
@@ -310,21 +320,33 @@ void RaftReplica::readStored(raft::StoredAppend stored) {
   }
 }
 
-// LevelDB must never be ahead of the log, so what others have committed waits for this member's own disk.
+// LevelDB must never be ahead of the log, so what others have committed waits for this member's own disk. Heartbeats
+// don't wait for a long backlog, and LevelDB gets the time to take it.
 void RaftReplica::applyDurable() {
-  while (!committed_.empty() && !installing_ && !failed_ && committed_.front().index <= log_->durableIndex()) {
+  auto isDue = [this] {
+    return !committed_.empty() && !installing_ && !failed_ && committed_.front().index <= log_->durableIndex();
+  };
+  for (size_t i = 0; i < APPLIED_AT_ONCE && isDue() && !state_.isFull(); ++i) {
     auto entry = kj::mv(committed_.front());
     committed_.pop_front();
     applyOne(entry);
   }
+  if (isDue() && !state_.isFull() && !resuming_) {
+    resuming_ = true;
+    tasks_.add(resumeApplying());
+  }
+}
+
+Task<void> RaftReplica::resumeApplying() {
+  co_await seams_.clock.after(0);
+  resuming_ = false;
+  pump();
 }
 
 void RaftReplica::applyOne(const raft::Entry& entry) {
-  auto words = commandOf(entry);
-  auto kept = observer_ == nullptr ? kj::Array<capnp::word>() : kj::heapArray<capnp::word>(words.asPtr());
-  auto applied = state_.apply(entry.index, entry.term, kj::mv(words));
+  CommandEntry command(recordOf(entry).bytes());
+  auto applied = state_.apply(entry.index, entry.term, command);
   if (observer_ != nullptr) {
-    CommandEntry command(kj::mv(kept));
     observer_->onApplied(command.reader(), applied);
   }
   auto waiting = waiting_.find(entry.index);
@@ -382,7 +404,7 @@ void RaftReplica::lookAtOffice() {
   if (leads && !leads_) {
     leads_ = true;
     officeTerm_ = raft_->term();
-    lastTime_ = std::max(lastTime_, state_.machine().time());
+    time_.passed(state_.machine().time());
     spdlog::info("master {} leads in term {}", options_.member, raw(raft_->term()));
     if (office_ != nullptr) {
       office_->onOffice(true);
@@ -454,22 +476,20 @@ void RaftReplica::onSnapshot(LogIndex index, LogIndex oldest) {
   }
 }
 
-Result<kj::Own<Replica>> openRaftReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins, Clock& clock,
-                                         Random& random, Network& network, Disk& disk, Workers& workers,
-                                         leveldb::Env& env) {
-  auto directory = openDirectory(disk, options.cluster, options.member, random, joins);
+Result<kj::Own<Replica>> openReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins,
+                                     ReplicaSeams seams) {
+  auto directory = openDirectory(seams.disk, options.cluster, options.member, seams.random, joins);
   if (!directory.ok()) {
     return directory.error();
   }
   LogOptions logOptions;
   logOptions.cluster = options.cluster;
   logOptions.segmentBytes = options.segmentBytes;
-  auto log = Log::open(disk, logOptions);
+  auto log = Log::open(seams.disk, logOptions);
   if (!log.ok()) {
     return log.error();
   }
-  RaftReplica::Parts parts{clock, random, network, disk, workers, env};
-  auto replica = kj::heap<RaftReplica>(kj::mv(options), cluster, parts, kj::mv(directory.value()), kj::mv(log.value()));
+  auto replica = kj::heap<RaftReplica>(kj::mv(options), cluster, seams, kj::mv(directory.value()), kj::mv(log.value()));
   auto started = replica->start();
   if (!started.ok()) {
     return started.error();

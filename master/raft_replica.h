@@ -1,19 +1,138 @@
-// RaftReplica: a Replica that is one of a group of masters. Drives master/raft: persists (RaftStore), sends
-// (RaftLinks), applies (StateKeeper), ticks. Nothing of it waits for a disk but the answers.
+// RaftReplica: the Replica, as one of a group of masters. Drives master/raft: persists (RaftStore), sends (RaftLinks),
+// applies (StateKeeper), ticks. Nothing of it waits for a disk but the answers.
 #pragma once
-#include <kj/memory.h>
+#include <deque>
+#include <map>
+#include <optional>
 
-#include "common/cluster_file.h"
+#include "master/entry_clock.h"
+#include "master/group.h"
+#include "master/log/identity.h"
+#include "master/log/log.h"
+#include "master/raft/raft.h"
+#include "master/raft_links.h"
+#include "master/raft_store.h"
 #include "master/replica.h"
-#include "rpc/network.h"
+#include "master/state_keeper.h"
 
 namespace cairn {
 
-// Opens the data directory and takes part. `joins`: a new directory waits for a group to
-// take it in; else it begins one of itself alone. Resolves when the directory is open, not when somebody leads. All
-// references must outlive it.
-Result<kj::Own<Replica>> openRaftReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins, Clock& clock,
-                                         Random& random, Network& network, Disk& disk, Workers& workers,
-                                         leveldb::Env& env);
+class RaftReplica final : public Replica,
+                          public Group,
+                          private RaftStore::Owner,
+                          private RaftLinks::Owner,
+                          private StateKeeper::Owner,
+                          private kj::TaskSet::ErrorHandler {
+ public:
+  RaftReplica(ReplicaOptions options, const ClusterFile& cluster, ReplicaSeams seams, OwnedDirectory directory,
+              kj::Own<Log> log);
+  Status start();
+
+  // ---- Replica ----
+  Task<Result<Applied>> propose(capnp::MessageBuilder& command) override;
+  Task<Result<LogIndex>> readBarrier() override;
+  const NamespaceReader& reader() const override { return state_.machine().reader(); }
+  bool isLeader() const override { return leads_ && !failed_; }
+  std::string leaderName() const override;
+  Term term() const override { return raft_->term(); }
+  void setObserver(ReplicaObserver* observer) override { observer_ = observer; }
+  void setOfficeObserver(OfficeObserver* observer) override { office_ = observer; }
+  Group& group() override { return *this; }
+  kj::Promise<Error> onFatal() override { return kj::mv(fatal_.promise); }
+  Task<void> stop() override;
+
+  // ---- Group ----
+  raft::MemberId self() const override { return self_; }
+  bool hasJoined() const override { return raft_->membership().contains(self_); }
+  void receive(raft::Message message, const std::string& name) override;
+  Result<kj::Own<File>> receiveSnapshot(LogIndex index) override;
+  Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) override;
+  Task<Status> join(raft::MemberId id, std::string name) override;
+  Task<Status> promote(std::string name) override;
+  Task<Status> remove(std::string name) override;
+  Status transfer(const std::string& name) override;
+  void snapshotSoon() override { state_.snapshotSoon(); }
+  GroupStatus status() const override;
+
+ private:
+  // A proposal of this member that isn't applied yet.
+  struct Waiting {
+    Term term{};
+    kj::Own<kj::PromiseFulfiller<Result<Applied>>> done;
+  };
+  using ReadDone = kj::Own<kj::PromiseFulfiller<Result<LogIndex>>>;
+
+  // raft_replica.cc
+  Result<raft::Restart> findRestart();
+  Status readTail(raft::Restart& restart);
+  raft::Membership membershipAt(LogIndex index) const;
+  Status checkRoom(size_t bytes);
+  Task<void> clockwork();
+  void pumpSoon();
+  void pump();
+  void handle(raft::Output output);
+  void readStored(raft::StoredAppend stored);
+  void applyDurable();
+  Task<void> resumeApplying();
+  void applyOne(const raft::Entry& entry);
+  void answerReads(const raft::Output& output);
+  void finishReads();
+  Task<void> watchLog();
+  bool handOver();
+  void lookAtOffice();
+  void failWaiting();
+  void fail(Error error);
+  Error refusal(raft::Refusal refusal) const;
+  // RaftStore::Owner
+  void onDurable(raft::Persist& persist) override;
+  Task<Status> installState(const raft::InstallSnapshot& snapshot) override;
+  void onStoreFailed(Error error) override { fail(kj::mv(error)); }
+  // RaftLinks::Owner
+  void onUnreachable(raft::MemberId member) override;
+  void onSnapshotSent(raft::MemberId member, bool arrived) override;
+  // StateKeeper::Owner
+  void onSnapshot(LogIndex index, LogIndex oldest) override;
+  void onStateFailed(Error error) override { fail(kj::mv(error)); }
+  void onStateWritten() override { pumpSoon(); }
+  void taskFailed(kj::Exception&& exception) override;
+
+  // raft_group.cc
+  Task<Status> change(raft::Membership membership);
+  const raft::MemberRecord* findByName(const std::string& name) const;
+  void promoteNewcomers();
+  Task<void> promoteOne(std::string name);
+  void nameFounder();
+  Task<void> recordMembership();
+
+  const ReplicaOptions options_;
+  ReplicaSeams seams_;
+  OwnedDirectory directory_;
+  const raft::MemberId self_;
+  kj::Own<Log> log_;
+  RaftStore store_;
+  RaftLinks links_;
+  StateKeeper state_;
+  kj::Own<raft::Raft> raft_;
+  ReplicaObserver* observer_ = nullptr;
+  OfficeObserver* office_ = nullptr;
+  EntryClock time_;
+
+  std::deque<raft::Entry> committed_;  // not applied yet: not durable here, or the state is being replaced
+  std::map<LogIndex, Waiting> waiting_;
+  std::map<raft::ReadId, ReadDone> reads_;
+  std::deque<raft::ReadReady> confirmed_;  // reads that wait for the state
+  Term officeTerm_{};
+  LogIndex membersAt_{UINT64_MAX};  // entry of the membership that links_ knows
+  bool pumpDue_ = false;
+  bool pumping_ = false;
+  bool resuming_ = false;  // more of committed_ is applied in a moment
+  bool installing_ = false;
+  bool leads_ = false;
+  bool changing_ = false;
+  bool stopping_ = false;
+  bool failed_ = false;
+  kj::PromiseFulfillerPair<Error> fatal_;
+  kj::TaskSet tasks_;
+};
 
 }  // namespace cairn

@@ -1,7 +1,6 @@
 #include "master/registration_service.h"
 
 #include "common/log.h"
-#include "master/space.h"
 
 namespace cairn {
 namespace {
@@ -54,7 +53,7 @@ Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) 
     co_return;
   }
   core.cleanup.done(server_, MapVersion{beat.getMapVersion()}, beat.getDone());
-  core.cleanup.handOut(server_, isFilling(core.chunkservers.roster()), results.initWork());
+  core.cleanup.handOut(server_, results.initWork());
   auto barrier = co_await core.replica.readBarrier();  // a lease is worth something only from a real leader
   if (!barrier.ok()) {
     throwUnwritten(barrier.error());

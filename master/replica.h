@@ -1,6 +1,6 @@
 // Replica: the master's replicated state behind three questions: propose a command, wait until reads are current, read.
-// Today it has one member; Raft comes behind the same face. It owns a data directory: identity, lock, log, snapshots,
-// LevelDB. Everything here runs on the event loop.
+// It owns a data directory: identity, lock, log, snapshots, LevelDB. A lone master is a group of one. Everything here
+// runs on the event loop.
 #pragma once
 #include <capnp/message.h>
 #include <kj/memory.h>
@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "common/cluster_file.h"
 #include "common/disk.h"
 #include "common/random.h"
 #include "common/task.h"
 #include "common/workers.h"
 #include "master/namespace/state_machine.h"
+#include "rpc/network.h"
 #include "schema/log.capnp.h"
 
 namespace cairn {
@@ -49,9 +51,9 @@ class Replica {
   virtual ~Replica() noexcept(false) = default;
 
   // Appends the command to the log and applies it once it is durable. `command` is a wire::Command without `time`,
-  // which is set here; it is copied before propose() returns. Errors: ENOSPC (no room for the log), EBUSY (more than
-  // PROPOSALS_MAX waiting), EIO (the replica is stopped or fatal). An error says nothing was or will be applied,
-  // except EIO, which leaves it open. What the command itself came to is in the reply's outcome.
+  // which is set here; it is copied before propose() returns. Errors: ENOSPC (no room for the log or the state), EBUSY
+  // (too much waits already: try again), EIO (the replica doesn't lead, is stopped or fatal). An error says nothing was
+  // or will be applied, except EIO, which leaves it open. What the command itself came to is in the reply's outcome.
   virtual Task<Result<Applied>> propose(capnp::MessageBuilder& command) = 0;
   static constexpr size_t PROPOSALS_MAX = 65536;
 
@@ -65,10 +67,9 @@ class Replica {
 
   // At most one; older than the replica, or null. Set before the first proposal.
   virtual void setObserver(ReplicaObserver* observer) = 0;
-  // The same. A lone master leads from its start to its end, and tells nobody.
-  virtual void setOfficeObserver(OfficeObserver*) {}
-  // Null for a lone master.
-  virtual Group* group() { return nullptr; }
+  // The same.
+  virtual void setOfficeObserver(OfficeObserver* observer) = 0;
+  virtual Group& group() = 0;
 
   // Resolves when the replica can't go on: the process must say `why` and end. Nothing is acknowledged after.
   virtual kj::Promise<Error> onFatal() = 0;
@@ -77,9 +78,20 @@ class Replica {
   virtual Task<void> stop() = 0;
 };
 
-// Opens or makes the data directory that `disk` is, rebuilds the state when it can't be trusted, and starts a new term.
-// The caller proposes Format when reader().formatted() is false. All references must outlive the replica.
-Task<Result<kj::Own<Replica>>> openReplica(ReplicaOptions options, Clock& clock, Random& random, Disk& disk,
-                                           Workers& workers, leveldb::Env& env);
+// What a replica takes from outside; all of it must outlive the replica.
+struct ReplicaSeams {
+  Clock& clock;
+  Random& random;
+  Network& network;
+  Disk& disk;  // the data directory
+  Workers& workers;
+  leveldb::Env& env;
+};
+
+// Opens or makes the data directory, rebuilds the state when it can't be trusted, and takes part. `joins`: a new
+// directory waits for a group to take it in; else it begins one of itself alone. Nobody leads yet when it returns. The
+// leader proposes Format when reader().formatted() is false.
+Result<kj::Own<Replica>> openReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins,
+                                     ReplicaSeams seams);
 
 }  // namespace cairn

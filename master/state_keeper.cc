@@ -3,7 +3,6 @@
 #include <cerrno>
 
 #include "common/log.h"
-#include "master/entry.h"
 #include "master/namespace/snapshot.h"
 
 namespace cairn {
@@ -52,7 +51,7 @@ Task<Status> StateKeeper::rebuild() {
   if (!distrusted.ok()) {
     co_return distrusted;
   }
-  auto state = recoverState(disk_, env_, log_, options_.cacheBytes, LogIndex{});
+  auto state = recoverState(disk_, env_, log_, options_.cacheBytes);
   if (!state.ok()) {
     co_return state.error();
   }
@@ -64,9 +63,8 @@ Task<Status> StateKeeper::rebuild() {
   co_return Status();
 }
 
-Applied StateKeeper::apply(LogIndex index, Term term, kj::Array<capnp::word> words) {
-  loggedBytes_ += recordBytes(words.asBytes().size());
-  CommandEntry command(kj::mv(words));
+Applied StateKeeper::apply(LogIndex index, Term term, CommandEntry& command) {
+  loggedBytes_ += recordBytes(command.payload().size());
   auto applied = machine_->apply(index, term, command.reader());
   writeSoon();
   return applied;
@@ -109,6 +107,7 @@ Task<void> StateKeeper::writeOut() {
     auto job = machine_->beginWrite();
     co_await workers_.run(kj::mv(job));
     store.endWrite();
+    owner_.onStateWritten();
     bool due = snapshotWanted_ || loggedBytes_ >= options_.snapshotLogBytes;
     if (due && !snapshotRunning_ && !stopping_) {
       snapshotRunning_ = true;
@@ -119,12 +118,12 @@ Task<void> StateKeeper::writeOut() {
 }
 
 Task<bool> StateKeeper::roomForWrite() {
-  bool room = reserve_.hasRoom();
-  while (!room && !stopping_ && !failed_) {
+  lacksRoom_ = !reserve_.hasRoom();
+  while (lacksRoom_ && !stopping_ && !failed_) {
     co_await clock_.after(ROOM_DELAY);
-    room = reserve_.hasRoom();
+    lacksRoom_ = !reserve_.hasRoom();
   }
-  co_return room && !failed_;
+  co_return !lacksRoom_ && !failed_;
 }
 
 Task<void> StateKeeper::keepReserve() {

@@ -10,6 +10,7 @@
 #include "common/disk.h"
 #include "common/task.h"
 #include "common/workers.h"
+#include "master/entry.h"
 #include "master/log/log.h"
 #include "master/namespace/state_machine.h"
 #include "master/reserve.h"
@@ -31,6 +32,8 @@ class StateKeeper final : private kj::TaskSet::ErrorHandler {
     // A snapshot of the state at that entry is on the disk; the log begins at or before `oldest`.
     virtual void onSnapshot(LogIndex index, LogIndex oldest) = 0;
     virtual void onStateFailed(Error error) = 0;
+    // Some of the state was written out: isFull() may have ended.
+    virtual void onStateWritten() = 0;
   };
   // Beyond it no more entries should be taken in until LevelDB has caught up.
   static constexpr size_t UNWRITTEN_BYTES_MAX = 64 << 20;
@@ -43,8 +46,10 @@ class StateKeeper final : private kj::TaskSet::ErrorHandler {
   void start(RecoveredState state);
   // Makes the state anew from the newest snapshot at or below the log's end. Waits inline for reading it.
   Task<Status> rebuild();
-  Applied apply(LogIndex index, Term term, kj::Array<capnp::word> command);
+  Applied apply(LogIndex index, Term term, CommandEntry& command);
   bool isFull() { return machine_->store().unwrittenBytes() > UNWRITTEN_BYTES_MAX; }
+  // The disk is full, and nothing is written out until it isn't.
+  bool lacksRoom() const { return lacksRoom_; }
   // Now, instead of when the log has grown.
   void snapshotSoon();
   const std::vector<LogIndex>& snapshots() const { return snapshots_; }
@@ -77,6 +82,7 @@ class StateKeeper final : private kj::TaskSet::ErrorHandler {
   bool snapshotWanted_ = false;
   bool snapshotRunning_ = false;
   bool writeRunning_ = false;
+  bool lacksRoom_ = false;
   bool stopping_ = false;
   bool failed_ = false;
   kj::ForkedPromise<void> writing_;

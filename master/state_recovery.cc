@@ -1,11 +1,8 @@
 #include "master/state_recovery.h"
 
-#include <capnp/serialize.h>
-
 #include <cerrno>
 
 #include "common/log.h"
-#include "master/entry.h"
 #include "master/namespace/snapshot.h"
 
 namespace cairn {
@@ -14,17 +11,14 @@ namespace {
 
 constexpr char STATE_DIRECTORY[] = "state";
 constexpr char DISTRUST_FILE[] = "state.distrust";
-// Applied during replay before it is written to LevelDB.
-constexpr size_t REPLAY_BYTES_MAX = 8 << 20;
 
 class Recovery {
  public:
-  Recovery(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes, LogIndex upTo)
+  Recovery(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes)
       : disk_(disk),
         env_(env),
         log_(log),
         cacheBytes_(cacheBytes),
-        upTo_(upTo),
         path_(disk.hostPath(STATE_DIRECTORY)) {}
 
   Result<RecoveredState> run() {
@@ -45,10 +39,6 @@ class Recovery {
       return store.error();
     }
     auto machine = kj::heap<StateMachine>(kj::mv(store.value()));
-    auto replayed = replay(*machine);
-    if (!replayed.ok()) {
-      return replayed.error();
-    }
     return RecoveredState{kj::mv(machine), kj::mv(snapshots_)};
   }
 
@@ -118,48 +108,19 @@ class Recovery {
     return store;
   }
 
-  Status replay(StateMachine& machine) {
-    LogIndex from = next(machine.appliedIndex());
-    if (from > log_.lastIndex() || from > upTo_) {
-      return {};
-    }
-    auto read = log_.read(from, [&](const LogEntry& entry) {
-      if (entry.index > upTo_) {
-        return false;
-      }
-      CommandEntry command(entry.payload);
-      machine.apply(entry.index, entry.term, command.reader());
-      if (machine.store().unwrittenBytes() > REPLAY_BYTES_MAX) {
-        writeOut(machine);
-      }
-      return true;
-    });
-    if (read.ok() && machine.store().hasUnwritten()) {
-      writeOut(machine);
-    }
-    return read;
-  }
-
-  static void writeOut(StateMachine& machine) {
-    auto job = machine.beginWrite();
-    job();
-    machine.store().endWrite();
-  }
-
   Disk& disk_;
   leveldb::Env& env_;
   Log& log_;
   uint64_t cacheBytes_;
-  LogIndex upTo_;
   std::string path_;
   std::vector<LogIndex> snapshots_;
 };
 
 }  // namespace
 
-Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes, LogIndex upTo) {
+Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes) {
   Result<RecoveredState> result = Error{EIO, "unknown"};
-  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&] { result = Recovery(disk, env, log, cacheBytes, upTo).run(); })) {
+  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&] { result = Recovery(disk, env, log, cacheBytes).run(); })) {
     return Error{EIO, disk.hostPath(STATE_DIRECTORY) + ": " + e->getDescription().cStr()};
   }
   return result;

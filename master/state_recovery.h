@@ -1,5 +1,5 @@
 // How a replica gets at its state when it starts: LevelDB where it can be trusted, else made again from the newest
-// whole snapshot and the log after it.
+// whole snapshot. What the log holds after that is applied when it is known to be committed.
 #pragma once
 #include <leveldb/env.h>
 
@@ -14,11 +14,9 @@ struct RecoveredState {
   std::vector<LogIndex> snapshots;  // that are there, oldest first
 };
 
-// Opens or rebuilds the state and applies what is in the log, up to `upTo`: a member of a group knows only of what is
-// in LevelDB already that it is committed, and replays nothing. Waits inline. An error means that entries are lost
-// which were synced once; it says which, where, and what to do, and nothing was changed but LevelDB.
-Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes,
-                                    LogIndex upTo = LogIndex{UINT64_MAX});
+// Opens or rebuilds the state. Waits inline. An error means that entries are lost which were synced once; it says
+// which, where, and what to do, and nothing was changed but LevelDB.
+Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes);
 
 // Makes the next recoverState() rebuild LevelDB. For when a running replica finds it damaged.
 Status distrustState(Disk& disk);

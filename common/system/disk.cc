@@ -112,18 +112,8 @@ class SystemFile final : public File {
   }
 
   Status write(uint64_t offset, kj::ArrayPtr<const kj::byte> data) override {
-    while (data.size() > 0) {
-      ssize_t n = pwrite(fd(), data.begin(), data.size(), static_cast<off_t>(offset));
-      if (n < 0 && errno == EINTR) {
-        continue;
-      }
-      if (n <= 0) {
-        return failure(n < 0 ? errno : EIO, path_, "write");
-      }
-      offset += static_cast<uint64_t>(n);
-      data = data.slice(static_cast<size_t>(n), data.size());
-    }
-    return {};
+    int code = writeFully(fd(), offset, data.begin(), data.size());
+    return code == 0 ? Status() : Status(failure(code, path_, "write"));
   }
 
   Task<Status> sync() override { return syncOnWorker(workers_, newJobState(), false); }

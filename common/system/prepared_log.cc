@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <string>
 
+#include "common/system/descriptor.h"
+
 namespace cairn {
 
 namespace {
@@ -50,14 +52,14 @@ class PreparedLog final : public leveldb::WritableFile {
     if (!flushed.ok()) {
       return flushed;
     }
-    return fdatasync(fd_) == 0 ? Status::OK() : failure();
+    return fdatasync(fd_) == 0 ? Status::OK() : failure(errno);
   }
 
   Status Close() override {
     Status flushed = Flush();
     // Only for tidiness: zeros that stay do no harm.
     (void)!ftruncate(fd_, static_cast<off_t>(end_));
-    Status closed = close(fd_) == 0 ? Status::OK() : failure();
+    Status closed = close(fd_) == 0 ? Status::OK() : failure(errno);
     fd_ = -1;
     return flushed.ok() ? closed : flushed;
   }
@@ -77,21 +79,10 @@ class PreparedLog final : public leveldb::WritableFile {
 
  private:
   Status writeAt(uint64_t offset, const char* data, size_t size) {
-    while (size > 0) {
-      ssize_t n = pwrite(fd_, data, size, static_cast<off_t>(offset));
-      if (n < 0 && errno == EINTR) {
-        continue;
-      }
-      if (n <= 0) {
-        return failure();
-      }
-      offset += static_cast<uint64_t>(n);
-      data += n;
-      size -= static_cast<size_t>(n);
-    }
-    return Status::OK();
+    int code = writeFully(fd_, offset, data, size);
+    return code == 0 ? Status::OK() : failure(code);
   }
-  Status failure() const { return Status::IOError(path_, strerror(errno)); }
+  Status failure(int code) const { return Status::IOError(path_, strerror(code)); }
 
   const std::string path_;
   int fd_;

@@ -71,6 +71,8 @@ class Client::Impl final : public MasterSession::Listener,
                                 bool hold, Caller caller);
   // Sets size or times, with nothing else under way that could undo it.
   Task<Result<Attributes>> setAttributes(kj::Own<Inode> inode, AttributeChange change, Caller caller);
+  // One operation; the attributes in the reply are remembered.
+  Task<Result<Attributes>> execute(kj::Own<MasterSession::OpDraft> op);
   Task<Result<Attributes>> sendAttributes(InodeId inode, const AttributeChange& change, const Caller& caller);
   Task<Result<Created>> create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits, Caller caller);
   void release(HandleId id);

@@ -22,11 +22,9 @@ kj::Own<QueryDraft> newQuery(const Caller& caller) {
   return query;
 }
 
-Status statusOf(const Result<MasterSession::Executed>& reply) {
-  if (reply.ok()) {
-    return {};
-  }
-  return reply.error();
+template <typename T>
+Status statusOf(const Result<T>& reply) {
+  return reply.ok() ? Status() : Status(reply.error());
 }
 
 // A name of this inode is gone; with the last one, and nobody having it open, its buffered bytes are pointless.
@@ -40,6 +38,14 @@ void noteUnlinked(InodeTable& inodes, WriteBuffer& buffer, wire::Reply::Reader r
 }
 
 }  // namespace
+
+Task<Result<Attributes>> Client::Impl::execute(kj::Own<OpDraft> op) {
+  auto reply = co_await session.execute(kj::mv(op));
+  if (!reply.ok()) {
+    co_return reply.error();
+  }
+  co_return inodes.learn(reply.value().getReply());
+}
 
 // ---- names --------------------------------------------------------------------------------------
 
@@ -96,11 +102,7 @@ Task<Result<Attributes>> Client::link(InodeId inode, InodeId parent, std::string
   link.setInode(raw(inode));
   link.setParent(raw(parent));
   link.setName(wireBytes(name));
-  auto reply = co_await impl_->session.execute(kj::mv(op));
-  if (!reply.ok()) {
-    co_return reply.error();
-  }
-  co_return impl_->inodes.learn(reply.value().getReply());
+  co_return co_await impl_->execute(kj::mv(op));
 }
 
 Task<Status> Client::unlink(InodeId parent, std::string name, Caller caller) {
@@ -121,11 +123,8 @@ Task<Status> Client::removeDirectory(InodeId parent, std::string name, Caller ca
   unlink.setParent(raw(parent));
   unlink.setName(wireBytes(name));
   unlink.setDirectory(true);
-  auto reply = co_await impl_->session.execute(kj::mv(op));
-  if (reply.ok()) {
-    impl_->inodes.learn(reply.value().getReply());
-  }
-  co_return statusOf(reply);
+  auto learned = co_await impl_->execute(kj::mv(op));
+  co_return statusOf(learned);
 }
 
 Task<Status> Client::rename(InodeId parent, std::string name, InodeId newParent, std::string newName, uint32_t flags,
@@ -222,11 +221,7 @@ Task<Result<Attributes>> Client::Impl::sendAttributes(InodeId inode, const Attri
   writeTime(change.accessed, set.initAccessed());
   writeTime(change.modified, set.initModified());
   set.setHeld(change.held);
-  auto reply = co_await session.execute(kj::mv(op));
-  if (!reply.ok()) {
-    co_return reply.error();
-  }
-  co_return inodes.learn(reply.value().getReply());
+  co_return co_await execute(kj::mv(op));
 }
 
 Task<Result<Attributes>> Client::setAttributes(InodeId inode, AttributeChange change, Caller caller) {
@@ -259,11 +254,8 @@ Task<Status> Client::setXattr(InodeId inode, std::string name, std::string value
   set.setName(wireBytes(name));
   set.setValue(wireBytes(value));
   set.setFlags(flags);
-  auto reply = co_await impl_->session.execute(kj::mv(op));
-  if (reply.ok()) {
-    impl_->inodes.learn(reply.value().getReply());
-  }
-  co_return statusOf(reply);
+  auto learned = co_await impl_->execute(kj::mv(op));
+  co_return statusOf(learned);
 }
 
 Task<Status> Client::removeXattr(InodeId inode, std::string name, Caller caller) {
@@ -271,11 +263,8 @@ Task<Status> Client::removeXattr(InodeId inode, std::string name, Caller caller)
   auto remove = (*op)->initRemoveXattr();
   remove.setInode(raw(inode));
   remove.setName(wireBytes(name));
-  auto reply = co_await impl_->session.execute(kj::mv(op));
-  if (reply.ok()) {
-    impl_->inodes.learn(reply.value().getReply());
-  }
-  co_return statusOf(reply);
+  auto learned = co_await impl_->execute(kj::mv(op));
+  co_return statusOf(learned);
 }
 
 Task<Result<std::string>> Client::listXattr(InodeId inode, Caller caller) {

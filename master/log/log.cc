@@ -339,6 +339,14 @@ Task<Status> Log::segmentReady() {
   co_return isReady() ? Status() : Status(prepared_.error());
 }
 
+bool Log::hasRoomFor(uint64_t bytes) {
+  if (isReady() || prepared_.ok() || segments_.back().end + bytes <= options_.segmentBytes) {
+    return true;
+  }
+  prepareSoon();
+  return false;
+}
+
 // Everything in the active segment is durable here, so that a whole header of the next one proves it.
 Task<Status> Log::nextSegment(LogIndex first) {
   auto ready = co_await segmentReady();

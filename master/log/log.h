@@ -48,6 +48,10 @@ class Log final : private kj::TaskSet::ErrorHandler {
   // REQUIRES: indexes follow lastIndex(), terms don't fall, payloads <= entryBytesMax().
   Task<Status> append(kj::ArrayPtr<const LogEntry> entries);
 
+  // Whether so many bytes of entries can be appended now without ENOSPC, as far as known. If not, it makes the log look
+  // for room again.
+  bool hasRoomFor(uint64_t bytes);
+
   // The entries from `from` on go away, durably. Errors as of append(). REQUIRES: firstIndex() <= from, and all that
   // was appended is durable.
   Task<Status> truncate(LogIndex from);

@@ -9,7 +9,7 @@
 namespace cairn {
 
 Task<Status> Log::truncate(LogIndex from) {
-  KJ_REQUIRE(!committing_ && last_ == durable_ && from >= firstIndex(), raw(from), raw(last_));
+  KJ_REQUIRE(last_ == durable_ && from >= firstIndex(), raw(from), raw(last_), raw(durable_));
   if (from > last_) {
     co_return Status();
   }
@@ -34,7 +34,7 @@ Task<Status> Log::truncate(LogIndex from) {
 }
 
 Task<Status> Log::reset(LogIndex index, Term term) {
-  KJ_REQUIRE(!committing_ && last_ == durable_, raw(last_));
+  KJ_REQUIRE(last_ == durable_, raw(last_), raw(durable_));
   auto ready = co_await segmentReady();
   if (!ready.ok()) {
     co_return ready;

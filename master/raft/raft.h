@@ -115,6 +115,8 @@ class Raft {
   MemberId self() const { return options_.self; }
   Role role() const { return role_; }
   bool isLeader() const { return role_ == Role::LEADER; }
+  // Of the leader's proposals.
+  size_t uncommittedBytes() const { return uncommittedBytes_; }
   MemberId leader() const { return leader_; }
   Term term() const { return hard_.term; }
   const HardState& hardState() const { return hard_; }

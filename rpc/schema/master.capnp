@@ -208,7 +208,7 @@ interface Admin {
   resolve @2 (path :Data) -> (outcome :Types.Outcome, attributes :Types.Attributes);
   sessions @3 () -> (sessions :List(SessionInfo));
   evict @4 (session :UInt64) -> (outcome :Types.Outcome);
-  # The group of masters; a lone one is a group of one.
+  # The group of masters.
   raft @5 () -> (group :GroupInfo);
   # A change of it, by a member's name (of no meaning for a snapshot). Refused is what would leave no majority.
   raftChange @6 (change :RaftChange, name :Text) -> (outcome :Types.Outcome);

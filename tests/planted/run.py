@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Planted bugs: each NAME.patch here removes one rule; the simulation must notice.
+"""Planted bugs: each NAME.patch here removes one rule; the tests must notice. Those called raft_* are in the group of
+masters: its log, its votes, its reads, its members.
 
 usage: run.py --check              every patch applies to the tree as it is (CI)
-       run.py --find [NAME...]     apply each to a copy, build the simulation there, and see it fail (nightly)
+       run.py --find [NAME...]     apply each to a copy, build its test program there, and see it fail (nightly)
 
 A patch begins with lines that git ignores:
     Rule: what the code promises
+    Program: the test program; sim_cluster when it isn't named
     Test: gtest filter of the test that must fail
     Says: a part of the failure's text
 """
@@ -31,7 +33,7 @@ def patches(names):
 
 
 def head(name):
-    fields = {}
+    fields = {"Program": "sim_cluster"}
     with open(os.path.join(HERE, name + ".patch")) as f:
         for line in f:
             if line.startswith(("diff ", "--- ")):
@@ -66,9 +68,9 @@ def programs(tree):
     return os.path.join(tree, "build", "release")  # as everywhere: ccache knows the objects
 
 
-def build(tree, target):
+def build(tree, targets):
     subprocess.run(["cmake", "-S", tree, "-B", programs(tree), "-G", "Ninja"], check=True, stdout=subprocess.DEVNULL)
-    done = subprocess.run(["ninja", "-C", programs(tree), target], stdout=subprocess.PIPE,
+    done = subprocess.run(["ninja", "-C", programs(tree), *targets], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stdout[-3000:])
@@ -81,12 +83,12 @@ def find_one(tree, name):
     if done.returncode != 0:
         return f"doesn't apply: {done.stdout}"
     try:
-        build(tree, "sim_cluster")
-        done = subprocess.run([os.path.join(programs(tree), "sim_cluster"), f"--gtest_filter={fields['Test']}"],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                              timeout=SECONDS_MAX)
+        build(tree, [fields["Program"]])
+        program = os.path.join(programs(tree), fields["Program"])
+        done = subprocess.run([program, f"--gtest_filter={fields['Test']}"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace", timeout=SECONDS_MAX)
         if done.returncode == 0:
-            return "NOT FOUND: the simulation passed without the rule"
+            return "NOT FOUND: the test passed without the rule"
         if fields["Says"] not in done.stdout:
             return f"failed, but without saying '{fields['Says']}':\n{done.stdout[-2000:]}"
         return ""
@@ -106,7 +108,7 @@ def find(names):
             os.makedirs(os.path.dirname(os.path.join(tree, path)), exist_ok=True)
             shutil.copy2(os.path.join(ROOT, path), os.path.join(tree, path))
         subprocess.run(["git", "init", "-q"], cwd=tree, check=True)
-        build(tree, "sim_cluster")
+        build(tree, sorted({head(name)["Program"] for name in names}))
         for name in names:
             began = time.monotonic()
             problem = find_one(tree, name)

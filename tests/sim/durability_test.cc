@@ -1,7 +1,7 @@
 // What was promised durable survives: data, names, and the honesty of fsync across restarts of servers.
 #include <gtest/gtest.h>
 
-#include "tests/sim/cluster/names.h"
+#include "tests/sim/cluster/name_worker.h"
 #include "tests/sim/cluster/probe.h"
 #include "tests/sim/cluster/test_file.h"
 
@@ -65,53 +65,6 @@ TEST(Durability, FsyncedBytesAreReadable) {
   }
 }
 
-// One operation after another, each answered or not when the power fails.
-class NameWorker {
- public:
-  NameWorker(Client& client, NameModel& model) : client_(client), model_(model) {}
-
-  Task<void> run() {
-    for (unsigned i = 0; !stopping; ++i) {
-      std::string name = "n" + std::to_string(i);
-      auto made = co_await client_.makeNode(ROOT_INODE, name, 0100644, 0, superuser());
-      model_.created(name, made.ok() ? raw(made.value().inode) : 0, endOf(made.code()));
-      if (i % 3 == 1) {
-        auto renamed = co_await client_.rename(ROOT_INODE, name, ROOT_INODE, "r" + name, 0, superuser());
-        model_.renamed(name, "r" + name, endOf(renamed.code()));
-      }
-      if (i % 3 == 2) {
-        auto removed = co_await client_.unlink(ROOT_INODE, name, superuser());
-        model_.removed(name, endOf(removed.code()));
-      }
-      ++done;
-    }
-  }
-
-  bool stopping = false;
-  unsigned done = 0;
-
- private:
-  static NameModel::End endOf(int code) {
-    return code == 0 ? NameModel::End::DONE : code == EIO ? NameModel::End::UNKNOWN : NameModel::End::REFUSED;
-  }
-  Client& client_;
-  NameModel& model_;
-};
-
-Task<NameModel::Listing> listing(Client& client) {
-  NameModel::Listing out;
-  uint64_t cookie = 0;
-  for (bool end = false; !end;) {
-    auto page = co_await client.readDirectory(ROOT_INODE, cookie, 100, false, superuser());
-    for (auto& entry : page.value().entries) {
-      out[entry.name] = raw(entry.inode);
-      cookie = entry.next;
-    }
-    end = page.value().end;
-  }
-  co_return kj::mv(out);
-}
-
 TEST(Durability, AcknowledgedNamesArePresent) {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     World world(seed);
@@ -131,7 +84,7 @@ TEST(Durability, AcknowledgedNamesArePresent) {
     }
     worker.stopping = true;
     world.await(kj::mv(working), SimCluster::LIMIT);
-    EXPECT_EQ(model.observe(cluster.wait(listing(k2))), "") << "acknowledged names, seed " << seed;
+    EXPECT_EQ(model.observe(cluster.wait(NameWorker::listing(k2))), "") << "acknowledged names, seed " << seed;
   }
 }
 

@@ -195,7 +195,7 @@ std::vector<ChunkId> Probe::chunksAtPrimary(ShardId shard) {
 
 Task<wire::Admin::Client> Probe::enterAdmin(kj::Own<Link>& link) {
   auto& network = cluster_.network().host(from_);
-  auto address = cluster_.clusterFile().masters[0].address;
+  auto address = cluster_.addressOf(cluster_.leaderNow());
   auto dialled = co_await dial(network, cluster_.world().clock(), address, ANSWER_LIMIT);
   link = kj::mv(dialled);
   auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "common/log.h"
 
@@ -34,11 +35,13 @@ SimCluster::SimCluster(World& world, SimClusterOptions options) : world_(world),
   spdlog::set_level(spdlog::level::from_str(level == nullptr ? "off" : level));
   world.trace().print(level != nullptr);
   clusterFile_.cluster = ClusterId{0x51, world.seed()};
-  clusterFile_.masters = {{"m1", "m1:7000", ""}};
+  nameMasters();
   clusterFile_.copies = options.copies;
   clusterFile_.minCopies = options.minCopies;
   clusterFile_.servers = options.servers;
-  addHost("m1", "m1:7000", true);
+  for (auto& master : clusterFile_.masters) {
+    addHost(master.name, master.address, true);
+  }
   for (unsigned i = 1; i <= options.servers; ++i) {
     std::string name = "c" + std::to_string(i);
     servers_.push_back(name);
@@ -52,6 +55,14 @@ SimCluster::~SimCluster() noexcept(false) {
   spdlog::set_level(spdlog::level::off);
 }
 
+void SimCluster::nameMasters() {
+  for (unsigned i = 1; i <= options_.masters; ++i) {
+    std::string name = "m" + std::to_string(i);
+    masters_.push_back(name);
+    clusterFile_.masters.push_back({name, name + ":7000", ""});
+  }
+}
+
 void SimCluster::addHost(const std::string& name, const std::string& address, bool isMaster) {
   Host& host = hosts_[name];
   host.setup.cluster = clusterFile_;
@@ -59,6 +70,7 @@ void SimCluster::addHost(const std::string& name, const std::string& address, bo
   host.setup.address = address;
   host.setup.life = 0;
   host.setup.shardBits = options_.shardBits;
+  host.setup.founds = isMaster && name == masters_.front();
   host.isMaster = isMaster;
 }
 
@@ -76,8 +88,14 @@ void SimCluster::begin(Host& host) {
 }
 
 void SimCluster::start() {
+  if (masters_.size() > 1) {  // the others join the first
+    begin(hosts_.at(masters_.front()));
+    leader();
+  }
   for (auto& [name, host] : hosts_) {
-    begin(host);
+    if (host.process.get() == nullptr) {
+      begin(host);
+    }
   }
   waitHealthy();
 }
@@ -133,12 +151,55 @@ void SimCluster::requireAlive() const {
   }
 }
 
+// ---- masters ------------------------------------------------------------------------------------
+
+std::string SimCluster::leaderNow() {
+  std::string found;
+  Term newest{};
+  for (auto& master : masters_) {
+    auto& process = hosts_.at(master).process;
+    auto term = process.get() == nullptr ? std::nullopt : process->leads();
+    if (term && (found.empty() || *term > newest)) {
+      found = master;
+      newest = *term;
+    }
+  }
+  return found;
+}
+
+std::string SimCluster::leader() {
+  waitFor("a master to lead", [this] { return !leaderNow().empty(); });
+  return leaderNow();
+}
+
+std::vector<std::string> SimCluster::mastersBut(const std::string& master) const {
+  std::vector<std::string> others = masters_;
+  std::erase(others, master);
+  return others;
+}
+
+bool SimCluster::mastersAgree() {
+  std::optional<SimProcess::State> first;
+  for (auto& master : masters_) {
+    auto& process = hosts_.at(master).process;
+    if (process.get() == nullptr) {
+      continue;
+    }
+    auto state = process->state();
+    if (first && *first != state) {
+      return false;
+    }
+    first = state;
+  }
+  return true;
+}
+
 // ---- the map ------------------------------------------------------------------------------------
 
 const ShardMap& SimCluster::map() {
-  auto& process = hosts_.at("m1").process;
-  const ShardMap* now = process.get() == nullptr ? nullptr : process->map();
-  if (now != nullptr && now->version != lastMap_.version) {
+  std::string leads = leaderNow();
+  const ShardMap* now = leads.empty() ? nullptr : hosts_.at(leads).process->map();
+  if (now != nullptr && now->version > lastMap_.version) {
     lastMap_ = *now;
   }
   return lastMap_;
@@ -146,7 +207,7 @@ const ShardMap& SimCluster::map() {
 
 bool SimCluster::isHealthy() {
   const ShardMap& now = map();
-  if (now.shards.empty() || now.servers.size() < servers_.size()) {
+  if (leaderNow().empty() || now.shards.empty() || now.servers.size() < servers_.size()) {
     return false;
   }
   for (auto& [name, host] : hosts_) {

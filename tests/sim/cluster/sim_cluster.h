@@ -1,6 +1,6 @@
-// SimCluster: master m1, chunkservers c1..cN and mounts in a simulated world. Hosts can crash (the process is killed,
-// the page cache stays), lose power (unsynced bytes are lost by chance, the network falls silent), leave in good order,
-// and be cut off through world().network().
+// SimCluster: masters m1..mM, chunkservers c1..cN and mounts in a simulated world. Hosts can crash (the process is
+// killed, the page cache stays), lose power (unsynced bytes are lost by chance, the network falls silent), leave in
+// good order, and be cut off through world().network().
 //
 //   World world(seed);
 //   SimCluster cluster(world);
@@ -24,6 +24,7 @@
 namespace cairn {
 
 struct SimClusterOptions {
+  unsigned masters = 1;
   unsigned servers = 3;
   uint8_t shardBits = 3;
   uint32_t copies = 3;
@@ -48,6 +49,15 @@ class SimCluster {
 
   // ---- daemons
   const std::vector<std::string>& servers() const { return servers_; }
+  const std::vector<std::string>& masters() const { return masters_; }
+  // The master that leads, of two that think so the later one; empty: none does.
+  std::string leaderNow();
+  // Waits for one.
+  std::string leader();
+  // Masters besides that one.
+  std::vector<std::string> mastersBut(const std::string& master) const;
+  // The masters that are up hold the same state.
+  bool mastersAgree();
   // All of them for the first time, until healthy.
   void start();
   void crash(const std::string& host);
@@ -59,9 +69,9 @@ class SimCluster {
   // Throws when a daemon has ended by itself.
   void requireAlive() const;
 
-  // ---- the map, as the master has it; as it was last when the master is down. A reference holds until the next call.
+  // ---- the map, as the leading master has it; as it was last when none leads. A reference holds until the next call.
   const ShardMap& map();
-  // Every chunkserver is online, every shard has all its copies in sync and none joining.
+  // A master leads, all vote, every chunkserver is online, every shard has all its copies in sync and none joining.
   bool isHealthy();
   void waitHealthy(Nanos limit = LIMIT);
   void waitFor(const char* what, const std::function<bool()>& condition, Nanos limit = LIMIT);
@@ -97,6 +107,7 @@ class SimCluster {
   };
 
   void addHost(const std::string& name, const std::string& address, bool isMaster);
+  void nameMasters();
   void begin(Host& host);
   // As far as it can be seen in time: the volumes of a daemon that ends.
   std::vector<SimVolume*> volumesOf(const Host& host);
@@ -105,6 +116,7 @@ class SimCluster {
   const SimClusterOptions options_;
   ClusterFile clusterFile_;
   std::vector<std::string> servers_;
+  std::vector<std::string> masters_;
   std::map<std::string, Host> hosts_;
   ShardMap lastMap_;
   std::map<std::string, Mount> mounts_;

@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "master/group.h"
 #include "master/member.h"
 #include "tests/sim/cluster/sim_process.h"
 
@@ -16,16 +19,25 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
     options.cluster = setup.cluster;
     options.name = setup.host;
     options.listen = {setup.address};
-    options.initialize = setup.life == 1;
+    options.initialize = setup.life == 1 && setup.founds;
+    options.joins = setup.life == 1 && !setup.founds;
     options.cacheBytes = 1 << 20;
     options.segmentBytes = 256 << 10;
     options.snapshotLogBytes = 1 << 20;
     options.shardBits = setup.shardBits;
-    MemberSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
+    ReplicaSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
     tasks_.add(run(kj::mv(options), seams).promise());
   }
 
-  bool serving() const override { return member_.get() != nullptr; }
+  bool serving() override {
+    if (member_.get() == nullptr) {
+      return false;
+    }
+    Group& group = member_->replica().group();
+    auto members = group.status().members;
+    return std::any_of(members.begin(), members.end(),
+                       [&](const GroupMember& member) { return member.id == group.self() && member.voter; });
+  }
   std::string died() const override { return died_; }
   Task<void> stop() override {
     if (member_.get() != nullptr) {
@@ -35,9 +47,20 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
   const ShardMap* map() override {
     return member_.get() == nullptr ? nullptr : &member_->replica().reader().map();
   }
+  std::optional<Term> leads() override {
+    bool leader = member_.get() != nullptr && member_->replica().isLeader();
+    return leader ? std::optional(member_->replica().term()) : std::nullopt;
+  }
+  State state() override {
+    if (member_.get() == nullptr) {
+      return {};
+    }
+    const auto& reader = member_->replica().reader();
+    return {reader.appliedIndex(), reader.digest()};
+  }
 
  private:
-  Task<void> run(MemberOptions options, MemberSeams seams) {
+  Task<void> run(MemberOptions options, ReplicaSeams seams) {
     auto started = co_await startMember(kj::mv(options), seams);
     if (!started.ok()) {
       died_ = "doesn't start: " + started.error().why;

@@ -3,6 +3,7 @@
 #pragma once
 #include <kj/memory.h>
 
+#include <optional>
 #include <string>
 
 #include "common/cluster_file.h"
@@ -15,14 +16,23 @@ class SimProcess {
  public:
   // Without stop(): a crash. Whoever destroys it says first what becomes of its volumes and its network.
   virtual ~SimProcess() noexcept(false) = default;
-  // It is up: a master listens, a chunkserver is registered.
-  virtual bool serving() const = 0;
+  // It is up: a master listens, and votes in its group; a chunkserver is registered.
+  virtual bool serving() = 0;
   // Why it has ended by itself; empty: it runs.
   virtual std::string died() const = 0;
   // The orderly end.
   virtual Task<void> stop() = 0;
   // A master's map; nullptr: not a master, or not up.
-  virtual const ShardMap* map() = 0;
+  virtual const ShardMap* map() { return nullptr; }
+  // The term that a master leads in; nothing: it doesn't.
+  virtual std::optional<Term> leads() { return std::nullopt; }
+  // A master's replicated state, for comparing.
+  struct State {
+    LogIndex applied{};
+    uint64_t digest = 0;
+    bool operator==(const State&) const = default;
+  };
+  virtual State state() { return {}; }
 };
 
 struct SimProcessSetup {
@@ -30,6 +40,7 @@ struct SimProcessSetup {
   std::string host;      // also the name of its volume and of the daemon
   std::string address;   // host:port
   unsigned life = 1;     // the n-th process of this host
+  bool founds = false;   // a master that begins the cluster; the others join it in their first life
   uint8_t shardBits = 3;
 };
 

@@ -38,14 +38,13 @@ class SimServer final : public SimProcess, private kj::TaskSet::ErrorHandler {
     tasks_.add(daemon_->onFatal().then([this](Error&& error) { died_ = error.why; }));
   }
 
-  bool serving() const override { return daemon_.get() != nullptr && daemon_->registered(); }
+  bool serving() override { return daemon_.get() != nullptr && daemon_->registered(); }
   std::string died() const override { return died_; }
   Task<void> stop() override {
     if (daemon_.get() != nullptr) {
       co_await daemon_->stop();
     }
   }
-  const ShardMap* map() override { return nullptr; }
 
  private:
   void taskFailed(kj::Exception&& e) override { died_ = kj::str(e).cStr(); }

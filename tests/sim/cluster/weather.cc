@@ -14,10 +14,11 @@ Weather::Weather(SimCluster& cluster, std::vector<std::string> clients)
       tight_((cluster.world().seed() & TIGHT) != 0),
       random_(cluster.world().random("weather")),
       servers_(cluster.servers()),
+      masters_(cluster.masters()),
       hosts_(std::move(clients)),
       gapMax_(random_->between(GAP_MAX_LEAST, GAP_MAX_MOST)) {
   hosts_.insert(hosts_.end(), servers_.begin(), servers_.end());
-  hosts_.push_back("m1");
+  hosts_.insert(hosts_.end(), masters_.begin(), masters_.end());
 }
 
 void Weather::later(Repair repair) {
@@ -80,7 +81,9 @@ void Weather::takeAllDown() {
     takeDown(server, power);
   }
   if (random_->below(2) == 0) {
-    takeDown("m1", power);
+    for (auto& master : masters_) {
+      takeDown(master, power);
+    }
   }
 }
 
@@ -129,8 +132,57 @@ void Weather::fillDisk(const std::string& server) {
   later([&volume]() { volume.setBallast(0); });
 }
 
+void Weather::cutMasterOff(const std::string& master) {
+  auto& network = cluster_.network();
+  auto others = cluster_.mastersBut(master);
+  uint64_t way = random_->below(4);
+  for (auto& other : others) {
+    if (way == 0) {
+      network.partitionOneWay(master, other);
+    } else if (way == 1) {
+      network.partitionOneWay(other, master);
+    } else {
+      network.partition(master, other);
+    }
+    if (way == 3) {
+      break;  // one of them still hears it
+    }
+  }
+  later([&network, master, others] {
+    for (auto& other : others) {
+      network.heal(master, other);
+    }
+  });
+}
+
+// Most of it meets whoever leads.
+void Weather::strikeMasters() {
+  std::string leader = cluster_.leaderNow();
+  std::string master = leader.empty() || random_->below(4) == 0 ? anyMaster() : leader;
+  uint64_t dice = random_->below(100);
+  if (dice < 25) {
+    takeDown(master, false);
+  } else if (dice < 45) {
+    takeDown(master, true);
+  } else if (dice < 55) {
+    bool power = random_->below(4) != 0;
+    for (auto& each : masters_) {
+      takeDown(each, power);
+    }
+  } else if (dice < 65) {
+    Nanos until = cluster_.world().clock().monotonic() + random_->between(MILLISECOND, SPELL_MAX);
+    cluster_.world().volume(master).stallUntil(until);
+  } else {
+    cutMasterOff(master);
+  }
+}
+
 void Weather::strike() {
   ++events_;
+  if (masters_.size() > 1 && random_->below(3) == 0) {
+    strikeMasters();
+    return;
+  }
   if (tight_ && random_->below(4) == 0) {
     fillDisk(anyServer());
     return;
@@ -147,7 +199,8 @@ void Weather::strike() {
   } else if (dice < 46) {
     takeAllDown();
   } else if (dice < 56) {
-    takeDown("m1", random_->below(2) == 0);
+    std::string master = anyMaster();
+    takeDown(master, random_->below(2) == 0);
   } else if (dice < 64) {
     Nanos until = cluster_.world().clock().monotonic() + random_->between(MILLISECOND, SPELL_MAX);
     cluster_.world().volume(anyServer()).stallUntil(until);

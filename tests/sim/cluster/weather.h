@@ -1,7 +1,7 @@
 // Weather: what befalls a simulated cluster at random: crashes, power cuts of one or all, partitions of every kind,
 // resets, slow disks; in worlds whose seed has the bit of ROUGH also slow links and steps of the wall clock, with that
-// of TIGHT disks without room. Everything that is taken away comes back after a while; calm() brings all of it back at
-// once.
+// of TIGHT disks without room. A group of masters has weather of its own besides, mostly where the leader is.
+// Everything that is taken away comes back after a while; calm() brings all of it back at once.
 #pragma once
 #include <functional>
 #include <map>
@@ -45,8 +45,12 @@ class Weather {
   void later(Repair repair);
   void takeDown(const std::string& host, bool power);
   void takeAllDown();
+  void strikeMasters();
+  // From the other masters, not from clients and chunkservers.
+  void cutMasterOff(const std::string& master);
   void cutOff();
   std::string anyServer() { return servers_[random_->below(servers_.size())]; }
+  std::string anyMaster() { return masters_.size() == 1 ? masters_[0] : masters_[random_->below(masters_.size())]; }
   std::string anyHost() { return hosts_[random_->below(hosts_.size())]; }
 
   SimCluster& cluster_;
@@ -54,7 +58,8 @@ class Weather {
   const bool tight_;
   kj::Own<SimRandom> random_;
   std::vector<std::string> servers_;
-  std::vector<std::string> hosts_;  // all, with master and clients
+  std::vector<std::string> masters_;
+  std::vector<std::string> hosts_;  // all, with masters and clients
   Nanos gapMax_;
   std::multimap<Nanos, Repair> repairs_;
   uint64_t events_ = 0;

@@ -31,6 +31,14 @@ Answer lostAnswer(kj::Exception&& e) {
   return out;
 }
 
+constexpr auto CHANGED = [](auto&& response) {
+  Answer out;
+  readAnswer(response, out);
+  readVerifiers(response, out);
+  out.allocatedDelta = response.getAllocatedDelta();
+  return out;
+};
+
 }  // namespace
 
 ReplicationWorld::ReplicationWorld(uint64_t seed) : world(seed), master(world) {}
@@ -207,15 +215,7 @@ kj::Promise<Answer> ReplicationWorld::sendWrite(const std::string& server, uint6
     list.set(i, sums[i]);
   }
   request.setDurable(durable);
-  return request.send().then(
-      [](auto&& response) {
-        Answer out;
-        readAnswer(response, out);
-        readVerifiers(response, out);
-        out.allocatedDelta = response.getAllocatedDelta();
-        return out;
-      },
-      lostAnswer);
+  return request.send().then(CHANGED, lostAnswer);
 }
 
 Answer ReplicationWorld::write(const std::string& server, uint64_t object, uint32_t offset, std::vector<kj::byte> bytes,
@@ -270,15 +270,7 @@ Answer ReplicationWorld::punch(const std::string& server, uint64_t object, uint3
   fillTarget(request.initTarget(), object);
   request.setOffset(offset);
   request.setLength(length);
-  return settle(request.send().then(
-      [](auto&& response) {
-        Answer out;
-        readAnswer(response, out);
-        readVerifiers(response, out);
-        out.allocatedDelta = response.getAllocatedDelta();
-        return out;
-      },
-      lostAnswer));
+  return settle(request.send().then(CHANGED, lostAnswer));
 }
 
 void ReplicationWorld::reportBad(const std::string& server, uint64_t object, std::vector<uint32_t> blocks) {

@@ -48,7 +48,7 @@ MemberOptions GroupWorld::optionsFor(const std::string& name) const {
 
 Status GroupWorld::start(const std::string& name, bool initialize, bool joins) {
   auto process = std::make_unique<Process>(world, name, volumes_[name]);
-  MemberSeams seams{world.clock(),  *process->random,  world.network().host(name),
+  ReplicaSeams seams{world.clock(),  *process->random,  world.network().host(name),
                     *process->disk, *process->workers, *process->env};
   auto options = optionsFor(name);
   options.initialize = initialize;

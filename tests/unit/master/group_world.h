@@ -31,7 +31,7 @@ class GroupWorld {
 
   bool running(const std::string& name) const { return processes_.contains(name); }
   Replica& replica(const std::string& name);
-  Group& group(const std::string& name) { return *replica(name).group(); }
+  Group& group(const std::string& name) { return replica(name).group(); }
   const std::vector<std::string>& names() const { return names_; }
   // The name of the one that leads with a current state; waits for it.
   std::string leader(Nanos limit = 5 * SECOND);

@@ -10,6 +10,7 @@
 #include "common/system/disk.h"
 #include "common/system/runtime.h"
 #include "master/replica.h"
+#include "rpc/system_network.h"
 
 namespace cairn {
 namespace {
@@ -42,12 +43,18 @@ class Bench {
     ReplicaOptions options;
     options.cluster = CLUSTER;
     options.member = "m1";
-    auto opened =
-        openReplica(options, *runtime_.clock, *runtime_.random, *disk_, *runtime_.workers, *leveldb::Env::Default());
-    auto promise = kj::mv(opened).promise();
-    auto result = promise.wait(runtime_.io.waitScope);
-    KJ_REQUIRE(result.ok(), result.error().why);
-    replica_ = kj::mv(result.value());
+    ClusterFile cluster;
+    cluster.cluster = CLUSTER;
+    cluster.masters = {{"m1", "127.0.0.1:0", ""}};
+    network_ = newSystemNetwork(runtime_.io);
+    auto opened = openReplica(options, cluster, false,
+                              {*runtime_.clock, *runtime_.random, *network_, *disk_, *runtime_.workers,
+                               *leveldb::Env::Default()});
+    KJ_REQUIRE(opened.ok(), opened.error().why);
+    replica_ = kj::mv(opened.value());
+    while (!replica_->isLeader()) {
+      runtime_.clock->after(MILLISECOND).wait(runtime_.io.waitScope);
+    }
     prepare();
   }
   ~Bench() noexcept(false) {
@@ -127,6 +134,7 @@ class Bench {
 
   Runtime runtime_;
   std::string path_;
+  kj::Own<Network> network_;
   kj::Own<Disk> disk_;
   kj::Own<Replica> replica_;
   SessionId session_{};

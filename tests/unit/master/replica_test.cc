@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <random>
+#include <optional>
 #include <set>
 
 #include "tests/sim/world/world.h"
@@ -38,7 +39,21 @@ struct Process {
         workers(world.newWorkers(volume)),
         env(world.newEnv()),
         random(world.random(volume)),
-        opened(world.await(openReplica(options, world.clock(), *random, *disk, *workers, *env), LIMIT)) {}
+        opened(openReplica(
+            options, alone(), false,
+            {world.clock(), *random, world.network().host(volume), *disk, *workers, *env})) {
+    if (opened.ok()) {
+      ended = replica().onFatal().then([this](Error error) { fatal = error; }).eagerlyEvaluate(nullptr);
+      leads = world.runUntil([this] { return replica().isLeader() || fatal; }, LIMIT) && !fatal;
+    }
+  }
+
+  static ClusterFile alone() {
+    ClusterFile file;
+    file.cluster = CLUSTER;
+    file.masters = {{"m1", "m1:7000", ""}};
+    return file;
+  }
 
   Replica& replica() { return *opened.value(); }
   const NamespaceReader& reader() { return replica().reader(); }
@@ -88,6 +103,9 @@ struct Process {
   std::unique_ptr<leveldb::Env> env;
   kj::Own<SimRandom> random;
   Result<kj::Own<Replica>> opened;
+  bool leads = false;
+  std::optional<Error> fatal;  // why it ended
+  kj::Promise<void> ended = nullptr;
 };
 
 TEST(Replica, StartsEmptyFormatsAndGoesOn) {
@@ -334,7 +352,8 @@ TEST(Replica, ADamagedLevelDbIsMadeAgain) {
       auto failed = kj::runCatchingExceptions([&] { maker.check(process.reader()); });
       whole = failed == nullptr;
       if (!whole) {
-        EXPECT_EQ(world.await(process.replica().onFatal(), LIMIT).code, EIO);
+        ASSERT_TRUE(world.runUntil([&] { return process.fatal.has_value(); }, LIMIT));
+        EXPECT_EQ(process.fatal->code, EIO);
         EXPECT_FALSE(process.replica().isLeader());
       } else {
         world.await(process.replica().stop(), LIMIT);
@@ -429,7 +448,7 @@ TEST(Replica, EveryFailedAccessLosesNothingAcknowledged) {
       kj::Maybe<kj::Own<Process>> process;
       auto failed = kj::runCatchingExceptions([&] { process = kj::heap<Process>(world); });
       KJ_IF_MAYBE (alive, process) {
-        if (failed == nullptr && (*alive)->opened.ok()) {
+        if (failed == nullptr && (*alive)->leads) {
           auto applied = (*alive)->propose([](wire::Command::Builder command) {
             toWire(CLUSTER, command.initFormat().initCluster());
             command.getFormat().initClasses(1);
@@ -477,8 +496,10 @@ TEST(Replica, AFullDiskStopsNothingForGood) {
     }
     EXPECT_LT(maker.acknowledged().size(), maker.sequence());  // now there is no room even for the log
     EXPECT_TRUE(process.replica().isLeader());
-    before = maker.acknowledged().size();
     world.volume("m1").setCapacity(1ull << 40);
+    maker.run(process, session, 1);  // whose refusal makes the log look for room again
+    world.runFor(SECOND);
+    before = maker.acknowledged().size();
     maker.run(process, session, 100);
     world.runFor(40 * SECOND);
     EXPECT_EQ(maker.acknowledged().size(), before + 100);
@@ -500,9 +521,9 @@ TEST(Replica, AFailedSyncIsFatal) {
   faults.syncError = 1'000'000;
   faults.befalls = [](const std::string& path) { return path.starts_with("log/"); };
   world.volume("m1").setFaults(faults);
-  auto fatal = process.replica().onFatal();
   EXPECT_EQ(world.await(process.make(session, 1, "a"), LIMIT).code(), EIO);
-  EXPECT_EQ(world.await(kj::mv(fatal), LIMIT).code, EIO);
+  ASSERT_TRUE(world.runUntil([&] { return process.fatal.has_value(); }, LIMIT));
+  EXPECT_EQ(process.fatal->code, EIO);
   EXPECT_FALSE(process.replica().isLeader());
   EXPECT_EQ(world.await(process.make(session, 2, "b"), LIMIT).code(), EIO);
   EXPECT_FALSE(world.await(process.replica().readBarrier(), LIMIT).ok());

@@ -90,11 +90,13 @@ Member& MasterWorld::member() {
 
 void MasterWorld::start() {
   process = std::make_unique<Process>(*this);
-  MemberSeams seams{world.clock(),  *process->random,  world.network().host("m1"),
+  ReplicaSeams seams{world.clock(),  *process->random,  world.network().host("m1"),
                     *process->disk, *process->workers, *process->env};
   auto started = world.await(startMember(options, seams), LIMIT);
   KJ_ASSERT(started.ok(), started.error().why);
   process->member = kj::mv(started.value());
+  auto& replica = process->member->replica();
+  KJ_ASSERT(world.runUntil([&] { return replica.isLeader() && replica.reader().formatted(); }, LIMIT));
   options.initialize = false;
 }
 
