@@ -86,6 +86,8 @@ cairn_script(cli_raft mount tests/cli/raft_test.py)
 cairn_script(cli_hostile mount tests/cli/hostile_test.py)
 cairn_script(chaos_failures chaos tests/chaos/failures_test.py)
 cairn_full_script(nightly_failures tests/chaos/failures_test.py)
+cairn_script(chaos_failover chaos tests/chaos/failover_test.py)
+cairn_full_script(nightly_failover tests/chaos/failover_test.py)
 
 # The parts that use threads, for the thread sanitizer.
 if(TARGET unit_common)
