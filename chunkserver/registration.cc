@@ -74,11 +74,10 @@ MapVersion Registration::takeMap(wire::ShardMap::Reader map) {
 }
 
 Task<void> Registration::run() {
-  size_t next = 0;
   unsigned tries = 0;
   while (!leaving_) {
-    co_await clock_.after(backoffDelay(random_, tries));
-    auto attempt = co_await session(cluster_.masters[next % cluster_.masters.size()]);
+    co_await clock_.after(isGroup() ? searchDelay(random_, tries) : backoffDelay(random_, tries));
+    auto ended = co_await attempt();
     if (leaving_) {
       co_return;  // leave() still needs the link
     }
@@ -87,16 +86,37 @@ Task<void> Registration::run() {
     co_await nextTurn();  // never take a link down from inside its own event
     registration_ = nullptr;
     link_ = nullptr;
-    if (attempt.end == End::REFUSED) {
+    if (ended.end == End::REFUSED) {
       co_return;
     }
     tries = wasRegistered ? 1 : tries + 1;
-    ++next;
-    for (size_t i = 0; i < cluster_.masters.size(); ++i) {
-      if (!attempt.leader.empty() && cluster_.masters[i].name == attempt.leader) {
-        next = i;
-      }
+  }
+}
+
+LeaderSearch Registration::search() const {
+  return {network_, clock_, cluster_, wire::Role::CHUNKSERVER, membership_.self().name};
+}
+
+Task<Registration::Attempt> Registration::attempt() {
+  if (isGroup()) {
+    auto found = co_await findLeader(search());
+    if (!found.leader) {
+      co_return found.refusal.ok() ? Attempt() : judge(found.refusal.code(), found.refusal.error().why);
     }
+    master_ = *found.leader;
+  }
+  co_return co_await session(cluster_.masters[master_]);
+}
+
+// Resolves when another master says that it leads, after this one has been silent for a while.
+Task<void> Registration::untilSucceeded() {
+  co_await clock_.after(SILENCE);
+  for (;;) {
+    auto found = co_await findLeader(search(), master_);
+    if (found.leader) {
+      break;
+    }
+    co_await clock_.after(SILENCE_LOOK);
   }
 }
 
@@ -131,7 +151,6 @@ Task<Registration::Attempt> Registration::session(MasterAddress master) {
     auto response = co_await withDeadline(clock_, REGISTER_LIMIT, kj::mv(sent), "greeting the master");
     if (response.getOutcome().getErrno() != 0) {
       attempt = judge(response.getOutcome().getErrno(), response.getOutcome().getWhy().cStr());
-      attempt.leader = response.getLeader().cStr();
       co_return attempt;
     }
     co_return co_await registerWith(response.getMaster());
@@ -217,7 +236,14 @@ Task<bool> Registration::beat(wire::Registration::Client registration) {
   auto done = work_.done();
   auto request = registration.heartbeatRequest();
   fillBeat(request.initBeat(), done);
-  kj::Promise<capnp::Response<wire::Registration::HeartbeatResults>> sent = request.send();
+  using Response = capnp::Response<wire::Registration::HeartbeatResults>;
+  kj::Promise<Response> sent = request.send();
+  if (isGroup()) {
+    auto elsewhere = untilSucceeded().promise().then([]() -> kj::Promise<Response> {
+      return KJ_EXCEPTION(DISCONNECTED, "another master leads");
+    });
+    sent = sent.exclusiveJoin(kj::mv(elsewhere));
+  }
   auto response = co_await withDeadline(clock_, HEARTBEAT_LIMIT, kj::mv(sent), "a heartbeat");
   if (response.getOutcome().getErrno() != 0) {
     co_return false;

@@ -12,6 +12,7 @@
 #include "chunkserver/work.h"
 #include "common/cluster_file.h"
 #include "rpc/connection.h"
+#include "rpc/find_leader.h"
 #include "schema/master.capnp.h"
 
 namespace cairn {
@@ -27,6 +28,9 @@ class Registration final : private kj::TaskSet::ErrorHandler {
  public:
   static constexpr Nanos HEARTBEAT_EVERY = 150 * MILLISECOND;
   static constexpr Nanos HEARTBEAT_LIMIT = SECOND;
+  // A master that leaves a heartbeat unanswered for so long may be gone without a word: the others are asked who leads.
+  static constexpr Nanos SILENCE = 200 * MILLISECOND;
+  static constexpr Nanos SILENCE_LOOK = 100 * MILLISECOND;
   static constexpr Nanos CONNECT_LIMIT = SECOND;
   static constexpr Nanos REGISTER_LIMIT = 5 * SECOND;
   static constexpr Nanos LEAVE_LIMIT = SECOND;
@@ -53,10 +57,13 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   enum class End { LOST, NOT_LEADER, REFUSED };
   struct Attempt {
     End end = End::LOST;
-    std::string leader;
   };
   Task<void> run();
   Task<Attempt> session(MasterAddress master);
+  bool isGroup() const { return cluster_.masters.size() > 1; }
+  LeaderSearch search() const;
+  Task<Attempt> attempt();
+  Task<void> untilSucceeded();
   Task<bool> connect(MasterAddress master);
   Task<Attempt> registerWith(wire::Master::Client master);
   Task<void> heartbeats(wire::Registration::Client registration);
@@ -83,6 +90,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<wire::Registration::Client> registration_;
   kj::PromiseFulfillerPair<Error> refusal_;
   Wakeup hurry_;
+  size_t master_ = 0;        // that it speaks to
   bool registered_ = false;  // now
   bool everRegistered_ = false;
   bool leaving_ = false;

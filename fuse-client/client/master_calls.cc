@@ -61,7 +61,9 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
       request.setSequence(sequence);
       request.setOp(**op);
       ++context_.stats.masterCalls;
+      Call call(*this);
       auto response = co_await request.send();
+      heard();
       Status outcome = readOutcome(response.getReply().getOutcome());
       if (outcome.ok()) {
         deliver(kj::mv(response), *done, holds, tries > 0);
@@ -121,7 +123,9 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
       auto request = KJ_ASSERT_NONNULL(client_).readRequest();
       request.setQuery(**query);
       ++context_.stats.masterCalls;
+      Call call(*this);
       auto response = co_await request.send();
+      heard();
       Status outcome = readOutcome(response.getAnswer().getOutcome());
       if (outcome.ok()) {
         Result<Read> result(kj::mv(response));

@@ -49,8 +49,15 @@ Task<void> MasterSession::stop() {
 Task<void> MasterSession::run() {
   unsigned tries = 0;
   while (!stopping_) {
-    auto delay = backoffDelay(context_.random, tries);
+    auto delay = isGroup() ? searchDelay(context_.random, tries) : backoffDelay(context_.random, tries);
     co_await context_.clock.after(delay);
+    if (isGroup()) {
+      bool found = co_await seekLeader();
+      if (!found) {
+        ++tries;
+        continue;
+      }
+    }
     bool done = co_await connect();
     if (!done) {
       ++tries;
@@ -61,6 +68,24 @@ Task<void> MasterSession::run() {
   }
 }
 
+LeaderSearch MasterSession::search() const {
+  return {context_.network, context_.clock, cluster_, wire::Role::CLIENT, context_.options.name};
+}
+
+Task<bool> MasterSession::seekLeader() {
+  auto found = co_await findLeader(search());
+  if (found.leader) {
+    nextMaster_ = *found.leader;
+    co_return true;
+  }
+  if (!found.refusal.ok()) {
+    spdlog::error("the masters refuse this client: {}", found.refusal.error().why);
+    refused_ = found.refusal.error();
+    changed_.raise();
+  }
+  co_return false;
+}
+
 Task<bool> MasterSession::connect() {
   if (cluster_.masters.empty()) {
     refused_ = Error{EINVAL, "the cluster file names no master"};
@@ -68,7 +93,8 @@ Task<bool> MasterSession::connect() {
     co_return false;
   }
   // A copy: the hint of another master's reply may change nextMaster_ meanwhile.
-  const MasterAddress master = cluster_.masters[nextMaster_ % cluster_.masters.size()];
+  master_ = nextMaster_ % cluster_.masters.size();
+  const MasterAddress master = cluster_.masters[master_];
   nextMaster_ = (nextMaster_ + 1) % cluster_.masters.size();
   if (!master.socket.empty()) {
     bool done = co_await connectTo(master, "unix:" + master.socket);
@@ -206,8 +232,10 @@ Task<bool> MasterSession::renew() {
     try {
       Nanos sent = context_.clock.monotonic();
       Nanos limit = std::max<Nanos>(lease_ / 2, RENEW_LIMIT_MIN);
+      Call call(*this);
       kj::Promise<capnp::Response<wire::ClientSession::RenewResults>> promise = client->renewRequest().send();
       auto reply = co_await withDeadline(context_.clock, limit, kj::mv(promise), "renew");
+      heard();
       lease_ = reply.getLeaseNanos() - (context_.clock.monotonic() - sent);
       co_return true;
     } catch (kj::Exception& e) {
@@ -215,6 +243,32 @@ Task<bool> MasterSession::renew() {
     }
   }
   co_return false;
+}
+
+void MasterSession::callBegins() {
+  if (calls_++ == 0) {
+    heard();
+  }
+  if (!watching_ && isGroup()) {
+    watching_ = true;
+    tasks_.add(watchSilence().promise());
+  }
+}
+
+// Only when another says that it leads is the link given up: a master that is merely slow keeps its clients.
+Task<void> MasterSession::watchSilence() {
+  while (calls_ > 0 && !stopping_) {
+    co_await context_.clock.after(SILENCE_LOOK);
+    if (calls_ == 0 || broken_ || context_.clock.monotonic() - heardAt_ < SILENCE) {
+      continue;
+    }
+    uint64_t generation = generation_;
+    auto found = co_await findLeader(search(), master_);
+    if (found.leader && calls_ > 0 && context_.clock.monotonic() - heardAt_ >= SILENCE) {
+      linkFailed(generation);
+    }
+  }
+  watching_ = false;
 }
 
 void MasterSession::linkFailed(uint64_t generation) {

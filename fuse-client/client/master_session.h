@@ -20,6 +20,7 @@
 #include "fuse-client/client/map_holder.h"
 #include "fuse-client/client/signal.h"
 #include "rpc/connection.h"
+#include "rpc/find_leader.h"
 #include "schema/master.capnp.h"
 
 namespace cairn {
@@ -79,10 +80,24 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos BUSY_DELAY = 20 * MILLISECOND;
   static constexpr Nanos RENEW_LIMIT_MIN = 500 * MILLISECOND;
   static constexpr unsigned SOCKET_TRIES = 3;
+  // A master that leaves a call unanswered for so long may be gone without a word: the others are asked who leads.
+  static constexpr Nanos SILENCE = 200 * MILLISECOND;
+  static constexpr Nanos SILENCE_LOOK = 100 * MILLISECOND;
 
   struct Hold {
     uint32_t count = 0;
     bool known = false;  // the master has been told
+  };
+
+  // A call under way.
+  class Call {
+   public:
+    explicit Call(MasterSession& session) : session_(session) { session_.callBegins(); }
+    ~Call() { --session_.calls_; }
+    KJ_DISALLOW_COPY(Call);
+
+   private:
+    MasterSession& session_;
   };
 
   // ---- the link (master_session.cc)
@@ -95,6 +110,12 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   Task<void> keep();
   Task<bool> renew();
   Task<void> lookForSocket();
+  bool isGroup() const { return cluster_.masters.size() > 1; }
+  LeaderSearch search() const;
+  Task<bool> seekLeader();
+  void callBegins();
+  void heard() { heardAt_ = context_.clock.monotonic(); }
+  Task<void> watchSilence();
   void linkFailed(uint64_t generation);
   Task<void> untilAttached(const char* what);
 
@@ -128,6 +149,10 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   Signal changed_;  // attached_, broken_, refused_
   kj::Maybe<Error> refused_;
   size_t nextMaster_ = 0;
+  size_t master_ = 0;  // that the link leads to
+  unsigned calls_ = 0;
+  Nanos heardAt_ = 0;  // or when the first of `calls_` began
+  bool watching_ = false;
   std::string betterSocket_;  // of the master that is connected over TCP; empty: nothing better to hope for
   unsigned socketTries_ = 0;
   SessionId id_{};

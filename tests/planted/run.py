@@ -102,7 +102,9 @@ def find_one(tree, name):
 
 def find(names):
     missed = 0
-    with tempfile.TemporaryDirectory(prefix="cairn-planted-") as tree:
+    os.makedirs(os.path.join(ROOT, "build"), exist_ok=True)
+    # Not under /tmp: ccache may know objects only from around here.
+    with tempfile.TemporaryDirectory(prefix="planted-", dir=os.path.join(ROOT, "build")) as tree:
         files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
         for path in files.decode().split("\0")[:-1]:
             os.makedirs(os.path.dirname(os.path.join(tree, path)), exist_ok=True)

@@ -1,0 +1,97 @@
+#include "rpc/find_leader.h"
+
+#include <cerrno>
+
+#include "common/log.h"
+#include "rpc/connection.h"
+#include "rpc/shard_map.h"
+#include "schema/master.capnp.h"
+
+namespace cairn {
+namespace {
+
+constexpr Nanos ANSWER_LIMIT = 500 * MILLISECOND;  // of connecting, and again of answering
+constexpr unsigned QUICK_TRIES = 40;
+constexpr Nanos QUICK_DELAY_MAX = 50 * MILLISECOND;
+
+// What the answers amount to.
+struct Race {
+  kj::PromiseFulfillerPair<void> decided = kj::newPromiseAndFulfiller<void>();
+  LeaderFound found;
+  size_t open = 0;
+
+  void take(size_t master, const Status& entered) {
+    --open;
+    if (entered.ok()) {
+      found.leader = found.leader.value_or(master);
+    } else if (entered.code() == ESTALE) {
+      found.refusal = entered;
+    }
+    if (entered.ok() || open == 0) {
+      decided.fulfiller->fulfill();
+    }
+  }
+};
+
+Task<Status> enter(const LeaderSearch& search, Address address) {
+  try {
+    auto link = co_await dial(search.network, search.clock, address, ANSWER_LIMIT);
+    auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
+    auto hello = request.initHello();
+    toWire(search.cluster.cluster, hello.initCluster());
+    hello.setRole(search.role);
+    hello.setProtocol(wire::PROTOCOL);
+    hello.setName(search.name);
+    kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
+    auto reply = co_await withDeadline(search.clock, ANSWER_LIMIT, kj::mv(sent), "a master");
+    auto outcome = reply.getOutcome();
+    if (outcome.getErrno() == 0) {
+      co_return Status();
+    }
+    co_return Error{static_cast<int>(outcome.getErrno()), outcome.getWhy().cStr()};
+  } catch (const kj::Exception& e) {
+    spdlog::debug("{}: {}", address, e.getDescription().cStr());
+  }
+  co_return Error{EIO, "no answer"};
+}
+
+Task<Status> ask(const LeaderSearch& search, MasterAddress master) {
+  Status entered = Error{EIO, "no address"};
+  if (!master.socket.empty()) {
+    entered = co_await enter(search, "unix:" + master.socket);
+  }
+  if (entered.code() == EIO && !master.address.empty()) {
+    entered = co_await enter(search, master.address);
+  }
+  co_return entered;
+}
+
+}  // namespace
+
+Nanos searchDelay(Random& random, unsigned tries) {
+  if (tries == 0 || tries > QUICK_TRIES) {
+    return tries == 0 ? 0 : backoffDelay(random, tries - QUICK_TRIES);
+  }
+  return static_cast<Nanos>(random.below(QUICK_DELAY_MAX));
+}
+
+Task<LeaderFound> findLeader(LeaderSearch search, std::optional<size_t> but) {
+  Race race;
+  std::vector<kj::Promise<void>> asking;
+  const auto& masters = search.cluster.masters;
+  race.open = masters.size() - (but ? 1 : 0);
+  if (race.open == 0) {
+    co_return kj::mv(race.found);
+  }
+  for (size_t i = 0; i < masters.size(); ++i) {
+    if (but == i) {
+      continue;
+    }
+    auto answered = ask(search, masters[i]).promise().then([&race, i](Status entered) { race.take(i, entered); });
+    asking.push_back(answered.eagerlyEvaluate(nullptr));
+  }
+  co_await kj::mv(race.decided.promise);
+  co_return kj::mv(race.found);
+}
+
+}  // namespace cairn

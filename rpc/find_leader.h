@@ -1,0 +1,36 @@
+// Which of a cluster's masters leads. All are asked at the same time: one that is silent delays nobody, and a machine
+// that has lost its power says nothing for as long as somebody waits.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "common/clock.h"
+#include "common/cluster_file.h"
+#include "common/random.h"
+#include "common/result.h"
+#include "common/task.h"
+#include "rpc/network.h"
+#include "schema/types.capnp.h"
+
+namespace cairn {
+
+struct LeaderSearch {
+  Network& network;
+  Clock& clock;
+  const ClusterFile& cluster;
+  wire::Role role;
+  std::string name;  // of who asks
+};
+
+struct LeaderFound {
+  std::optional<size_t> leader;  // its place in ClusterFile::masters; nothing: none said in time that it leads
+  Status refusal;                // one that didn't: ESTALE when a master belongs to another cluster or protocol
+};
+
+// As long as an election takes, it is worth asking often: before try n (from 0) wait so long.
+Nanos searchDelay(Random& random, unsigned tries);
+
+// `but`: isn't asked.
+Task<LeaderFound> findLeader(LeaderSearch search, std::optional<size_t> but = std::nullopt);
+
+}  // namespace cairn
