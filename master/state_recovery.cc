@@ -1,5 +1,6 @@
 #include "master/state_recovery.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "common/log.h"
@@ -63,6 +64,11 @@ class Recovery {
     if (log_.term(head.index) != head.term) {
       return Error{EIO, path_ + ": entry " + std::to_string(raw(head.index)) + " is another one than in the log"};
     }
+    auto isUsable = [&](LogIndex snapshot) { return next(snapshot) >= log_.firstIndex() && snapshot <= head.index; };
+    if (raw(log_.firstIndex()) != 1 && std::none_of(snapshots_.begin(), snapshots_.end(), isUsable)) {
+      // Its own, no later than the state, is what a member sends to others that need entries which are gone.
+      return Error{EIO, path_ + ": ends with entry " + std::to_string(raw(head.index)) + ", before any snapshot"};
+    }
     return store;
   }
 
@@ -84,6 +90,10 @@ class Recovery {
         return store;
       }
       auto loaded = loadSnapshot(disk_, *index, *store.value());
+      if (loaded.ok() && store.value()->writtenHead().term != log_.term(*index)) {
+        // It came from another member, and the log here was never replaced by it.
+        loaded = Error{EIO, disk_.hostPath(snapshotPath(*index)) + ": of another entry than the log has there"};
+      }
       if (loaded.ok()) {
         spdlog::info("{}: made again from the snapshot at entry {}", path_, raw(*index));
         return trusted(kj::mv(store));

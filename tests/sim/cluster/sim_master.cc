@@ -22,8 +22,10 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
     options.initialize = setup.life == 1 && setup.founds;
     options.joins = setup.life == 1 && !setup.founds;
     options.cacheBytes = 1 << 20;
-    options.segmentBytes = 256 << 10;
-    options.snapshotLogBytes = 1 << 20;
+    // In a group a member that was away for some seconds needs a snapshot.
+    bool group = setup.cluster.masters.size() > 1;
+    options.segmentBytes = group ? 64 << 10 : 256 << 10;
+    options.snapshotLogBytes = group ? 16 << 10 : 1 << 20;
     options.shardBits = setup.shardBits;
     ReplicaSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
     tasks_.add(run(kj::mv(options), seams).promise());

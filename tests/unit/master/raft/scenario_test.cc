@@ -16,6 +16,7 @@ constexpr const char* NAMES[] = {
     "stuck_candidate", "membership",        "membership_new_term",
     "unaware_voter",   "leader_removed",    "needed_after_removal",
     "transfer",        "read_index",        "snapshot",
+    "snapshot_conflict",
     "damage",
 };
 
