@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The leader of three masters is lost under a mount, again and again: killed, or stopped for 5 s.
+"""The leader of three masters is lost under a mount, again and again: killed, stopped for 5 s, cut off in one direction.
 
 Writers on the mount create, write, fsync, rename, link and remove files and directories, and note what was
 acknowledged. Nothing may fail, nothing may be done twice (a second time each of these operations fails), and at the end
@@ -16,7 +16,9 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
+sys.path.insert(0, HERE)
 from cluster import Cluster, wait_for  # noqa: E402
+from namespaces import SplitCluster  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 LOSSES = 10 if FULL else 1  # times as many
@@ -173,8 +175,8 @@ class Failover(unittest.TestCase):
             for _ in range(times):
                 time.sleep(random.uniform(0.1, 0.4))  # at any moment of the work
                 leader = self.leader(c)
-                lost = time.monotonic()
                 lose(leader)
+                lost = time.monotonic()
                 stalls.append(load.await_create_after(lost))
                 mend(leader, lost)
                 self.await_all(c)
@@ -182,7 +184,6 @@ class Failover(unittest.TestCase):
         load.check()
         report(what, stalls)
         self.assertEqual(len(json.loads(c.admin("-o", "json", "session", "list").stdout)["sessions"]), 1)
-        self.assertTrue(c.path("w0") and os.listdir(c.mnt))
 
     def test_killed(self):
         with Cluster(masters=3) as c:
@@ -195,6 +196,18 @@ class Failover(unittest.TestCase):
             os.kill(c.pid(name), signal.SIGCONT)
         with Cluster(masters=3) as c:
             self.lose_leaders(c, "SIGSTOP", 3 * LOSSES, lambda name: os.kill(c.pid(name), signal.SIGSTOP), resume)
+
+    def test_cut_off_in_one_direction(self):
+        """Mute or deaf, to everybody or only to the other masters: with nftables, in namespaces."""
+        kinds = [("output", False), ("input", False), ("output", True), ("input", True)]
+        done = []
+
+        def cut(leader):
+            direction, only_masters = kinds[len(done) % len(kinds)]
+            done.append(leader)
+            c.cut(leader, direction, [name for name in c.master_names() if name != leader] if only_masters else ())
+        with SplitCluster() as c:
+            self.lose_leaders(c, "one-way partition", 4 * LOSSES, cut, lambda leader, _: c.heal(leader))
 
 
 if __name__ == "__main__":
