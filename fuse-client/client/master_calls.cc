@@ -44,7 +44,9 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
   SessionId sentIn{};
   uint64_t sequence = 0;
   for (unsigned tries = 0;; ++tries) {
-    co_await untilAttached("a change of names or attributes");
+    while (!attached_) {  // the link may break again before this task goes on
+      co_await untilAttached("a change of names or attributes");
+    }
     if (raw(sentIn) != 0 && sentIn != id_) {
       done->fulfill(Error{EIO, "the session was evicted while the change was under way; it may have happened"});
       break;
@@ -114,7 +116,9 @@ void MasterSession::deliver(Result<Executed> result, kj::PromiseFulfiller<Result
 
 Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> query) {
   for (;;) {
-    co_await untilAttached("a question to the master");
+    while (!attached_) {
+      co_await untilAttached("a question to the master");
+    }
     uint64_t generation = generation_;
     try {
       if (takesWait_) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The leader of three masters is lost under a mount, again and again: killed, stopped for 5 s, cut off in one direction.
+"""The leader of three masters is lost under a mount, again and again: killed, stopped for 5 s, or cut off one way.
 
 Writers on the mount create, write, fsync, rename, link and remove files and directories, and note what was
 acknowledged. Nothing may fail, nothing may be done twice (a second time each of these operations fails), and at the end

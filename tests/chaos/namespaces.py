@@ -1,4 +1,4 @@
-"""A cluster whose masters each have a network namespace of their own, so that nftables can cut one off in one direction.
+"""A cluster whose masters each have a network namespace of their own, so that nftables can cut one off in one way.
 
 Chunkservers and the mount stay outside, behind the bridge. Only TCP is spoken with the masters.
 """
