@@ -226,7 +226,7 @@ Status listenAfter(const MemberOptions& options, const ReplicaSeams& seams, std:
   return {};
 }
 
-Result<kj::Own<Replica>> openData(const MemberOptions& options, ReplicaSeams seams) {
+Task<Result<kj::Own<Replica>>> openData(const MemberOptions& options, ReplicaSeams seams) {
   ReplicaOptions out;
   out.cluster = options.cluster.cluster;
   out.member = options.name;
@@ -252,7 +252,7 @@ Task<Result<kj::Own<Member>>> startMember(MemberOptions options, ReplicaSeams se
       co_return rivals.error();
     }
   }
-  auto opened = openData(options, seams);
+  auto opened = co_await openData(options, seams);
   if (!opened.ok()) {
     co_return opened.error();
   }

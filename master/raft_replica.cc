@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "master/log_repair.h"
 #include "master/namespace/snapshot.h"
 #include "master/raft_entries.h"
 
@@ -94,6 +95,11 @@ Result<raft::Restart> RaftReplica::findRestart() {
       restart.memberships.push_back({index, kj::mv(decoded).value()});
     }
   }
+  auto damage = readDamage(seams_.disk);
+  if (!damage.ok()) {
+    return damage.error();
+  }
+  restart.damage = damage.value();
   auto read = readTail(restart);
   if (!read.ok()) {
     return read.error();
@@ -296,7 +302,16 @@ void RaftReplica::handle(raft::Output output) {
   for (auto& entry : output.apply) {
     committed_.push_back(kj::mv(entry));
   }
+  if (output.healed) {
+    noteHealed();
+  }
   answerReads(output);
+}
+
+// When it can't be noted, the next start still knows of the damage, and finds it mended.
+void RaftReplica::noteHealed() {
+  auto cleared = clearDamage(seams_.disk);
+  spdlog::info("what the log had lost is back{}", cleared.ok() ? "" : "; " + cleared.error().why);
 }
 
 void RaftReplica::readStored(raft::StoredAppend stored) {
@@ -476,26 +491,32 @@ void RaftReplica::onSnapshot(LogIndex index, LogIndex oldest) {
   }
 }
 
-Result<kj::Own<Replica>> openReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins,
-                                     ReplicaSeams seams) {
+Task<Result<kj::Own<Replica>>> openReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins,
+                                           ReplicaSeams seams) {
   auto directory = openDirectory(seams.disk, options.cluster, options.member, seams.random, joins);
   if (!directory.ok()) {
-    return directory.error();
+    co_return directory.error();
   }
   LogOptions logOptions;
   logOptions.cluster = options.cluster;
   logOptions.segmentBytes = options.segmentBytes;
   auto log = Log::open(seams.disk, logOptions);
+  if (log.code() == EIO) {
+    RepairSeams parts{seams.disk, seams.workers, seams.env};
+    bool joined = directory.value().identity.joined;
+    auto repaired = co_await repairLog(parts, logOptions, options.cacheBytes, joined, log.error());
+    log = kj::mv(repaired);
+  }
   if (!log.ok()) {
-    return log.error();
+    co_return log.error();
   }
   auto replica = kj::heap<RaftReplica>(kj::mv(options), cluster, seams, kj::mv(directory.value()), kj::mv(log.value()));
   auto started = replica->start();
   if (!started.ok()) {
-    return started.error();
+    co_return started.error();
   }
   kj::Own<Replica> result = kj::mv(replica);
-  return kj::mv(result);
+  co_return kj::mv(result);
 }
 
 }  // namespace cairn

@@ -71,6 +71,7 @@ class RaftReplica final : public Replica,
   void pumpSoon();
   void pump();
   void handle(raft::Output output);
+  void noteHealed();
   void readStored(raft::StoredAppend stored);
   void applyDurable();
   Task<void> resumeApplying();

@@ -88,10 +88,10 @@ struct ReplicaSeams {
   leveldb::Env& env;
 };
 
-// Opens or makes the data directory, rebuilds the state when it can't be trusted, and takes part. `joins`: a new
-// directory waits for a group to take it in; else it begins one of itself alone. Nobody leads yet when it returns. The
-// leader proposes Format when reader().formatted() is false.
-Result<kj::Own<Replica>> openReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins,
-                                     ReplicaSeams seams);
+// Opens or makes the data directory, rebuilds the state or the log when it can't be trusted, and takes part. `joins`: a
+// new directory waits for a group to take it in; else it begins one of itself alone. Nobody leads yet when it returns.
+// The leader proposes Format when reader().formatted() is false.
+Task<Result<kj::Own<Replica>>> openReplica(ReplicaOptions options, const ClusterFile& cluster, bool joins,
+                                           ReplicaSeams seams);
 
 }  // namespace cairn

@@ -45,10 +45,7 @@ class Recovery {
 
  private:
   Result<kj::Own<Store>> openTrusted() {
-    if (disk_.exists(DISTRUST_FILE)) {
-      return Error{EIO, path_ + ": found damaged by the last run"};
-    }
-    auto store = Store::open(env_, path_, cacheBytes_);
+    auto store = openTrustedState(disk_, env_, cacheBytes_);
     if (!store.ok()) {
       return store;
     }
@@ -127,6 +124,14 @@ class Recovery {
 };
 
 }  // namespace
+
+Result<kj::Own<Store>> openTrustedState(Disk& disk, leveldb::Env& env, uint64_t cacheBytes) {
+  std::string path = disk.hostPath(STATE_DIRECTORY);
+  if (disk.exists(DISTRUST_FILE)) {
+    return Error{EIO, path + ": found damaged by the last run"};
+  }
+  return Store::open(env, path, cacheBytes);
+}
 
 Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes) {
   Result<RecoveredState> result = Error{EIO, "unknown"};

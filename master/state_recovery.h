@@ -18,6 +18,9 @@ struct RecoveredState {
 // which, where, and what to do, and nothing was changed but LevelDB.
 Result<RecoveredState> recoverState(Disk& disk, leveldb::Env& env, Log& log, uint64_t cacheBytes);
 
+// LevelDB as it is, unless the last run found it damaged.
+Result<kj::Own<Store>> openTrustedState(Disk& disk, leveldb::Env& env, uint64_t cacheBytes);
+
 // Makes the next recoverState() rebuild LevelDB. For when a running replica finds it damaged.
 Status distrustState(Disk& disk);
 

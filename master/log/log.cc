@@ -44,7 +44,7 @@ Result<kj::Own<Log>> Log::open(Disk& disk, LogOptions options) {
   if (!made.ok()) {
     return made.error();
   }
-  auto marker = SyncedMarker::open(disk, options.directory + "/synced");
+  auto marker = SyncedMarker::open(disk, markerPath(options));
   if (!marker.ok()) {
     return marker.error();
   }
@@ -57,6 +57,32 @@ Result<kj::Own<Log>> Log::open(Disk& disk, LogOptions options) {
   if (!started.ok()) {
     return started.error();
   }
+  return kj::mv(log);
+}
+
+Result<kj::Own<Log>> Log::beginAfter(Disk& disk, LogOptions options, LogIndex index, Term term) {
+  auto numbers = listSegments(disk, options);
+  if (!numbers.ok()) {
+    return numbers.error();
+  }
+  auto marker = SyncedMarker::open(disk, markerPath(options));
+  if (!marker.ok()) {
+    return marker.error();
+  }
+  auto log = kj::heap<Log>(disk, kj::mv(options), kj::mv(marker.value()));
+  log->last_ = log->durable_ = index;
+  log->terms_.assign(1, {term, index});
+  auto& old = numbers.value();
+  auto begun = log->startInline(old.empty() ? 1 : *std::max_element(old.begin(), old.end()) + 1, SegmentHeader::RESET);
+  if (begun.ok()) {
+    begun = log->marker_->lower(LogIndex{});
+  }
+  if (!begun.ok()) {
+    return begun.error();
+  }
+  log->terms_.clear();
+  log->dropped_.assign(old.begin(), old.end());
+  log->truncatePrefix(LogIndex{});
   return kj::mv(log);
 }
 
@@ -90,15 +116,14 @@ Status Log::start(FoundLog found) {
   }
   // A torn end stays as it is: the next segment says where this one ends.
   if (segments_.empty() || found.torn) {
-    return startInline();
+    return startInline(segments_.empty() ? 1 : segments_.back().number + 1, 0);
   }
   prepareSoon();
   return {};
 }
 
 // Begins the next segment, waiting inline.
-Status Log::startInline() {
-  uint64_t number = segments_.empty() ? 1 : segments_.back().number + 1;
+Status Log::startInline(uint64_t number, uint32_t flags) {
   bool spare = !spare_.empty() && spare_.front() == number;
   auto opened = disk_.open(pathOf(number), spare ? Disk::Mode::READ_WRITE : Disk::Mode::CREATE_EXCLUSIVE);
   if (!opened.ok()) {
@@ -120,6 +145,7 @@ Status Log::startInline() {
   }
   active_ = kj::mv(file);
   segments_.push_back({number, next(last_), term(last_), chain_});
+  segments_.back().flags = flags;
   auto written = writeHeader();
   if (!written.ok()) {
     return written;

@@ -29,6 +29,9 @@ class Log final : private kj::TaskSet::ErrorHandler {
   // Reads and verifies all of it. What a crash tore off the end, never acknowledged, is dropped; damage to what was
   // synced is an error that names file, offset and next step, and changes nothing. Waits inline.
   static Result<kj::Own<Log>> open(Disk& disk, LogOptions options);
+  // The log begins anew after an entry of that index and term, which a snapshot holds. All that is in the directory, be
+  // it damaged, is void. Waits inline.
+  static Result<kj::Own<Log>> beginAfter(Disk& disk, LogOptions options, LogIndex index, Term term);
   Log(Disk& disk, LogOptions options, kj::Own<SyncedMarker> marker);
   KJ_DISALLOW_COPY(Log);
 
@@ -89,7 +92,7 @@ class Log final : private kj::TaskSet::ErrorHandler {
 
   std::string pathOf(uint64_t number) const { return options_.directory + "/" + segmentName(number); }
   Status start(FoundLog found);
-  Status startInline();
+  Status startInline(uint64_t number, uint32_t flags);
   uint64_t batchBytesMax() const;
   void place(const LogEntry& entry);
 

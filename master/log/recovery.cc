@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "master/log/marker.h"
+
 namespace cairn {
 
 namespace {
@@ -13,16 +15,24 @@ constexpr char NEXT_STEP[] =
     ". Nothing was changed. Restore the data directory from a copy, or, where other members have the entries, set this "
     "one up anew";
 
+// Of the many offsets that are none, most show at once.
+std::optional<ParsedRecord> parseMarkedRecord(kj::ArrayPtr<const kj::byte> file, uint64_t offset, uint64_t number) {
+  uint32_t mark;
+  memcpy(&mark, file.begin() + offset + offsetof(RecordHeader, segment), sizeof(mark));
+  return mark == static_cast<uint32_t>(number) ? parseRecord(file, offset, number) : std::nullopt;
+}
+
 // Scans the segments in order. Each step returns an error or goes on with `found_`.
 class Finder {
  public:
   Finder(Disk& disk, const LogOptions& options, LogIndex synced) : disk_(disk), options_(options), synced_(synced) {}
 
   Result<FoundLog> run() {
-    auto listed = list();
+    auto listed = listSegments(disk_, options_);
     if (!listed.ok()) {
       return listed.error();
     }
+    files_ = kj::mv(listed.value());
     auto begun = dropVoid();
     if (!begun.ok()) {
       return begun.error();
@@ -44,20 +54,6 @@ class Finder {
   std::string pathOf(uint64_t number) const { return options_.directory + "/" + segmentName(number); }
   Error damage(uint64_t number, uint64_t offset, const std::string& what) const {
     return Error{EIO, disk_.hostPath(pathOf(number)) + ": offset " + std::to_string(offset) + ": " + what + NEXT_STEP};
-  }
-
-  Status list() {
-    auto names = disk_.list(options_.directory);
-    if (!names.ok()) {
-      return names.error();
-    }
-    for (const auto& name : names.value()) {
-      auto number = segmentNumber(name);
-      if (number) {
-        files_.push_back(*number);
-      }
-    }
-    return {};
   }
 
   // Segments before the last one that begins anew are void, however many of them are left.
@@ -118,7 +114,7 @@ class Finder {
                                std::to_string(header.version) + "); start that version"};
     }
     if (ClusterId{header.clusterHigh, header.clusterLow} != options_.cluster) {
-      return damage(header.number, 0, "the segment belongs to another cluster");
+      return Error{EINVAL, damage(header.number, 0, "the segment belongs to another cluster").why};
     }
     LogIndex first{header.firstIndex};
     if (found_.segments.empty()) {
@@ -207,12 +203,7 @@ class Finder {
   Beyond beyond(uint64_t number, uint64_t offset, LogIndex last) const {
     Beyond result;
     for (; offset + sizeof(RecordHeader) <= file_.size(); offset += RECORD_ALIGNMENT) {
-      uint32_t mark;
-      memcpy(&mark, file_.begin() + offset + offsetof(RecordHeader, segment), sizeof(mark));
-      if (mark != static_cast<uint32_t>(number)) {
-        continue;
-      }
-      auto record = parseRecord(file_, offset, number);
+      auto record = parseMarkedRecord(file_, offset, number);
       if (record && record->entry.index > last) {
         result.any = true;
         result.rotten = result.rotten || LogIndex{record->header.synced} > last;
@@ -248,6 +239,52 @@ class Finder {
 };
 
 }  // namespace
+
+Result<std::vector<uint64_t>> listSegments(Disk& disk, const LogOptions& options) {
+  auto names = disk.list(options.directory);
+  if (!names.ok()) {
+    return names.error();
+  }
+  std::vector<uint64_t> numbers;
+  for (const auto& name : names.value()) {
+    auto number = segmentNumber(name);
+    if (number) {
+      numbers.push_back(*number);
+    }
+  }
+  return numbers;
+}
+
+std::string markerPath(const LogOptions& options) {
+  return options.directory + "/synced";
+}
+
+Result<LogIndex> findLastTrace(Disk& disk, const LogOptions& options) {
+  auto numbers = listSegments(disk, options);
+  if (!numbers.ok()) {
+    return numbers.error();
+  }
+  auto marker = SyncedMarker::open(disk, markerPath(options));
+  if (!marker.ok()) {
+    return marker.error();
+  }
+  uint64_t last = raw(marker.value()->get());
+  for (uint64_t number : numbers.value()) {
+    auto read = readSegment(disk, options, number, UINT64_MAX);
+    if (!read.ok()) {
+      continue;  // the marker and the others must do
+    }
+    auto header = parseSegmentHeader(read.value(), number);
+    last = std::max(last, header ? header->firstIndex - 1 : 0);
+    for (uint64_t at = SEGMENT_HEADER_BYTES; at + sizeof(RecordHeader) <= read.value().size(); at += RECORD_ALIGNMENT) {
+      auto record = parseMarkedRecord(read.value(), at, number);
+      if (record) {
+        last = std::max({last, raw(record->entry.index), record->header.synced});
+      }
+    }
+  }
+  return LogIndex{last};
+}
 
 Result<FoundLog> findLog(Disk& disk, const LogOptions& options, LogIndex synced) {
   return Finder(disk, options, synced).run();

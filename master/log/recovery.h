@@ -15,6 +15,9 @@ struct LogOptions {
   uint64_t segmentBytes = 32 << 20;
 };
 
+// The SyncedMarker's file.
+std::string markerPath(const LogOptions& options);
+
 struct LogSegment {
   uint64_t number = 0;
   LogIndex first{};
@@ -40,8 +43,13 @@ struct FoundLog {
   std::vector<uint64_t> useless;  // files that serve nothing
 };
 
-// `synced`: what the marker says. An error names file, offset and next step.
+// `synced`: what the marker says. An error names file, offset and next step; EIO is damage.
 Result<FoundLog> findLog(Disk& disk, const LogOptions& options, LogIndex synced);
+
+// The last entry that anything in the directory speaks of, however damaged the rest is; 0: nothing does.
+Result<LogIndex> findLastTrace(Disk& disk, const LogOptions& options);
+// Numbers of all segment files.
+Result<std::vector<uint64_t>> listSegments(Disk& disk, const LogOptions& options);
 
 // Where a log stands after one of its entries.
 struct LogPlace {

@@ -1,6 +1,8 @@
 // Masters as a group: it forms, loses members, gets them back, and loses nothing.
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 #include "tests/unit/master/group_world.h"
 
 namespace cairn {
@@ -101,6 +103,70 @@ TEST(GroupTest, AMemberStartsFromASnapshotOfALaterTerm) {
   ASSERT_TRUE(cluster.start(leader).ok());
   cluster.expectEqual();
   EXPECT_TRUE(cluster.has(leader, "in the first term"));
+}
+
+TEST(GroupTest, AMemberWithADamagedLogFetchesWhatItLost) {
+  for (uint64_t seed : {31, 32, 33}) {
+    GroupWorld cluster(seed);
+    cluster.form();
+    for (int i = 0; i < 50; i++) {
+      cluster.writeSomehow("before " + std::to_string(i));
+    }
+    std::string away = cluster.leader() == "m2" ? "m3" : "m2";
+    seed == 31 ? cluster.crash(away) : cluster.powerCut(away);
+    cluster.rotLog(away);
+    cluster.writeSomehow("meanwhile");
+    auto started = cluster.start(away);
+    ASSERT_TRUE(started.ok()) << started.error().why;
+    EXPECT_TRUE(cluster.world.volume(away).open()->exists("damage"));
+    cluster.expectEqual();
+    cluster.writeSomehow("after");
+    cluster.expectEqual();
+    EXPECT_TRUE(cluster.has(away, "before 49"));
+    EXPECT_TRUE(cluster.has(away, "meanwhile"));
+    EXPECT_FALSE(cluster.world.volume(away).open()->exists("damage"));
+    // And it is a member like any other again.
+    cluster.crash(away);
+    ASSERT_TRUE(cluster.start(away).ok());
+    cluster.expectEqual();
+    ASSERT_TRUE(cluster.group(cluster.leader()).transfer(away).ok());
+    ASSERT_TRUE(cluster.world.runUntil([&] { return cluster.leaderNow() == away; }, 5 * SECOND));
+    EXPECT_TRUE(cluster.has(away, "before 0"));
+  }
+}
+
+// m1 and m2 acknowledged what m3 never got. With m2's copy damaged and m1 away, nobody may lead.
+TEST(GroupTest, ADamagedLogCanNotHideWhatItsMemberAcknowledged) {
+  GroupWorld cluster(34);
+  cluster.form();
+  cluster.crash("m3");
+  for (int i = 0; i < 20; i++) {
+    cluster.writeSomehow("acknowledged " + std::to_string(i));
+  }
+  cluster.powerCut("m1");
+  cluster.powerCut("m2");
+  cluster.rotLog("m2");
+  ASSERT_TRUE(cluster.start("m2").ok());
+  ASSERT_TRUE(cluster.start("m3").ok());
+  cluster.world.runFor(20 * SECOND);
+  EXPECT_EQ(cluster.leaderNow(), "");
+  ASSERT_TRUE(cluster.start("m1").ok());
+  std::string leader = cluster.leader();
+  for (int i = 0; i < 20; i++) {
+    EXPECT_TRUE(cluster.has(leader, "acknowledged " + std::to_string(i)));
+  }
+  cluster.expectEqual();
+}
+
+TEST(GroupTest, ADamagedLogStopsAMasterThatIsAlone) {
+  GroupWorld cluster(35, 1);
+  cluster.form();
+  cluster.writeSomehow("acknowledged");
+  cluster.crash("m1");
+  cluster.rotLog("m1");
+  auto started = cluster.start("m1");
+  ASSERT_EQ(started.code(), EIO);
+  EXPECT_NE(started.error().why.find("Nothing was changed"), std::string::npos) << started.error().why;
 }
 
 TEST(GroupTest, ACutOffLeaderAcknowledgesNothingAndReadsNothing) {

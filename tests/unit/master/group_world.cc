@@ -86,6 +86,15 @@ void GroupWorld::crash(const std::string& name) {
   processes_.erase(name);
 }
 
+void GroupWorld::rotLog(const std::string& name) {
+  auto& volume = world.volume(volumes_[name]);
+  auto names = volume.open()->list("log").value();
+  std::erase_if(names, [](const std::string& file) { return !file.ends_with(".segment"); });
+  ASSERT_FALSE(names.empty());
+  // In the first record, which lies behind the header's block.
+  ASSERT_TRUE(volume.rotAt("log/" + names.front(), 4096 + 60));
+}
+
 void GroupWorld::powerCut(const std::string& name) {
   world.volume(volumes_[name]).powerCut();
   world.network().powerOff(name);

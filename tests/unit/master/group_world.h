@@ -26,6 +26,8 @@ class GroupWorld {
   void crash(const std::string& name);
   void powerCut(const std::string& name);
   void stop(const std::string& name);
+  // Flips a bit of the synced entries in its log, while it is down.
+  void rotLog(const std::string& name);
   // The master gets an empty disk.
   void replaceDisk(const std::string& name) { volumes_[name] += "-new"; }
 

@@ -47,9 +47,10 @@ class Bench {
     cluster.cluster = CLUSTER;
     cluster.masters = {{"m1", "127.0.0.1:0", ""}};
     network_ = newSystemNetwork(runtime_.io);
-    auto opened = openReplica(options, cluster, false,
-                              {*runtime_.clock, *runtime_.random, *network_, *disk_, *runtime_.workers,
-                               *leveldb::Env::Default()});
+    ReplicaSeams seams{*runtime_.clock, *runtime_.random,  *network_,
+                       *disk_,          *runtime_.workers, *leveldb::Env::Default()};
+    auto opening = openReplica(options, cluster, false, seams).promise();
+    auto opened = opening.wait(runtime_.io.waitScope);
     KJ_REQUIRE(opened.ok(), opened.error().why);
     replica_ = kj::mv(opened.value());
     while (!replica_->isLeader()) {

@@ -39,20 +39,19 @@ struct Process {
         workers(world.newWorkers(volume)),
         env(world.newEnv()),
         random(world.random(volume)),
-        opened(openReplica(
-            options, alone(), false,
-            {world.clock(), *random, world.network().host(volume), *disk, *workers, *env})) {
+        opened(open(kj::mv(options))) {
     if (opened.ok()) {
       ended = replica().onFatal().then([this](Error error) { fatal = error; }).eagerlyEvaluate(nullptr);
       leads = world.runUntil([this] { return replica().isLeader() || fatal; }, LIMIT) && !fatal;
     }
   }
 
-  static ClusterFile alone() {
+  Result<kj::Own<Replica>> open(ReplicaOptions options) {
     ClusterFile file;
     file.cluster = CLUSTER;
     file.masters = {{"m1", "m1:7000", ""}};
-    return file;
+    ReplicaSeams seams{world.clock(), *random, world.network().host("m1"), *disk, *workers, *env};
+    return world.await(openReplica(kj::mv(options), file, false, seams), LIMIT);
   }
 
   Replica& replica() { return *opened.value(); }
