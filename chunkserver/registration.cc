@@ -77,7 +77,7 @@ Task<void> Registration::run() {
   unsigned tries = 0;
   while (!leaving_) {
     co_await clock_.after(isGroup() ? searchDelay(random_, tries) : backoffDelay(random_, tries));
-    auto ended = co_await attempt();
+    auto ended = co_await attempt(tries);
     if (leaving_) {
       co_return;  // leave() still needs the link
     }
@@ -97,9 +97,9 @@ LeaderSearch Registration::search() const {
   return {network_, clock_, cluster_, wire::Role::CHUNKSERVER, membership_.self().name};
 }
 
-Task<Registration::Attempt> Registration::attempt() {
+Task<Registration::Attempt> Registration::attempt(unsigned tries) {
   if (isGroup()) {
-    auto found = co_await findLeader(search());
+    auto found = co_await findLeader(search(), tries);
     if (!found.leader) {
       co_return found.refusal.ok() ? Attempt() : judge(found.refusal.code(), found.refusal.error().why);
     }
@@ -111,8 +111,8 @@ Task<Registration::Attempt> Registration::attempt() {
 // Resolves when another master says that it leads, after this one has been silent for a while.
 Task<void> Registration::untilSucceeded() {
   co_await clock_.after(SILENCE);
-  for (;;) {
-    auto found = co_await findLeader(search(), master_);
+  for (unsigned tries = 0;; ++tries) {
+    auto found = co_await findLeader(search(), tries, master_);
     if (found.leader) {
       break;
     }

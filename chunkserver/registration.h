@@ -62,7 +62,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Task<Attempt> session(MasterAddress master);
   bool isGroup() const { return cluster_.masters.size() > 1; }
   LeaderSearch search() const;
-  Task<Attempt> attempt();
+  Task<Attempt> attempt(unsigned tries);
   Task<void> untilSucceeded();
   Task<bool> connect(MasterAddress master);
   Task<Attempt> registerWith(wire::Master::Client master);

@@ -1,5 +1,6 @@
 #include "rpc/find_leader.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "common/log.h"
@@ -11,6 +12,7 @@ namespace cairn {
 namespace {
 
 constexpr Nanos ANSWER_LIMIT = 500 * MILLISECOND;  // of connecting, and again of answering
+constexpr Nanos GRACE = 30 * MILLISECOND;
 constexpr unsigned QUICK_TRIES = 40;
 constexpr Nanos QUICK_DELAY_MAX = 50 * MILLISECOND;
 
@@ -19,9 +21,19 @@ struct Race {
   kj::PromiseFulfillerPair<void> decided = kj::newPromiseAndFulfiller<void>();
   LeaderFound found;
   size_t open = 0;
+  bool isLate = false;
+  kj::Promise<void> late = nullptr;  // ends the race
+
+  Race(Clock& clock, Nanos grace) : clock(clock), grace(grace) {}
+  Clock& clock;
+  const Nanos grace;
 
   void take(size_t master, const Status& entered) {
     --open;
+    if (entered.code() == EAGAIN && !isLate) {
+      isLate = true;
+      late = clock.after(grace).then([this] { decided.fulfiller->fulfill(); }).eagerlyEvaluate(nullptr);
+    }
     if (entered.ok()) {
       found.leader = found.leader.value_or(master);
     } else if (entered.code() == ESTALE) {
@@ -75,8 +87,8 @@ Nanos searchDelay(Random& random, unsigned tries) {
   return static_cast<Nanos>(random.below(QUICK_DELAY_MAX));
 }
 
-Task<LeaderFound> findLeader(LeaderSearch search, std::optional<size_t> but) {
-  Race race;
+Task<LeaderFound> findLeader(LeaderSearch search, unsigned tries, std::optional<size_t> but) {
+  Race race(search.clock, std::min<Nanos>(ANSWER_LIMIT, GRACE * (1 + tries)));
   std::vector<kj::Promise<void>> asking;
   const auto& masters = search.cluster.masters;
   race.open = masters.size() - (but ? 1 : 0);

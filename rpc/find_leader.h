@@ -30,7 +30,8 @@ struct LeaderFound {
 // As long as an election takes, it is worth asking often: before try n (from 0) wait so long.
 Nanos searchDelay(Random& random, unsigned tries);
 
-// `but`: isn't asked.
-Task<LeaderFound> findLeader(LeaderSearch search, std::optional<size_t> but = std::nullopt);
+// `but`: isn't asked. When one has answered that it doesn't lead, the others get a moment more, and not their whole
+// time: the silent one may be the one that is gone. The moment grows with `tries`, in case all is slow.
+Task<LeaderFound> findLeader(LeaderSearch search, unsigned tries, std::optional<size_t> but = std::nullopt);
 
 }  // namespace cairn

@@ -25,6 +25,11 @@ Task<Result<MasterSession::Executed>> MasterSession::executeHard(kj::Own<OpDraft
   co_return co_await kj::mv(paf.promise);
 }
 
+void MasterSession::notePlace(uint64_t term, uint64_t index) {
+  context_.stats.term = term;
+  context_.stats.index = index;
+}
+
 Task<uint8_t> MasterSession::takeSlot() {
   while (freeSlots_.empty()) {
     co_await slotFreed_.wait();
@@ -66,7 +71,9 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
       Call call(*this);
       auto response = co_await request.send();
       heard();
-      Status outcome = readOutcome(response.getReply().getOutcome());
+      auto reply = response.getReply();
+      notePlace(reply.getTerm(), reply.getIndex());
+      Status outcome = readOutcome(reply.getOutcome());
       if (outcome.ok()) {
         deliver(kj::mv(response), *done, holds, tries > 0);
         break;
@@ -130,7 +137,9 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
       Call call(*this);
       auto response = co_await request.send();
       heard();
-      Status outcome = readOutcome(response.getAnswer().getOutcome());
+      auto answer = response.getAnswer();
+      notePlace(answer.getTerm(), answer.getIndex());
+      Status outcome = readOutcome(answer.getOutcome());
       if (outcome.ok()) {
         Result<Read> result(kj::mv(response));
         co_return result;

@@ -52,7 +52,7 @@ Task<void> MasterSession::run() {
     auto delay = isGroup() ? searchDelay(context_.random, tries) : backoffDelay(context_.random, tries);
     co_await context_.clock.after(delay);
     if (isGroup()) {
-      bool found = co_await seekLeader();
+      bool found = co_await seekLeader(tries);
       if (!found) {
         ++tries;
         continue;
@@ -72,8 +72,8 @@ LeaderSearch MasterSession::search() const {
   return {context_.network, context_.clock, cluster_, wire::Role::CLIENT, context_.options.name};
 }
 
-Task<bool> MasterSession::seekLeader() {
-  auto found = co_await findLeader(search());
+Task<bool> MasterSession::seekLeader(unsigned tries) {
+  auto found = co_await findLeader(search(), tries);
   if (found.leader) {
     nextMaster_ = *found.leader;
     co_return true;
@@ -257,13 +257,15 @@ void MasterSession::callBegins() {
 
 // Only when another says that it leads is the link given up: a master that is merely slow keeps its clients.
 Task<void> MasterSession::watchSilence() {
+  unsigned tries = 0;
   while (calls_ > 0 && !stopping_) {
     co_await context_.clock.after(SILENCE_LOOK);
     if (calls_ == 0 || broken_ || context_.clock.monotonic() - heardAt_ < SILENCE) {
+      tries = 0;
       continue;
     }
     uint64_t generation = generation_;
-    auto found = co_await findLeader(search(), master_);
+    auto found = co_await findLeader(search(), tries++, master_);
     if (found.leader && calls_ > 0 && context_.clock.monotonic() - heardAt_ >= SILENCE) {
       linkFailed(generation);
     }

@@ -112,7 +112,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   Task<void> lookForSocket();
   bool isGroup() const { return cluster_.masters.size() > 1; }
   LeaderSearch search() const;
-  Task<bool> seekLeader();
+  Task<bool> seekLeader(unsigned tries);
   void callBegins();
   void heard() { heardAt_ = context_.clock.monotonic(); }
   Task<void> watchSilence();
@@ -122,6 +122,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   // ---- calls (master_calls.cc)
   Task<Result<Executed>> executeHard(kj::Own<OpDraft> op, bool holds);
   Task<Result<Read>> queryHard(kj::Own<QueryDraft> query);
+  void notePlace(uint64_t term, uint64_t index);
   Task<uint8_t> takeSlot();
   Task<void> runSlot(uint8_t slot, kj::Own<OpDraft> op, kj::Own<kj::PromiseFulfiller<Result<Executed>>> done,
                      bool holds);

@@ -35,6 +35,7 @@ struct ClientStats {
   uint64_t dirtyBytes = 0, unsyncedBytes = 0, readAheadBytes = 0;  // now
   uint64_t openHandles = 0, inodes = 0, errorsReported = 0;
   uint64_t mapVersion = 0, session = 0;
+  uint64_t term = 0, index = 0;  // of the master's log, where its last answer was given
 };
 
 }  // namespace cairn

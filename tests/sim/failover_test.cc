@@ -19,10 +19,11 @@ SimClusterOptions group() {
   return options;
 }
 
-enum class Blow { CRASH, POWER_CUT, CUT_OFF, STOP, STALL, ALL_LOSE_POWER };
-constexpr Blow BLOWS[] = {Blow::CRASH, Blow::POWER_CUT, Blow::CUT_OFF, Blow::STOP, Blow::STALL, Blow::ALL_LOSE_POWER};
-constexpr const char* BLOW_NAMES[] = {"crash", "power cut", "isolation", "orderly stop", "disk that stands still",
-                                      "power cut of all masters"};
+enum class Blow { CRASH, POWER_CUT, CUT_OFF, RESET, STOP, STALL, ALL_LOSE_POWER };
+constexpr Blow BLOWS[] = {Blow::CRASH, Blow::POWER_CUT, Blow::CUT_OFF,       Blow::RESET,
+                          Blow::STOP,  Blow::STALL,     Blow::ALL_LOSE_POWER};
+constexpr const char* BLOW_NAMES[] = {"crash", "power cut", "isolation", "isolation that is noticed at once",
+                                      "orderly stop", "disk that stands still", "power cut of all masters"};
 
 void strike(SimCluster& cluster, const std::string& leader, Blow blow) {
   switch (blow) {
@@ -34,6 +35,10 @@ void strike(SimCluster& cluster, const std::string& leader, Blow blow) {
       break;
     case Blow::CUT_OFF:
       cluster.network().isolate(leader);
+      break;
+    case Blow::RESET:
+      cluster.network().isolate(leader);
+      cluster.network().reset("k1", leader);
       break;
     case Blow::STOP:
       cluster.stop(leader);
