@@ -471,7 +471,7 @@ Task<Status> RaftReplica::installState(const raft::InstallSnapshot& snapshot) {
 }
 
 void RaftReplica::onUnreachable(raft::MemberId member) {
-  raft_->unreachable(member);
+  raft_->linkLost(member);
   pumpSoon();
 }
 

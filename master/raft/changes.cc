@@ -57,14 +57,19 @@ void Raft::adoptMembership(LogIndex first) {
 // A leader that committed its own removal leads no longer. It asks the member that has most to go on at once.
 void Raft::leaveOffice() {
   reached(Rare::LEADER_REMOVED);
+  sendTimeoutNow(heir());
+  becomeFollower(hard_.term, NOBODY);
+}
+
+// Of the other voters the one whose log reaches farthest.
+MemberId Raft::heir() const {
   MemberId heir = NOBODY;
   for (const auto& [member, progress] : progress_) {
     if (membership().isVoter(member) && (heir == NOBODY || progress.match() > matchOf(heir))) {
       heir = member;
     }
   }
-  sendTimeoutNow(heir);
-  becomeFollower(hard_.term, NOBODY);
+  return heir;
 }
 
 Refusal Raft::transfer(MemberId to) {

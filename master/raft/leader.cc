@@ -199,6 +199,16 @@ void Raft::unreachable(MemberId member) {
   }
 }
 
+// Its process has ended, perhaps. Who has lost it too needn't wait for the rest of the timeout to vote; who still hears
+// of it refuses as ever, so a connection that merely broke deposes nobody.
+void Raft::linkLost(MemberId member) {
+  unreachable(member);
+  if (!isLeader() && leader_ != NOBODY && member == leader_) {
+    electionElapsed_ = std::max(electionElapsed_, options_.electionTicks);
+    electionTimeout_ = electionElapsed_ + 1 + static_cast<unsigned>(random_.below(options_.electionTicks / 2));
+  }
+}
+
 void Raft::sendHeartbeats() {
   heartbeatElapsed_ = 0;
   for (const auto& [member, progress] : progress_) {
@@ -224,6 +234,7 @@ void Raft::checkQuorum() {
   auto there = [this](MemberId id) { return id == options_.self || progress_.at(id).active; };
   if (!membership().majorityOf(there)) {
     reached(Rare::LEADER_LOST_MAJORITY);
+    sendTimeoutNow(heir());  // it may only be deaf: then the others, who hear of it, needn't wait for its silence
     becomeFollower(hard_.term, NOBODY);
     return;
   }

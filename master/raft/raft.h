@@ -104,8 +104,10 @@ class Raft {
   // Entries up to `upTo` are gone from the disk. REQUIRES: a snapshot at or after it.
   void compact(LogIndex upTo);
   void snapshotSent(MemberId to, bool arrived);
-  // The link to that member broke: what was in flight may be lost.
+  // What was in flight to that member may be lost.
   void unreachable(MemberId member);
+  // The same, for the connection broke. When it was the leader's an election begins soon.
+  void linkLost(MemberId member);
   // Begins an election at once, as if the timeout had passed.
   void campaign();
 
@@ -196,6 +198,7 @@ class Raft {
   // changes.cc: membership, transfer
   void adoptMembership(LogIndex first);
   void leaveOffice();
+  MemberId heir() const;
   void sendTimeoutNow(MemberId to);
   void tickTransfer();
 

@@ -196,6 +196,37 @@ TEST(GroupTest, AStoppingLeaderHandsOver) {
   EXPECT_LT(cluster.world.clock().monotonic() - began, 150 * MILLISECOND) << "less than an election timeout";
 }
 
+// Its connections break, which tells the others sooner than its silence.
+TEST(GroupTest, ADeadLeaderIsReplacedBeforeATimeout) {
+  GroupWorld cluster(12);
+  cluster.form();
+  for (int i = 0; i < 5; i++) {
+    std::string old = cluster.leader();
+    cluster.crash(old);
+    Nanos began = cluster.world.clock().monotonic();
+    EXPECT_NE(cluster.leader(), old);
+    EXPECT_LT(cluster.world.clock().monotonic() - began, 200 * MILLISECOND) << "less than an election timeout";
+    ASSERT_TRUE(cluster.start(old).ok());
+    cluster.expectEqual();
+  }
+}
+
+TEST(GroupTest, ABrokenConnectionDeposesNobody) {
+  GroupWorld cluster(13);
+  cluster.form();
+  std::string leader = cluster.leader();
+  Term term = cluster.replica(leader).term();
+  for (const auto& name : cluster.names()) {
+    if (name != leader) {
+      cluster.world.network().reset(leader, name);
+      cluster.world.runFor(SECOND);
+    }
+  }
+  EXPECT_EQ(cluster.leaderNow(), leader);
+  EXPECT_EQ(cluster.replica(leader).term(), term);
+  cluster.writeSomehow("as before");
+}
+
 TEST(GroupTest, P3_ALostDirectoryIsNotLetInUnderItsOldName) {
   GroupWorld cluster(7);
   cluster.form();
