@@ -218,12 +218,19 @@ Task<void> MasterSession::keep() {
     if (broken_ || stopping_) {
       break;
     }
-    bool renewed = co_await renew();
+    auto renewing = renew().promise().exclusiveJoin(untilBroken().promise().then([] { return false; }));
+    bool renewed = co_await kj::mv(renewing);
     if (!renewed) {
       linkFailed(generation_);
     } else {
       co_await lookForSocket();
     }
+  }
+}
+
+Task<void> MasterSession::untilBroken() {
+  while (!broken_) {
+    co_await changed_.wait();
   }
 }
 

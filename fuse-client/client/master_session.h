@@ -109,6 +109,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void evicted();
   Task<void> keep();
   Task<bool> renew();
+  Task<void> untilBroken();
   Task<void> lookForSocket();
   bool isGroup() const { return cluster_.masters.size() > 1; }
   LeaderSearch search() const;
