@@ -24,6 +24,7 @@ FULL = os.environ.get("CAIRN_FULL") == "1"
 LOSSES = 10 if FULL else 1  # times as many
 HANG_SECONDS = 60
 PAUSE_SECONDS = 5
+SLOW_SECONDS = 1  # a stall that long is explained by the logs
 
 
 class Writer:
@@ -140,6 +141,22 @@ class Load:
             self.test.assertGreater(len(writer.creates), 10)
 
 
+class LogTails:
+    """What the masters and the mount log from now on, in the order of time."""
+
+    def __init__(self, folder):
+        names = [os.path.join(folder, "log", name) for name in os.listdir(os.path.join(folder, "log"))]
+        self.sizes = {name: os.path.getsize(name) for name in names if os.path.basename(name)[0] == "m"}
+
+    def since(self):
+        lines = []
+        for name, size in self.sizes.items():
+            with open(name, errors="replace") as f:
+                f.seek(size)
+                lines += [line.rstrip()[:160] for line in f]
+        return "\n".join(sorted(lines)[:60])
+
+
 def report(what, stalls):
     for kind, values in zip(("create", "fsync"), zip(*stalls)):
         ordered = [round(v * 1000) for v in sorted(values)]
@@ -175,9 +192,12 @@ class Failover(unittest.TestCase):
             for _ in range(times):
                 time.sleep(random.uniform(0.1, 0.4))  # at any moment of the work
                 leader = self.leader(c)
+                logs = LogTails(c.dir)
                 lose(leader)
                 lost = time.monotonic()
                 stalls.append(load.await_create_after(lost))
+                if stalls[-1][0] > SLOW_SECONDS:
+                    print(f"{what} of {leader}: {stalls[-1][0]:.2f} s\n{logs.since()}", flush=True)
                 mend(leader, lost)
                 self.await_all(c)
                 load.look()
