@@ -1,6 +1,7 @@
 // Group: what a master in a group of masters offers beside Replica: the messages of the others come in, members join
 // and go, and anybody may ask how it stands. Implemented by RaftReplica, used by the services.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,10 @@ class Group {
   // A snapshot from another member: written to `file`, then taken with its message.
   virtual Result<kj::Own<File>> receiveSnapshot(LogIndex index) = 0;
   virtual Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) = 0;
+  // Of this member's state after an entry, if that was one of the recent checkpoints.
+  virtual std::optional<uint64_t> digestAt(LogIndex index) const = 0;
+  // The leader has found that most members have another digest there.
+  virtual void differs(LogIndex index) = 0;
 
   // What follows is for the leader; EAGAIN when this isn't it. Each resolves when the change is committed.
   // A member of a new directory: a learner, and a voter when it has caught up. EEXIST: the name is another directory's.

@@ -39,6 +39,29 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
 
   void sendSnapshot(raft::Message message) { tasks_.add(transfer(std::move(message))); }
 
+  // May outlive the link.
+  kj::Promise<std::optional<uint64_t>> askDigest(LogIndex index) {
+    using Answer = std::optional<uint64_t>;
+    KJ_IF_MAYBE (peer, peer_) {
+      auto request = peer->digestRequest();
+      request.setIndex(raw(index));
+      kj::Promise<Answer> sent = request.send().then(
+          [](auto&& reply) { return reply.getKnown() ? Answer(reply.getDigest()) : Answer(); });
+      auto silence = [](kj::Exception&&) { return Answer(); };  // it will be asked again
+      return withDeadline(links_.seams_.clock, MESSAGE_LIMIT, kj::mv(sent), "another master").catch_(kj::mv(silence));
+    }
+    return Answer();
+  }
+
+  void tellDiffers(LogIndex index) {
+    KJ_IF_MAYBE (peer, peer_) {
+      auto request = peer->differsRequest();
+      request.setIndex(raw(index));
+      auto unheard = [this](kj::Exception&& e) { spdlog::debug("master {}: {}", name_, e.getDescription().cStr()); };
+      tasks_.add(request.send().ignoreResult().catch_(kj::mv(unheard)));  // it stops, and may not answer any more
+    }
+  }
+
  private:
   Task<void> run() {
     for (unsigned tries = 0;; ++tries) {
@@ -287,6 +310,21 @@ void RaftLinks::sendSnapshot(raft::Message message) {
     link->second->sendSnapshot(std::move(message));
   } else {
     owner_.onSnapshotSent(message.to, false);
+  }
+}
+
+Task<std::optional<uint64_t>> RaftLinks::askDigest(raft::MemberId member, LogIndex index) {
+  auto link = links_.find(member);
+  if (link == links_.end()) {
+    return kj::Promise<std::optional<uint64_t>>(std::optional<uint64_t>());
+  }
+  return link->second->askDigest(index);
+}
+
+void RaftLinks::tellDiffers(raft::MemberId member, LogIndex index) {
+  auto link = links_.find(member);
+  if (link != links_.end()) {
+    link->second->tellDiffers(index);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <kj/async.h>
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "common/clock.h"
@@ -47,6 +48,9 @@ class RaftLinks final : private kj::TaskSet::ErrorHandler {
   void send(raft::Message message);
   // Sends the snapshot that the message names; ends with Owner::onSnapshotSent().
   void sendSnapshot(raft::Message message);
+  // Of that member's state after an entry; nothing when it doesn't know or doesn't answer.
+  Task<std::optional<uint64_t>> askDigest(raft::MemberId member, LogIndex index);
+  void tellDiffers(raft::MemberId member, LogIndex index);
 
  private:
   friend class RaftLink;

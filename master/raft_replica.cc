@@ -246,6 +246,7 @@ Task<void> RaftReplica::clockwork() {
     pump();
     if (leads_) {
       promoteNewcomers();
+      compareSoon();
     }
   }
 }
@@ -361,6 +362,7 @@ Task<void> RaftReplica::resumeApplying() {
 void RaftReplica::applyOne(const raft::Entry& entry) {
   CommandEntry command(recordOf(entry).bytes());
   auto applied = state_.apply(entry.index, entry.term, command);
+  digests_.applied(entry.index, reader().digest());
   if (observer_ != nullptr) {
     observer_->onApplied(command.reader(), applied);
   }
@@ -466,6 +468,7 @@ void RaftReplica::onDurable(raft::Persist& persist) {
 
 Task<Status> RaftReplica::installState(const raft::InstallSnapshot& snapshot) {
   spdlog::info("the state is made anew from the snapshot at entry {}", raw(snapshot.last.index));
+  digests_.clear();
   auto rebuilt = co_await state_.rebuild();
   co_return rebuilt;
 }

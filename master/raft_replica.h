@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "master/digests.h"
 #include "master/entry_clock.h"
 #include "master/group.h"
 #include "master/log/identity.h"
@@ -47,6 +48,8 @@ class RaftReplica final : public Replica,
   void receive(raft::Message message, const std::string& name) override;
   Result<kj::Own<File>> receiveSnapshot(LogIndex index) override;
   Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) override;
+  std::optional<uint64_t> digestAt(LogIndex index) const override;
+  void differs(LogIndex index) override;
   Task<Status> join(raft::MemberId id, std::string name) override;
   Task<Status> promote(std::string name) override;
   Task<Status> remove(std::string name) override;
@@ -105,6 +108,12 @@ class RaftReplica final : public Replica,
   void nameFounder();
   Task<void> recordMembership();
 
+  // raft_digest.cc
+  static constexpr Nanos COMPARE_PERIOD = 10 * SECOND;
+  void compareSoon();
+  Task<void> compareStates();
+  void act(const DigestVerdict& verdict, LogIndex checkpoint);
+
   const ReplicaOptions options_;
   ReplicaSeams seams_;
   OwnedDirectory directory_;
@@ -117,6 +126,8 @@ class RaftReplica final : public Replica,
   ReplicaObserver* observer_ = nullptr;
   OfficeObserver* office_ = nullptr;
   EntryClock time_;
+  DigestHistory digests_;
+  Nanos comparedAt_ = 0;
 
   std::deque<raft::Entry> committed_;  // not applied yet: not durable here, or the state is being replaced
   std::map<LogIndex, Waiting> waiting_;
@@ -130,6 +141,7 @@ class RaftReplica final : public Replica,
   bool installing_ = false;
   bool leads_ = false;
   bool changing_ = false;
+  bool comparing_ = false;
   bool stopping_ = false;
   bool failed_ = false;
   kj::PromiseFulfillerPair<Error> fatal_;

@@ -56,6 +56,16 @@ class PeerService final : public wire::RaftPeer::Server {
     }
     return kj::READY_NOW;
   }
+  kj::Promise<void> digest(DigestContext context) override {
+    auto digest = line_->group().digestAt(LogIndex{context.getParams().getIndex()});
+    context.getResults().setKnown(digest.has_value());
+    context.getResults().setDigest(digest.value_or(0));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> differs(DiffersContext context) override {
+    line_->group().differs(LogIndex{context.getParams().getIndex()});
+    return kj::READY_NOW;
+  }
 
  private:
   kj::Own<GroupLine> line_;

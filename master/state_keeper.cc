@@ -36,7 +36,7 @@ void StateKeeper::start(RecoveredState state) {
   machine_ = kj::mv(state.machine);
   snapshots_ = kj::mv(state.snapshots);
   loggedBytes_ = log_.bytesAfter(snapshots_.empty() ? LogIndex{} : snapshots_.back());
-  machine_->store().setDamageHandler([this](const std::string& what) { damaged(what); });
+  machine_->store().setDamageHandler([this](const std::string& what) { distrust(what); });
   tasks_.add(keepReserve());
 }
 
@@ -59,7 +59,7 @@ Task<Status> StateKeeper::rebuild() {
   snapshots_ = kj::mv(state.value().snapshots);
   loggedBytes_ = 0;
   dropOldSnapshots();
-  machine_->store().setDamageHandler([this](const std::string& what) { damaged(what); });
+  machine_->store().setDamageHandler([this](const std::string& what) { distrust(what); });
   co_return Status();
 }
 
@@ -163,16 +163,16 @@ void StateKeeper::dropOldSnapshots() {
   }
 }
 
-void StateKeeper::damaged(const std::string& what) {
+void StateKeeper::distrust(const std::string& why) {
   failed_ = true;
   auto distrusted = distrustState(disk_);
   std::string then = distrusted.ok() ? "; it is made again from snapshot and log at the next start"
                                      : "; and that can't be noted down: " + distrusted.error().why;
-  owner_.onStateFailed({EIO, what + then});
+  owner_.onStateFailed({EIO, why + then});
 }
 
 void StateKeeper::taskFailed(kj::Exception&& exception) {
-  damaged(exception.getDescription().cStr());
+  distrust(exception.getDescription().cStr());
 }
 
 }  // namespace cairn

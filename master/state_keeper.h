@@ -54,12 +54,13 @@ class StateKeeper final : private kj::TaskSet::ErrorHandler {
   void snapshotSoon();
   const std::vector<LogIndex>& snapshots() const { return snapshots_; }
   const StateMachine& machine() const { return *machine_; }
+  // The state can't be trusted any more: the next start makes it anew. Ends with onStateFailed().
+  void distrust(const std::string& why);
 
   // Good order: writes the rest out.
   Task<void> stop();
 
  private:
-  void damaged(const std::string& what);
   void writeSoon();
   Task<void> writeOut();
   Task<bool> roomForWrite();

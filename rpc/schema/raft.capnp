@@ -9,6 +9,10 @@ interface RaftPeer {
   message @0 (message :RaftMessage);
   # The state up to an entry is to come, as the bytes of a snapshot file. A later one takes an earlier one's place.
   snapshot @1 (index :UInt64) -> (outcome :Types.Outcome, sink :SnapshotSink);
+  # Of the state after that entry; not known: not applied yet, no checkpoint, or too long ago.
+  digest @2 (index :UInt64) -> (known :Bool, digest :UInt64);
+  # Most members have another digest there: this one must stop.
+  differs @3 (index :UInt64) -> ();
 }
 
 interface SnapshotSink {

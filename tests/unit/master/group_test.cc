@@ -169,6 +169,28 @@ TEST(GroupTest, ADamagedLogStopsAMasterThatIsAlone) {
   EXPECT_NE(started.error().why.find("Nothing was changed"), std::string::npos) << started.error().why;
 }
 
+TEST(GroupTest, AMemberWhoseStateDiffersIsStoppedAndMadeAnew) {
+  GroupWorld cluster(36);
+  cluster.form();
+  cluster.world.runFor(SECOND);
+  std::string odd = cluster.leader() == "m2" ? "m3" : "m2";
+  cluster.crash(odd);
+  cluster.twistState(odd);
+  ASSERT_TRUE(cluster.start(odd).ok());
+  for (int i = 0; i < 100; i++) {
+    cluster.writeSomehow("session " + std::to_string(i));
+  }
+  ASSERT_TRUE(cluster.world.runUntil([&] { return !cluster.fatal(odd).empty(); }, 30 * SECOND));
+  EXPECT_NE(cluster.fatal(odd).find("differs"), std::string::npos) << cluster.fatal(odd);
+  for (const auto& name : cluster.names()) {
+    EXPECT_TRUE(name == odd || cluster.fatal(name).empty()) << cluster.fatal(name);
+  }
+  cluster.crash(odd);
+  ASSERT_TRUE(cluster.start(odd).ok());
+  cluster.expectEqual();
+  EXPECT_TRUE(cluster.has(odd, "session 99"));
+}
+
 TEST(GroupTest, ACutOffLeaderAcknowledgesNothingAndReadsNothing) {
   GroupWorld cluster(5);
   cluster.form();

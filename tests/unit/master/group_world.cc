@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "master/namespace/store.h"
 #include "master/propose.h"
 
 namespace cairn {
@@ -17,6 +18,8 @@ struct GroupWorld::Process {
   kj::Own<SimWorkers> workers;  // its jobs may hold a LevelDB, which needs the env
   kj::Own<SimRandom> random;
   kj::Own<Member> member;
+  std::string fatal;
+  kj::Promise<void> ended = nullptr;
 };
 
 GroupWorld::GroupWorld(uint64_t seed, size_t masters) : world(seed) {
@@ -58,6 +61,8 @@ Status GroupWorld::start(const std::string& name, bool initialize, bool joins) {
     return started.error();
   }
   process->member = kj::mv(started.value());
+  auto note = [process = process.get()](Error error) { process->fatal = error.why; };
+  process->ended = process->member->onFatal().then(kj::mv(note)).eagerlyEvaluate(nullptr);
   processes_[name] = std::move(process);
   return {};
 }
@@ -93,6 +98,23 @@ void GroupWorld::rotLog(const std::string& name) {
   ASSERT_FALSE(names.empty());
   // In the first record, which lies behind the header's block.
   ASSERT_TRUE(volume.rotAt("log/" + names.front(), 4096 + 60));
+}
+
+void GroupWorld::twistState(const std::string& name) {
+  auto disk = world.volume(volumes_[name]).open();
+  auto env = world.newEnv();
+  auto store = Store::open(*env, disk->hostPath("state"), 1 << 20);
+  ASSERT_TRUE(store.ok()) << store.error().why;
+  store.value()->put("xattr", "nobody's");
+  Head head = store.value()->writtenHead();
+  head.digest = store.value()->digest();
+  auto write = store.value()->beginWrite(head);
+  write();
+  store.value()->endWrite();
+}
+
+std::string GroupWorld::fatal(const std::string& name) {
+  return processes_.at(name)->fatal;
 }
 
 void GroupWorld::powerCut(const std::string& name) {

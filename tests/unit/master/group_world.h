@@ -28,6 +28,10 @@ class GroupWorld {
   void stop(const std::string& name);
   // Flips a bit of the synced entries in its log, while it is down.
   void rotLog(const std::string& name);
+  // Adds something to its state that no entry has put there, while it is down.
+  void twistState(const std::string& name);
+  // Why it ended by itself; empty: it didn't.
+  std::string fatal(const std::string& name);
   // The master gets an empty disk.
   void replaceDisk(const std::string& name) { volumes_[name] += "-new"; }
 
