@@ -55,7 +55,7 @@ cairn_sim_test(sim_chaos sim Chaos.*)
 # A sanitizer makes a run fifteen times slower and looks for misuse of memory, which a few seeds show as well as many:
 # a fifth of them there. Seeds that once found something run everywhere.
 if(CAIRN_SANITIZE)
-  set_property(TEST sim_chaos APPEND PROPERTY ENVIRONMENT CAIRN_SIM_PART=5)
+  set_property(TEST sim_chaos sim_scenarios APPEND PROPERTY ENVIRONMENT CAIRN_SIM_PART=5)
 endif()
 cairn_sim_test(nightly_sim nightly *)
 set_tests_properties(nightly_sim PROPERTIES TIMEOUT 7200 ENVIRONMENT "CAIRN_FULL=1")
