@@ -32,6 +32,10 @@ masterAddress() {
   local key='^[[:space:]]*address[[:space:]]*=[[:space:]]*'
   sed -n "/^[[:space:]]*name[[:space:]]*=[[:space:]]*\"$1\"/,/^\[/s/$key\"\([^\"]*\)\".*/\1/p" "$CLUSTER_FILE"
 }
+masterPorts() {
+  local name
+  for name in $(masterNames); do masterAddress "$name" | sed 's/.*://'; done
+}
 copiesKept() { sed -n 's/^copies *= *//p' "$CLUSTER_FILE"; }
 serverNames() {
   local path

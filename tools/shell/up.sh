@@ -92,6 +92,7 @@ writeClusterFile() {
 
 # Fills in what was not asked for, and refuses what cannot be.
 planCluster() {
+  UP_MASTERS=${UP_MASTERS:-3}
   UP_SERVERS=${UP_SERVERS:-3}
   UP_REPLICAS=${UP_REPLICAS:-$((UP_SERVERS < 3 ? UP_SERVERS : 3))}
   [ "$UP_REPLICAS" -le "$UP_SERVERS" ] ||
@@ -107,7 +108,7 @@ makeCluster() {
       fail "cannot make $DIR/c$server" "look at the permissions of $DIR and the room on its disk"
     for ((volume = 1; volumes > 1 && volume <= volumes; volume++)); do mkdir -p "$DIR/c$server/v$volume"; done
   done
-  writeClusterFile "${UP_MASTERS:-1}" "$UP_REPLICAS" "$servers"
+  writeClusterFile "$UP_MASTERS" "$UP_REPLICAS" "$servers"
 }
 
 # What can be changed for a cluster that exists: the mount point, and more chunkservers.
@@ -130,7 +131,7 @@ moveTakenPort() {
   for name in $(masterNames); do
     address=$(masterAddress "$name")
     daemonPid "$name" || portFree "${address##*:}" && continue
-    freePort
+    freePort $(masterPorts)
     warn "port ${address##*:} of $name is taken by another program; it gets port $PORT"
     sed -i "s/\"$address\"/\"${address%:*}:$PORT\"/" "$CLUSTER_FILE"
   done
@@ -201,7 +202,8 @@ Try:
   cp -a /usr/include $mount/ && diff -r /usr/include $mount/include && echo equal
   $admin status
   tools/dfs play$dirOption kill c2        # a server dies; files stay readable and writable
-  tools/dfs play$dirOption start c2
+  tools/dfs play$dirOption kill m1        # a master dies; the others go on
+  tools/dfs play$dirOption start c2 && tools/dfs play$dirOption start m1
   tools/dfs down$dirOption                # stop; 'tools/dfs up$dirOption' resumes with all data
 TEXT
 }
