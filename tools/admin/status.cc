@@ -44,6 +44,7 @@ Json mastersJson(wire::ClusterStatus::Reader status) {
                    {"commitIndex", master.getCommitIndex()},
                    {"appliedIndex", master.getAppliedIndex()}});
   }
+  std::sort(out.begin(), out.end(), [](const Json& a, const Json& b) { return a["name"] < b["name"]; });
   return out;
 }
 
