@@ -65,6 +65,19 @@ void writeGroup(const GroupStatus& group, wire::GroupInfo::Builder out) {
   }
 }
 
+void writeDigests(const DigestComparison& compared, wire::Admin::RaftDigestResults::Builder out) {
+  out.setIndex(raw(compared.index));
+  out.setEqual(compared.equal);
+  auto list = out.initMembers(static_cast<unsigned>(compared.members.size()));
+  for (uint32_t i = 0; i < compared.members.size(); ++i) {
+    const auto& member = compared.members[i];
+    list[i].setName(member.name);
+    list[i].setKnown(member.digest.has_value());
+    list[i].setDigest(member.digest.value_or(0));
+    list[i].setOdd(member.odd);
+  }
+}
+
 Task<Status> changeGroup(Group& group, wire::RaftChange change, std::string name) {
   using Promise = kj::Promise<Status>;
   switch (change) {

@@ -15,6 +15,7 @@ namespace cairn {
 std::vector<MasterStanding> standingOf(const Core& core, const GroupStatus& group);
 
 void writeMasters(const Core& core, const GroupStatus& group, wire::ClusterStatus::Builder out);
+void writeDigests(const DigestComparison& compared, wire::Admin::RaftDigestResults::Builder out);
 void writeGroup(const GroupStatus& group, wire::GroupInfo::Builder out);
 
 // Refuses what would leave no majority, and says why.

@@ -115,9 +115,13 @@ class AdminService final : public wire::Admin::Server {
   kj::Promise<void> raftChange(RaftChangeContext context) override {
     return lifeline_->run([&](Core& core) { return change(core, context); });
   }
+  kj::Promise<void> raftDigest(RaftDigestContext context) override {
+    return lifeline_->run([&](Core& core) { return digest(core, context); });
+  }
 
  private:
   Task<void> change(Core& core, RaftChangeContext context);
+  Task<void> digest(Core& core, RaftDigestContext context);
   kj::Promise<void> status(Core& core, StatusContext context);
   Task<void> resolve(Core& core, ResolveContext context);
   void listSessions(Core& core, SessionsContext context);
@@ -180,6 +184,11 @@ Task<void> AdminService::evict(Core& core, EvictContext context) {
 }
 
 // A change may end this office, and with it this call: the caller looks at what came of it, whoever leads then.
+Task<void> AdminService::digest(Core& core, RaftDigestContext context) {
+  auto compared = co_await core.replica.group().compareDigests();
+  writeDigests(compared, context.getResults());
+}
+
 Task<void> AdminService::change(Core& core, RaftChangeContext context) {
   auto params = context.getParams();
   std::string name = params.getName().cStr();

@@ -29,6 +29,17 @@ struct GroupStatus {
   std::vector<GroupMember> members;
 };
 
+struct DigestComparison {
+  LogIndex index{};  // 0: there is no checkpoint yet
+  struct Member {
+    std::string name;
+    std::optional<uint64_t> digest;
+    bool odd = false;  // differs from what more than half of the voters agree upon
+  };
+  std::vector<Member> members;
+  bool equal = true;  // those that answered
+};
+
 class Group {
  public:
   virtual ~Group() noexcept(false) = default;
@@ -53,6 +64,8 @@ class Group {
   virtual Task<Status> remove(std::string name) = 0;
   virtual Status transfer(const std::string& name) = 0;
   virtual void snapshotSoon() = 0;
+  // The voters' states; who is found odd is stopped.
+  virtual Task<DigestComparison> compareDigests() = 0;
   virtual GroupStatus status() const = 0;
 };
 

@@ -1,4 +1,6 @@
 // RaftReplica: the leader compares the members' states from time to time, and the one that differs stops.
+#include <algorithm>
+
 #include "common/log.h"
 #include "master/raft_replica.h"
 
@@ -24,29 +26,49 @@ void RaftReplica::compareSoon() {
 }
 
 Task<void> RaftReplica::compareStates() {
-  auto members = raft_->membership().members();
-  std::erase_if(members, [](const raft::MemberRecord& member) { return !member.voter; });
-  LogIndex everywhere = state_.machine().appliedIndex();
+  auto compared = co_await compareDigests();
+  spdlog::debug("{} masters' states compared at entry {}", compared.members.size(), raw(compared.index));
+  comparing_ = false;
+}
+
+// By all voters that answer.
+LogIndex RaftReplica::reachedEverywhere() const {
+  LogIndex reached = state_.machine().appliedIndex();
   for (const auto& [id, progress] : raft_->progress()) {
     bool counts = raft_->membership().isVoter(id) && progress.heardOf();
-    everywhere = counts ? std::min(everywhere, progress.match()) : everywhere;
+    reached = counts ? std::min(reached, progress.match()) : reached;
   }
-  auto checkpoint = digests_.newest(everywhere);
-  if (checkpoint) {
-    std::vector<DigestVote> votes;
-    for (const auto& member : members) {
-      auto digest = digests_.at(*checkpoint);
-      if (member.id != self_) {
-        auto asked = co_await links_.askDigest(member.id, *checkpoint);
-        digest = asked;
-      }
-      if (digest) {
-        votes.push_back({member.id, *digest});
-      }
+  return reached;
+}
+
+Task<DigestComparison> RaftReplica::compareDigests() {
+  DigestComparison out;
+  auto checkpoint = digests_.newest(reachedEverywhere());
+  if (!checkpoint) {
+    co_return kj::mv(out);
+  }
+  out.index = *checkpoint;
+  std::vector<DigestVote> votes;
+  auto members = raft_->membership().members();
+  std::erase_if(members, [](const raft::MemberRecord& member) { return !member.voter; });
+  for (const auto& member : members) {
+    auto digest = digests_.at(out.index);
+    if (member.id != self_) {
+      auto asked = co_await links_.askDigest(member.id, out.index);
+      digest = asked;
     }
-    act(judge(votes, members.size()), *checkpoint);
+    out.members.push_back({member.about, digest});
+    if (digest) {
+      votes.push_back({member.id, *digest});
+    }
   }
-  comparing_ = false;
+  auto verdict = judge(votes, members.size());
+  out.equal = verdict.equal;
+  for (size_t i = 0; i < members.size(); ++i) {
+    out.members[i].odd = std::count(verdict.odd.begin(), verdict.odd.end(), members[i].id) > 0;
+  }
+  act(verdict, out.index);
+  co_return kj::mv(out);
 }
 
 void RaftReplica::act(const DigestVerdict& verdict, LogIndex checkpoint) {

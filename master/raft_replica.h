@@ -55,6 +55,7 @@ class RaftReplica final : public Replica,
   Task<Status> remove(std::string name) override;
   Status transfer(const std::string& name) override;
   void snapshotSoon() override { state_.snapshotSoon(); }
+  Task<DigestComparison> compareDigests() override;
   GroupStatus status() const override;
 
  private:
@@ -112,6 +113,7 @@ class RaftReplica final : public Replica,
   static constexpr Nanos COMPARE_PERIOD = 10 * SECOND;
   void compareSoon();
   Task<void> compareStates();
+  LogIndex reachedEverywhere() const;
   void act(const DigestVerdict& verdict, LogIndex checkpoint);
 
   const ReplicaOptions options_;

@@ -212,7 +212,11 @@ interface Admin {
   raft @5 () -> (group :GroupInfo);
   # A change of it, by a member's name (of no meaning for a snapshot). Refused is what would leave no majority.
   raftChange @6 (change :RaftChange, name :Text) -> (outcome :Types.Outcome);
+  # Asks all voters for the digest of their state at a recent entry. Entry 0: too little has been changed yet.
+  raftDigest @7 () -> (index :UInt64, equal :Bool, members :List(MemberDigest));
 }
+# Not known: the member doesn't answer, or has restarted since.
+struct MemberDigest { name @0 :Text; known @1 :Bool; digest @2 :UInt64; odd @3 :Bool; }
 
 enum RaftChange { promote @0; remove @1; transfer @2; snapshot @3; }
 struct GroupInfo { term @0 :UInt64; commitIndex @1 :UInt64; appliedIndex @2 :UInt64; digest @3 :UInt64; members @4 :List(GroupMemberInfo); }

@@ -60,6 +60,19 @@ class Raft(CommandTest):
             f.flush()
             os.fsync(f.fileno())
 
+    def test_the_states_of_all_masters_are_equal(self):
+        for i in range(100):
+            self.write_through_the_mount(f"equal{i}")
+        wait_for("a checkpoint", lambda: self.digests()["index"] > 0)
+        wait_for("an answer of all masters", lambda: all(m["digest"] for m in self.digests()["members"]))
+        compared = self.digests()
+        self.assertTrue(compared["equal"], compared)
+        self.assertEqual(len(compared["members"]), 3)
+        self.assertIn("are equal", self.raft("digest").stdout)
+
+    def digests(self):
+        return json.loads(self.cluster.admin("-o", "json", "raft", "digest", check=False).stdout)
+
     def test_status(self):
         self.write_through_the_mount("seen")
         group = self.group()

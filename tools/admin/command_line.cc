@@ -101,6 +101,8 @@ class Words {
     addNamed("transfer", "hand leadership to another master", "dfsadmin raft transfer m2", transferToMaster);
     add(noun, "snapshot", "have the leader make a snapshot of its state now", "dfsadmin raft snapshot",
         snapshotMaster);
+    add(noun, "digest", "compare the masters' states at a recent entry; one that differs from most is stopped",
+        "dfsadmin raft digest", compareMasters);
   }
 
   void addCluster(CLI::App& app) {

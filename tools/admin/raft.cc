@@ -16,12 +16,16 @@ namespace {
 constexpr Nanos CHANGE_LIMIT = 10 * SECOND;  // for a change to be seen, whoever leads then
 constexpr Nanos POLL = 50 * MILLISECOND;
 
+std::string digestText(uint64_t digest) {
+  char text[20];
+  snprintf(text, sizeof(text), "%016" PRIx64, digest);
+  return text;
+}
+
 Task<Json> readGroup(Context& context, MasterLink& master) {
   kj::Promise<capnp::Response<wire::Admin::RaftResults>> sent = master.admin.raftRequest().send();
   auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "the group");
   auto group = reply.getGroup();
-  char digest[20];
-  snprintf(digest, sizeof(digest), "%016" PRIx64, group.getDigest());
   Json members = Json::array();
   for (auto member : group.getMembers()) {
     members.push_back({{"name", member.getName().cStr()},
@@ -34,7 +38,7 @@ Task<Json> readGroup(Context& context, MasterLink& master) {
   Json out = {{"term", group.getTerm()},
               {"commitIndex", group.getCommitIndex()},
               {"appliedIndex", group.getAppliedIndex()},
-              {"digest", digest},
+              {"digest", digestText(group.getDigest())},
               {"members", members}};
   co_return kj::mv(out);
 }
@@ -167,6 +171,35 @@ Task<int> transferToMaster(Context& context, const Options& options) {
 
 Task<int> snapshotMaster(Context& context, const Options&) {
   return make(context, {wire::RaftChange::SNAPSHOT, "", "a snapshot is being made", ""});
+}
+
+Task<int> compareMasters(Context& context, const Options&) {
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  kj::Promise<capnp::Response<wire::Admin::RaftDigestResults>> sent = found.value()->admin.raftDigestRequest().send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "the comparison");
+  Json members = Json::array();
+  Table table({"MASTER", "STATE", "VERDICT"});
+  bool all = true;
+  for (auto member : reply.getMembers()) {
+    std::string digest = member.getKnown() ? digestText(member.getDigest()) : "";
+    all = all && member.getKnown();
+    members.push_back({{"name", member.getName().cStr()}, {"digest", digest}, {"odd", member.getOdd()}});
+    const char* verdict = member.getOdd() ? "differs: it is stopped, and makes its state anew when it is started" : "";
+    table.add({member.getName().cStr(), digest.empty() ? "not known" : digest, verdict});
+  }
+  if (context.json) {
+    printJson({{"index", reply.getIndex()}, {"equal", reply.getEqual()}, {"members", members}});
+  } else if (reply.getIndex() == 0) {
+    std::cout << "Nothing to compare yet: too little has been changed\n";
+  } else {
+    std::cout << "At entry " << reply.getIndex() << " the states are " << (reply.getEqual() ? "equal" : "NOT EQUAL")
+              << (all ? "" : " as far as known") << "\n\n";
+    table.print();
+  }
+  co_return !reply.getEqual() ? EXIT_REFUSED : all ? EXIT_HEALTHY : EXIT_DEGRADED;
 }
 
 }  // namespace cairn::admin

@@ -40,6 +40,7 @@ Task<int> promoteMaster(Context& context, const Options& options);
 Task<int> removeMaster(Context& context, const Options& options);
 Task<int> transferToMaster(Context& context, const Options& options);
 Task<int> snapshotMaster(Context& context, const Options& options);
+Task<int> compareMasters(Context& context, const Options& options);
 Task<int> initCluster(Context& context, const Options& options);
 
 }  // namespace cairn::admin

@@ -27,6 +27,8 @@ struct FakeGroup {
   bool leaderGoesSilently = false;  // with the next change
   bool changesNothing = false;
   std::vector<std::pair<wire::RaftChange, std::string>> asked;
+  std::vector<uint64_t> digests;  // of m1, m2 ...; 0: not known
+  bool equal = true;
 
   void make(wire::RaftChange change, const std::string& name) {
     if (change == wire::RaftChange::REMOVE) {
@@ -78,6 +80,20 @@ class FakeAdmin final : public wire::Admin::Server {
     }
     if (group_.leaderGoesSilently) {
       return KJ_EXCEPTION(DISCONNECTED, "this master is stopping");
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> raftDigest(RaftDigestContext context) override {
+    auto results = context.getResults();
+    results.setIndex(group_.digests.empty() ? 0 : 128);
+    results.setEqual(group_.equal);
+    auto list = results.initMembers(static_cast<unsigned>(group_.digests.size()));
+    for (uint32_t i = 0; i < group_.digests.size(); ++i) {
+      list[i].setName("m" + std::to_string(i + 1));
+      list[i].setKnown(group_.digests[i] != 0);
+      list[i].setDigest(group_.digests[i]);
+      list[i].setOdd(!group_.equal && group_.digests[i] != group_.digests.front());
     }
     return kj::READY_NOW;
   }
@@ -201,6 +217,31 @@ TEST_F(RaftVerbs, WhatIsNeverSeenIsNotDone) {
   EXPECT_EQ(run(transferToMaster, "m2"), EXIT_REFUSED);
   EXPECT_NE(err.find("master m2 was asked to lead"), std::string::npos) << err;
   EXPECT_NE(err.find("10 s"), std::string::npos) << err;
+}
+
+TEST_F(RaftVerbs, DigestsAreComparedAndTheExitCodeSaysWhatCameOut) {
+  EXPECT_EQ(run(compareMasters), EXIT_HEALTHY);
+  EXPECT_EQ(out, "Nothing to compare yet: too little has been changed\n");
+  group.digests = {0xabc, 0xabc, 0xabc};
+  EXPECT_EQ(run(compareMasters), EXIT_HEALTHY);
+  EXPECT_EQ(out,
+            "At entry 128 the states are equal\n\n"
+            "MASTER  STATE             VERDICT\n"
+            "m1      0000000000000abc  \n"
+            "m2      0000000000000abc  \n"
+            "m3      0000000000000abc  \n");
+  group.digests = {0xabc, 0xabc, 0};
+  EXPECT_EQ(run(compareMasters), EXIT_DEGRADED);
+  EXPECT_NE(out.find("equal as far as known"), std::string::npos) << out;
+  group.digests = {0xabc, 0xabc, 0xdef};
+  group.equal = false;
+  EXPECT_EQ(run(compareMasters), EXIT_REFUSED);
+  EXPECT_NE(out.find("m3      0000000000000def  differs"), std::string::npos) << out;
+  admin.context.json = true;
+  EXPECT_EQ(run(compareMasters), EXIT_REFUSED);
+  auto json = nlohmann::json::parse(out);
+  EXPECT_EQ(json["equal"], false);
+  EXPECT_EQ(json["members"][2], (nlohmann::json{{"name", "m3"}, {"digest", "0000000000000def"}, {"odd", true}}));
 }
 
 }  // namespace
