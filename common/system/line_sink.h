@@ -1,0 +1,31 @@
+// LineSink: log lines to a descriptor that may be a pipe nobody reads at the moment. A line that would have to wait is
+// dropped, and counted in the next one that goes out: a stuck reader of the log must not stall a daemon.
+#pragma once
+#include <spdlog/sinks/base_sink.h>
+
+#include <cstdint>
+#include <mutex>
+
+namespace cairn {
+
+class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  // Longer lines are cut. What poll() calls writable takes so much of a pipe at once, and no more for sure.
+  static constexpr size_t LINE_BYTES_MAX = 4096;
+
+  // `fd` stays the caller's.
+  explicit LineSink(int fd) : fd_(fd) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override;
+  void flush_() override {}
+
+ private:
+  bool isWritable() const;
+  void write(const char* line, size_t size);
+
+  const int fd_;
+  uint64_t dropped_ = 0;  // since the last line that went out
+};
+
+}  // namespace cairn
