@@ -120,3 +120,5 @@ cairn_full_script(nightly_mount_data tests/mount/data_test.py)
 # By hand: what parts cost on a real disk.
 add_executable(store_bench EXCLUDE_FROM_ALL tests/bench/store_bench.cc)
 target_link_libraries(store_bench PRIVATE cairn_chunkserver)
+add_executable(create_bench EXCLUDE_FROM_ALL tests/bench/create_bench.cc)
+target_link_libraries(create_bench PRIVATE cairn_client)

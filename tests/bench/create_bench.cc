@@ -1,0 +1,108 @@
+// How many files a second one client library process creates in a running cluster:
+// create_bench CLUSTER_FILE [COUNT [IN_FLIGHT]]. They go into a new directory of the root, and stay there.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "common/log.h"
+#include "common/system/runtime.h"
+#include "fuse-client/client/client.h"
+#include "rpc/system_network.h"
+
+namespace cairn {
+namespace {
+
+class Bench {
+ public:
+  Bench(ClusterFile cluster, uint64_t count)
+      : network_(newSystemNetwork(runtime_.io)),
+        client_(*runtime_.clock, *network_, *runtime_.random, kj::mv(cluster), options()),
+        count_(count) {}
+
+  void run(unsigned inFlight) {
+    require(wait(client_.start()));
+    std::string name = "create_bench-" + std::to_string(getpid());
+    auto made = wait(client_.makeDirectory(ROOT_INODE, name, 0755, Caller{}));
+    KJ_REQUIRE(made.ok(), made.error().why);
+    directory_ = made.value().inode;
+    Nanos began = runtime_.clock->monotonic();
+    auto lanes = kj::heapArrayBuilder<kj::Promise<void>>(inFlight);
+    for (unsigned i = 0; i < inFlight; ++i) {
+      lanes.add(lane().promise());
+    }
+    kj::joinPromises(lanes.finish()).wait(runtime_.io.waitScope);
+    double seconds = static_cast<double>(runtime_.clock->monotonic() - began) / SECOND;
+    std::sort(nanos_.begin(), nanos_.end());
+    auto micros = [this](size_t percent) {
+      return static_cast<double>(nanos_[nanos_.size() * percent / 100]) / MICROSECOND;
+    };
+    printf("%.0f creates/s, %u in flight; median %.0f us, p99 %.0f us\n", static_cast<double>(count_) / seconds,
+           inFlight, micros(50), micros(99));
+    require(wait(client_.stop()));
+  }
+
+ private:
+  static ClientOptions options() {
+    ClientOptions out;
+    out.name = "create_bench";
+    return out;
+  }
+
+  template <typename T>
+  T wait(Task<T> task) {
+    kj::Promise<T> promise = kj::mv(task);
+    return promise.wait(runtime_.io.waitScope);
+  }
+
+  static void require(const Status& status) { KJ_REQUIRE(status.ok(), status.error().why); }
+
+  Task<void> lane() {
+    while (next_ < count_) {
+      std::string name = "file" + std::to_string(next_++);
+      Nanos began = runtime_.clock->monotonic();
+      Caller root;
+      auto made = co_await client_.makeNode(directory_, name, S_IFREG | 0644, 0, root);
+      KJ_REQUIRE(made.ok(), made.error().why);
+      nanos_.push_back(runtime_.clock->monotonic() - began);
+    }
+  }
+
+  Runtime runtime_{1};
+  kj::Own<Network> network_;
+  Client client_;
+  const uint64_t count_;
+  uint64_t next_ = 0;
+  InodeId directory_{};
+  std::vector<Nanos> nanos_;
+};
+
+int benchMain(int argc, char** argv) {
+  if (argc < 2) {
+    std::cerr << "usage: create_bench CLUSTER_FILE [COUNT [IN_FLIGHT]]\n";
+    return 64;
+  }
+  std::ifstream file(argv[1]);
+  std::stringstream text;
+  text << file.rdbuf();
+  auto cluster = parseClusterFile(text.str(), argv[1]);
+  KJ_REQUIRE(cluster.ok(), cluster.error().why);
+  uint64_t count = argc > 2 ? strtoull(argv[2], nullptr, 10) : 20000;
+  unsigned inFlight = argc > 3 ? static_cast<unsigned>(strtoul(argv[3], nullptr, 10)) : 64;
+  KJ_REQUIRE(count > 0 && inFlight > 0, "COUNT and IN_FLIGHT are numbers above 0");
+  startLogging("create_bench", "warning");
+  Bench(kj::mv(cluster.value()), count).run(inFlight);
+  return 0;
+}
+
+}  // namespace
+}  // namespace cairn
+
+int main(int argc, char** argv) {
+  return cairn::benchMain(argc, argv);
+}
