@@ -86,7 +86,7 @@ Task<void> Registration::run() {
     co_await nextTurn();  // never take a link down from inside its own event
     registration_ = nullptr;
     link_ = nullptr;
-    if (ended.end == End::REFUSED) {
+    if (ended == End::REFUSED) {
       co_return;
     }
     tries = wasRegistered ? 1 : tries + 1;
@@ -97,11 +97,11 @@ LeaderSearch Registration::search() const {
   return {network_, clock_, cluster_, wire::Role::CHUNKSERVER, membership_.self().name};
 }
 
-Task<Registration::Attempt> Registration::attempt(unsigned tries) {
+Task<Registration::End> Registration::attempt(unsigned tries) {
   if (isGroup()) {
     auto found = co_await findLeader(search(), tries);
     if (!found.leader) {
-      co_return found.refusal.ok() ? Attempt() : judge(found.refusal.code(), found.refusal.error().why);
+      co_return found.refusal.ok() ? End::LOST : judge(found.refusal.code(), found.refusal.error().why);
     }
     master_ = *found.leader;
   }
@@ -134,11 +134,10 @@ Task<bool> Registration::connect(MasterAddress master) {
   co_return false;
 }
 
-Task<Registration::Attempt> Registration::session(MasterAddress master) {
-  Attempt attempt;
+Task<Registration::End> Registration::session(MasterAddress master) {
   bool connected = co_await connect(master);
   if (!connected) {
-    co_return attempt;
+    co_return End::LOST;
   }
   try {
     auto request = link_->bootstrap().castAs<wire::MasterDoor>().enterRequest();
@@ -150,32 +149,28 @@ Task<Registration::Attempt> Registration::session(MasterAddress master) {
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto response = co_await withDeadline(clock_, REGISTER_LIMIT, kj::mv(sent), "greeting the master");
     if (response.getOutcome().getErrno() != 0) {
-      attempt = judge(response.getOutcome().getErrno(), response.getOutcome().getWhy().cStr());
-      co_return attempt;
+      co_return judge(response.getOutcome().getErrno(), response.getOutcome().getWhy().cStr());
     }
     co_return co_await registerWith(response.getMaster());
   } catch (const kj::Exception& e) {
     spdlog::debug("master {}: {}", master.name, e.getDescription().cStr());
   }
-  co_return attempt;
+  co_return End::LOST;
 }
 
-Registration::Attempt Registration::judge(int errnum, const std::string& why) {
-  Attempt attempt;
-  if (errnum == EAGAIN) {
-    attempt.end = End::NOT_LEADER;
-    return attempt;
+Registration::End Registration::judge(int errnum, const std::string& why) {
+  if (errnum == EAGAIN) {  // it doesn't lead
+    return End::LOST;
   }
   Nanos now = clock_.monotonic();
   rivalSince_ = rivalSince_ == 0 ? now : rivalSince_;
   bool patient = errnum == EEXIST && now - rivalSince_ < RIVAL_PATIENCE;
   if (everRegistered_ || patient) {
     spdlog::error("the master refuses this chunkserver for now: {}", why);
-    return attempt;
+    return End::LOST;
   }
-  attempt.end = End::REFUSED;
   refusal_.fulfiller->fulfill(Error{errnum, why});
-  return attempt;
+  return End::REFUSED;
 }
 
 void Registration::fillHello(wire::ServerHello::Builder out) {
@@ -199,7 +194,7 @@ void Registration::fillHello(wire::ServerHello::Builder out) {
   }
 }
 
-Task<Registration::Attempt> Registration::registerWith(wire::Master::Client master) {
+Task<Registration::End> Registration::registerWith(wire::Master::Client master) {
   auto request = master.registerRequest();
   fillHello(request.initServer());
   request.setWatcher(kj::heap<Watcher>(kj::addRef(*gate_), *this));
@@ -215,7 +210,7 @@ Task<Registration::Attempt> Registration::registerWith(wire::Master::Client mast
   rivalSince_ = 0;
   registration_ = response.getRegistration();
   co_await heartbeats(response.getRegistration());
-  co_return Attempt();
+  co_return End::LOST;
 }
 
 Task<void> Registration::heartbeats(wire::Registration::Client registration) {

@@ -54,22 +54,20 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   MapVersion takeMap(wire::ShardMap::Reader map);
 
  private:
-  enum class End { LOST, NOT_LEADER, REFUSED };
-  struct Attempt {
-    End end = End::LOST;
-  };
+  // LOST: try again, perhaps elsewhere.
+  enum class End { LOST, REFUSED };
   Task<void> run();
-  Task<Attempt> session(MasterAddress master);
+  Task<End> session(MasterAddress master);
   bool isGroup() const { return cluster_.masters.size() > 1; }
   LeaderSearch search() const;
-  Task<Attempt> attempt(unsigned tries);
+  Task<End> attempt(unsigned tries);
   Task<void> untilSucceeded();
   Task<bool> connect(MasterAddress master);
-  Task<Attempt> registerWith(wire::Master::Client master);
+  Task<End> registerWith(wire::Master::Client master);
   Task<void> heartbeats(wire::Registration::Client registration);
   Task<bool> beat(wire::Registration::Client registration);
   Task<void> hurriedBy(Wakeup& signal);
-  Attempt judge(int errnum, const std::string& why);
+  End judge(int errnum, const std::string& why);
   void fillHello(wire::ServerHello::Builder out);
   void fillBeat(wire::Heartbeat::Builder out, const std::vector<uint64_t>& done);
   void fillVolume(const VolumeStanding& volume, wire::VolumeReport::Builder out);

@@ -183,12 +183,12 @@ Task<void> AdminService::evict(Core& core, EvictContext context) {
   setOutcome(ended, context.getResults().initOutcome());
 }
 
-// A change may end this office, and with it this call: the caller looks at what came of it, whoever leads then.
 Task<void> AdminService::digest(Core& core, RaftDigestContext context) {
   auto compared = co_await core.replica.group().compareDigests();
   writeDigests(compared, context.getResults());
 }
 
+// A change may end this office, and with it this call: the caller looks at what came of it, whoever leads then.
 Task<void> AdminService::change(Core& core, RaftChangeContext context) {
   auto params = context.getParams();
   std::string name = params.getName().cStr();

@@ -8,6 +8,7 @@
 #include "common/checksum.h"
 #include "common/log.h"
 #include "master/namespace/snapshot.h"
+#include "master/raft_entries.h"
 #include "master/raft_store.h"
 #include "master/state_recovery.h"
 
@@ -62,14 +63,13 @@ bool hasOthers(const NamespaceReader& state, bool joined) {
   if (memberships.empty()) {
     return joined;  // a power cut can take the whole state
   }
-  const auto& bytes = memberships.back().second;
-  auto membership = raft::Membership::decode(kj::StringPtr(bytes.data(), bytes.size()).asBytes());
+  auto membership = membershipOf(memberships.back().second);
   auto isVoter = [](const raft::MemberRecord& member) { return member.voter; };
-  const auto& members = membership.value().members();
+  const auto& members = membership.members();
   return std::count_if(members.begin(), members.end(), isVoter) > 1;
 }
 
-Task<Status> ensureSnapshot(RepairSeams seams, Store& store) {
+Task<Status> ensureSnapshot(ReplicaSeams seams, Store& store) {
   auto snapshots = findSnapshots(seams.disk);
   if (!snapshots.ok()) {
     co_return snapshots.error();
@@ -112,7 +112,7 @@ Status clearDamage(Disk& disk) {
 }
 
 // The damage is noted down first, and the log begun anew last: a start in between finds the log damaged still.
-Task<Result<kj::Own<Log>>> repairLog(RepairSeams seams, LogOptions options, uint64_t cacheBytes, bool joined,
+Task<Result<kj::Own<Log>>> repairLog(ReplicaSeams seams, LogOptions options, uint64_t cacheBytes, bool joined,
                                       Error why) {
   auto store = openTrustedState(seams.disk, seams.env, cacheBytes);
   if (!store.ok()) {

@@ -43,6 +43,11 @@ Payload termStartPayload() {
   return payloadOf(capnp::messageToFlatArray(message));
 }
 
+raft::Membership membershipOf(const std::string& kept) {
+  auto bytes = kj::arrayPtr(reinterpret_cast<const kj::byte*>(kept.data()), kept.size());
+  return raft::Membership::decode(bytes).value();
+}
+
 Payload recordOf(const Entry& entry) {
   if (entry.type != EntryType::MEMBERSHIP) {
     return entry.payload;

@@ -6,6 +6,8 @@
 #include <capnp/message.h>
 #include <kj/array.h>
 
+#include <string>
+
 #include "master/log/record.h"
 #include "master/raft/entry.h"
 #include "master/raft/message.h"
@@ -17,6 +19,9 @@ namespace cairn {
 raft::Payload payloadOf(kj::Array<capnp::word> words);
 // A noop command: the payload of a term's first entry.
 raft::Payload termStartPayload();
+
+// A membership as the state keeps it.
+raft::Membership membershipOf(const std::string& kept);
 
 // The bytes of the entry in the log; they live as long as the result.
 raft::Payload recordOf(const raft::Entry& entry);

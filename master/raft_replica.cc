@@ -91,8 +91,7 @@ Result<raft::Restart> RaftReplica::findRestart() {
   std::erase_if(restart.runs, [&](const raft::TermRun& run) { return run.first > restart.applied; });
   for (const auto& [index, bytes] : reader().memberships()) {
     if (index > restart.snapshot) {
-      auto decoded = raft::Membership::decode(kj::StringPtr(bytes.data(), bytes.size()).asBytes());
-      restart.memberships.push_back({index, kj::mv(decoded).value()});
+      restart.memberships.push_back({index, membershipOf(bytes)});
     }
   }
   auto damage = readDamage(seams_.disk);
@@ -125,8 +124,7 @@ raft::Membership RaftReplica::membershipAt(LogIndex index) const {
   }
   for (const auto& [at, bytes] : reader().memberships()) {
     if (at <= index) {
-      auto encoded = kj::arrayPtr(reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size());
-      membership = raft::Membership::decode(encoded).value();
+      membership = membershipOf(bytes);
     }
   }
   return membership;
@@ -505,9 +503,8 @@ Task<Result<kj::Own<Replica>>> openReplica(ReplicaOptions options, const Cluster
   logOptions.segmentBytes = options.segmentBytes;
   auto log = Log::open(seams.disk, logOptions);
   if (log.code() == EIO) {
-    RepairSeams parts{seams.disk, seams.workers, seams.env};
     bool joined = directory.value().identity.joined;
-    auto repaired = co_await repairLog(parts, logOptions, options.cacheBytes, joined, log.error());
+    auto repaired = co_await repairLog(seams, logOptions, options.cacheBytes, joined, log.error());
     log = kj::mv(repaired);
   }
   if (!log.ok()) {

@@ -69,11 +69,13 @@ Task<Status> enter(const LeaderSearch& search, Address address) {
 
 Task<Status> ask(const LeaderSearch& search, MasterAddress master) {
   Status entered = Error{EIO, "no address"};
-  if (!master.socket.empty()) {
-    entered = co_await enter(search, "unix:" + master.socket);
-  }
-  if (entered.code() == EIO && !master.address.empty()) {
-    entered = co_await enter(search, master.address);
+  auto addresses = master.addresses();
+  for (auto& address : addresses) {
+    auto answer = co_await enter(search, address);
+    entered = kj::mv(answer);
+    if (entered.code() != EIO) {
+      break;
+    }
   }
   co_return entered;
 }
