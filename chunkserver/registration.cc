@@ -76,7 +76,7 @@ MapVersion Registration::takeMap(wire::ShardMap::Reader map) {
 Task<void> Registration::run() {
   unsigned tries = 0;
   while (!leaving_) {
-    co_await clock_.after(isGroup() ? searchDelay(random_, tries) : backoffDelay(random_, tries));
+    co_await clock_.after(searchDelay(cluster_, random_, tries));
     auto ended = co_await attempt(tries);
     if (leaving_) {
       co_return;  // leave() still needs the link
@@ -110,7 +110,7 @@ Task<Registration::End> Registration::attempt(unsigned tries) {
 
 // Resolves when another master says that it leads, after this one has been silent for a while.
 Task<void> Registration::untilSucceeded() {
-  co_await clock_.after(SILENCE);
+  co_await clock_.after(MASTER_SILENCE);
   for (unsigned tries = 0;; ++tries) {
     auto found = co_await findLeader(search(), tries, master_);
     if (found.leader) {

@@ -28,9 +28,6 @@ class Registration final : private kj::TaskSet::ErrorHandler {
  public:
   static constexpr Nanos HEARTBEAT_EVERY = 150 * MILLISECOND;
   static constexpr Nanos HEARTBEAT_LIMIT = SECOND;
-  // A master that leaves a heartbeat unanswered for so long may be gone without a word: the others are asked who leads.
-  static constexpr Nanos SILENCE = 200 * MILLISECOND;
-  static constexpr Nanos SILENCE_LOOK = 100 * MILLISECOND;
   static constexpr Nanos CONNECT_LIMIT = SECOND;
   static constexpr Nanos REGISTER_LIMIT = 5 * SECOND;
   static constexpr Nanos LEAVE_LIMIT = SECOND;

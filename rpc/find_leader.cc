@@ -82,7 +82,10 @@ Task<Status> ask(const LeaderSearch& search, MasterAddress master) {
 
 }  // namespace
 
-Nanos searchDelay(Random& random, unsigned tries) {
+Nanos searchDelay(const ClusterFile& cluster, Random& random, unsigned tries) {
+  if (cluster.masters.size() <= 1) {
+    return backoffDelay(random, tries);
+  }
   if (tries == 0 || tries > QUICK_TRIES) {
     return tries == 0 ? 0 : backoffDelay(random, tries - QUICK_TRIES);
   }

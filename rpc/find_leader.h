@@ -27,8 +27,13 @@ struct LeaderFound {
   Status refusal;                // one that didn't: ESTALE when a master belongs to another cluster or protocol
 };
 
-// As long as an election takes, it is worth asking often: before try n (from 0) wait so long.
-Nanos searchDelay(Random& random, unsigned tries);
+// A master that leaves something unanswered for so long may be gone without a word: the others are asked who leads, and
+// so often.
+constexpr Nanos MASTER_SILENCE = 200 * MILLISECOND;
+constexpr Nanos SILENCE_LOOK = 100 * MILLISECOND;
+
+// Before try n (from 0) wait so long. While one of several masters is being elected it is worth asking often.
+Nanos searchDelay(const ClusterFile& cluster, Random& random, unsigned tries);
 
 // `but`: isn't asked. When one has answered that it doesn't lead, the others get a moment more, and not their whole
 // time: the silent one may be the one that is gone. The moment grows with `tries`, in case all is slow.

@@ -49,7 +49,7 @@ Task<void> MasterSession::stop() {
 Task<void> MasterSession::run() {
   unsigned tries = 0;
   while (!stopping_) {
-    auto delay = isGroup() ? searchDelay(context_.random, tries) : backoffDelay(context_.random, tries);
+    auto delay = searchDelay(cluster_, context_.random, tries);
     co_await context_.clock.after(delay);
     if (isGroup()) {
       bool found = co_await seekLeader(tries);
@@ -267,13 +267,13 @@ Task<void> MasterSession::watchSilence() {
   unsigned tries = 0;
   while (calls_ > 0 && !stopping_) {
     co_await context_.clock.after(SILENCE_LOOK);
-    if (calls_ == 0 || broken_ || context_.clock.monotonic() - heardAt_ < SILENCE) {
+    if (calls_ == 0 || broken_ || context_.clock.monotonic() - heardAt_ < MASTER_SILENCE) {
       tries = 0;
       continue;
     }
     uint64_t generation = generation_;
     auto found = co_await findLeader(search(), tries++, master_);
-    if (found.leader && calls_ > 0 && context_.clock.monotonic() - heardAt_ >= SILENCE) {
+    if (found.leader && calls_ > 0 && context_.clock.monotonic() - heardAt_ >= MASTER_SILENCE) {
       linkFailed(generation);
     }
   }

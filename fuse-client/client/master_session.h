@@ -80,9 +80,6 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos BUSY_DELAY = 20 * MILLISECOND;
   static constexpr Nanos RENEW_LIMIT_MIN = 500 * MILLISECOND;
   static constexpr unsigned SOCKET_TRIES = 3;
-  // A master that leaves a call unanswered for so long may be gone without a word: the others are asked who leads.
-  static constexpr Nanos SILENCE = 200 * MILLISECOND;
-  static constexpr Nanos SILENCE_LOOK = 100 * MILLISECOND;
 
   struct Hold {
     uint32_t count = 0;
