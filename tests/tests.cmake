@@ -88,6 +88,8 @@ cairn_script(chaos_failures chaos tests/chaos/failures_test.py)
 cairn_full_script(nightly_failures tests/chaos/failures_test.py)
 cairn_script(chaos_failover chaos tests/chaos/failover_test.py)
 cairn_full_script(nightly_failover tests/chaos/failover_test.py)
+cairn_script(chaos_power_cut chaos tests/chaos/power_cut_test.py)
+cairn_full_script(nightly_power_cut tests/chaos/power_cut_test.py)
 
 # The parts that use threads, for the thread sanitizer.
 if(TARGET unit_common)
