@@ -97,6 +97,7 @@ class DoorService final : public wire::MasterDoor::Server {
       checked = checkOffice();
     }
     setOutcome(checked, results.initOutcome());
+    results.setGrouped(doorway_->line().group().hasJoined());
     if (checked.ok()) {
       results.setMaster(kj::heap<MasterService>(*doorway_->office()));
     } else if (checked.code() == EAGAIN) {

@@ -44,8 +44,8 @@ Task<Said> ask(const JoiningParts& parts, Address address, raft::MemberId self) 
   co_return said;
 }
 
-Task<bool> answers(const JoiningParts& parts, Address address) {
-  bool answered = false;
+Task<bool> hasGroup(const JoiningParts& parts, Address address) {
+  bool found = false;
   try {
     auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
@@ -53,11 +53,11 @@ Task<bool> answers(const JoiningParts& parts, Address address) {
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(parts.clock, CONNECT_LIMIT, kj::mv(sent), "another master");
     int code = reply.getOutcome().getErrno();
-    answered = code == 0 || code == EAGAIN;
+    found = (code == 0 || code == EAGAIN) && reply.getGrouped();
   } catch (const kj::Exception& e) {
     spdlog::debug("{}: {}", address, e.getDescription().cStr());
   }
-  co_return answered;
+  co_return found;
 }
 
 std::vector<Address> addressesOfOthers(const JoiningParts& parts) {
@@ -95,8 +95,8 @@ Task<void> joinGroup(JoiningParts parts, Group& group) {
 Task<Status> findGroup(JoiningParts parts) {
   auto addresses = addressesOfOthers(parts);
   for (auto& address : addresses) {
-    bool answered = co_await answers(parts, address);
-    if (answered) {
+    bool found = co_await hasGroup(parts, address);
+    if (found) {
       co_return Error{EEXIST, "this cluster exists already: a master at " + address +
                                   " answers for it. Start with --join to join it"};
     }

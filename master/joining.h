@@ -22,7 +22,8 @@ struct JoiningParts {
 // Returns when the group counts this member in; at once when it does already.
 Task<void> joinGroup(JoiningParts parts, Group& group);
 
-// EEXIST when one of the other masters answers for this cluster: a second one must not begin under its name.
+// EEXIST when one of the other masters answers for this cluster and is one of a group: a second one must not begin
+// under its name. Those that only wait for a group to take them in don't count.
 Task<Status> findGroup(JoiningParts parts);
 
 }  // namespace cairn

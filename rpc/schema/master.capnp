@@ -7,8 +7,9 @@ using Raft = import "raft.capnp";
 
 # Bootstrap capability of a master's ports.
 interface MasterDoor {
-  # errno ESTALE: wrong cluster or protocol; EAGAIN: not the leader (`leader` names it when known).
-  enter @0 (hello :Types.Hello) -> (outcome :Types.Outcome, leader :Text, master :Master);
+  # errno ESTALE: wrong cluster or protocol; EAGAIN: not the leader (`leader` names it when known). `grouped`: it is one
+  # of a group, and doesn't only wait for one to take it in.
+  enter @0 (hello :Types.Hello) -> (outcome :Types.Outcome, leader :Text, master :Master, grouped :Bool);
   # Another master. `to` is the member it means to speak to: errno ESTALE when this one is another (a new directory
   # under the old name), or of another cluster.
   raft @1 (hello :Types.Hello, to :UInt64) -> (outcome :Types.Outcome, peer :Raft.RaftPeer);

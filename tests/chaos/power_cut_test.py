@@ -84,6 +84,9 @@ class CutCluster(Cluster):
     def mount_disk(self, name):
         run("mount", "-o", "loop,nodiratime", self.image(name), self.data(name))
 
+    def unmount_disk(self, name):
+        return subprocess.run(["umount", self.data(name)], stderr=subprocess.DEVNULL).returncode == 0
+
     def master_pids(self):
         return [pid for name, pid in self.pids().items() if name in MASTERS and pid]
 
@@ -109,9 +112,8 @@ class CutCluster(Cluster):
             self.kill(pid)
         for name in order:
             os.close(disks[name])
-        for name in order:
-            run("umount", self.data(name), timeout=30)
-        return way
+        for name in order:  # a process that was killed may hold it for a moment more
+            wait_for(f"the disk of {name} to be free", lambda: self.unmount_disk(name), 20, 0.01)
 
     def power_on(self):
         for name in MASTERS:

@@ -269,6 +269,19 @@ TEST(GroupTest, P3_ALostDirectoryIsNotLetInUnderItsOldName) {
   cluster.expectEqual();
 }
 
+TEST(GroupTest, WhoOnlyWaitsToJoinIsNoGroupYet) {
+  GroupWorld cluster(9);
+  ASSERT_TRUE(cluster.start("m2", false, true).ok());
+  ASSERT_TRUE(cluster.start("m3", false, true).ok());
+  cluster.world.runFor(SECOND);
+  auto founded = cluster.start("m1", true, false);
+  ASSERT_TRUE(founded.ok()) << founded.error().why;
+  auto joined = [&] { return cluster.group("m2").hasJoined() && cluster.group("m3").hasJoined(); };
+  EXPECT_TRUE(cluster.world.runUntil(joined, GroupWorld::LIMIT));
+  cluster.writeSomehow("three");
+  cluster.expectEqual();
+}
+
 TEST(GroupTest, WhatWouldLeaveNoMajorityIsRefused) {
   GroupWorld cluster(8);
   cluster.form();
