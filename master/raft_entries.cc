@@ -85,6 +85,7 @@ void writeBody(const raft::VoteRequest& in, wire::RaftMessage::Builder out) {
   auto body = out.initVoteRequest();
   write(in.last, body.initLast());
   body.setTransfer(in.transfer);
+  body.setReleased(in.released);
 }
 void writeBody(const raft::VoteResponse& in, wire::RaftMessage::Builder out) {
   out.setVoteResponse(in.granted);
@@ -118,6 +119,7 @@ void writeBody(const raft::Heartbeat& in, wire::RaftMessage::Builder out) {
   auto body = out.initHeartbeat();
   body.setCommit(raw(in.commit));
   body.setRound(in.round);
+  body.setPromise(in.promise);
 }
 void writeBody(const raft::HeartbeatResponse& in, wire::RaftMessage::Builder out) {
   auto body = out.initHeartbeatResponse();
@@ -130,8 +132,8 @@ void writeBody(const raft::InstallSnapshot& in, wire::RaftMessage::Builder out) 
   write(in.last, body.initLast());
   body.setMembership(in.membership.encode().bytes());
 }
-void writeBody(const raft::TimeoutNow&, wire::RaftMessage::Builder out) {
-  out.setTimeoutNow();
+void writeBody(const raft::TimeoutNow& in, wire::RaftMessage::Builder out) {
+  out.setTimeoutNow(in.released);
 }
 void writeBody(const raft::StaleTerm&, wire::RaftMessage::Builder out) {
   out.setStaleTerm();
@@ -151,8 +153,10 @@ raft::AppendRequest readAppend(wire::RaftMessage::AppendRequest::Reader in) {
 
 raft::Body readBody(wire::RaftMessage::Reader in) {
   switch (in.which()) {
-    case wire::RaftMessage::VOTE_REQUEST:
-      return raft::VoteRequest{read(in.getVoteRequest().getLast()), in.getVoteRequest().getTransfer()};
+    case wire::RaftMessage::VOTE_REQUEST: {
+      auto body = in.getVoteRequest();
+      return raft::VoteRequest{read(body.getLast()), body.getTransfer(), body.getReleased()};
+    }
     case wire::RaftMessage::VOTE_RESPONSE:
       return raft::VoteResponse{in.getVoteResponse()};
     case wire::RaftMessage::PRE_VOTE_REQUEST:
@@ -166,8 +170,10 @@ raft::Body readBody(wire::RaftMessage::Reader in) {
       return raft::AppendResponse{body.getAccepted(), LogIndex{body.getMatch()}, LogIndex{body.getRefused()},
                                   read(body.getHint()), body.getLost()};
     }
-    case wire::RaftMessage::HEARTBEAT:
-      return raft::Heartbeat{LogIndex{in.getHeartbeat().getCommit()}, in.getHeartbeat().getRound()};
+    case wire::RaftMessage::HEARTBEAT: {
+      auto body = in.getHeartbeat();
+      return raft::Heartbeat{LogIndex{body.getCommit()}, body.getRound(), body.getPromise()};
+    }
     case wire::RaftMessage::HEARTBEAT_RESPONSE: {
       auto body = in.getHeartbeatResponse();
       return raft::HeartbeatResponse{body.getRound(), read(body.getLast()), body.getLost()};
@@ -177,7 +183,7 @@ raft::Body readBody(wire::RaftMessage::Reader in) {
       return raft::InstallSnapshot{read(in.getInstallSnapshot().getLast()), kj::mv(membership).value()};
     }
     case wire::RaftMessage::TIMEOUT_NOW:
-      return raft::TimeoutNow{};
+      return raft::TimeoutNow{in.getTimeoutNow()};
     case wire::RaftMessage::STALE_TERM:
       return raft::StaleTerm{};
   }

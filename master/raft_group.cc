@@ -14,6 +14,7 @@ void RaftReplica::receive(raft::Message message, const std::string& name) {
     return;
   }
   links_.meet(message.from, name);
+  raft_->timeIs(seams_.clock.monotonic());
   raft_->step(kj::mv(message));
   pumpSoon();
 }
@@ -42,6 +43,7 @@ Task<Status> RaftReplica::takeSnapshot(kj::Own<File> file, raft::Message message
   if (!kept.ok()) {
     co_return kept;
   }
+  raft_->timeIs(seams_.clock.monotonic());
   raft_->step(kj::mv(message));
   pump();
   if (!installing_) {

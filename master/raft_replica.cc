@@ -17,6 +17,9 @@ namespace {
 // An election begins when no leader has been heard of for 10 to 20 ticks.
 constexpr Nanos RAFT_TICK = 20 * MILLISECOND;
 constexpr size_t APPLIED_AT_ONCE = 1024;
+// Long enough that a reader now and then finds a lease, short enough that no fail-over waits for it: when the leader
+// has died, it was answered some 20 ms ago.
+constexpr Nanos RAFT_PROMISE = 40 * MILLISECOND;
 
 raft::MemberId idOf(const Identity& identity) {
   uint64_t id = identity.incarnation.high ^ identity.incarnation.low;
@@ -56,7 +59,8 @@ Status RaftReplica::start() {
   raft::RaftOptions options;
   options.self = self_;
   options.termStart = termStartPayload();
-  raft_ = kj::heap<raft::Raft>(options, seams_.random, kj::mv(restart.value()));
+  options.promise = RAFT_PROMISE;
+  raft_ = kj::heap<raft::Raft>(options, seams_.random, kj::mv(restart.value()), seams_.clock.monotonic());
   tasks_.add(watchLog());
   tasks_.add(clockwork());
   if (raft_->membership().members().size() == 1 && raft_->membership().isVoter(self_)) {
@@ -194,6 +198,20 @@ Task<Result<LogIndex>> RaftReplica::readBarrier() {
   return kj::mv(waiting.promise);
 }
 
+// A member in office has applied what its predecessors committed; and of what it committed itself and hasn't applied
+// yet nobody has been told.
+bool RaftReplica::isCurrent() {
+  Nanos now = seams_.clock.monotonic();
+  if (!isLeader() || !raft_->leaseHolds(now)) {
+    return false;
+  }
+  raft_->timeIs(now);
+  if (raft_->renewLease()) {
+    pumpSoon();
+  }
+  return true;
+}
+
 std::string RaftReplica::leaderName() const {
   const auto* leader = raft_->membership().find(raft_->leader());
   return leader == nullptr ? "" : leader->about;
@@ -240,6 +258,7 @@ bool RaftReplica::handOver() {
 Task<void> RaftReplica::clockwork() {
   while (!failed_) {
     co_await seams_.clock.after(RAFT_TICK);
+    raft_->timeIs(seams_.clock.monotonic());
     raft_->tick();
     pump();
     if (leads_) {

@@ -32,6 +32,7 @@ class RaftReplica final : public Replica,
   // ---- Replica ----
   Task<Result<Applied>> propose(capnp::MessageBuilder& command) override;
   Task<Result<LogIndex>> readBarrier() override;
+  bool isCurrent() override;
   const NamespaceReader& reader() const override { return state_.machine().reader(); }
   bool isLeader() const override { return leads_ && !failed_; }
   std::string leaderName() const override;

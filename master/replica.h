@@ -59,6 +59,10 @@ class Replica {
 
   // Everything acknowledged before the call is in reader() when it resolves.
   virtual Task<Result<LogIndex>> readBarrier() = 0;
+  // Whether the same is so without waiting, because this master leads under a lease. Says so for what was read in this
+  // turn *before* the call: a process that stood still in between finds that the lease is over. When it isn't so, take
+  // readBarrier().
+  virtual bool isCurrent() = 0;
   virtual const NamespaceReader& reader() const = 0;
 
   virtual bool isLeader() const = 0;

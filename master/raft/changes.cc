@@ -43,6 +43,7 @@ Proposed Raft::proposeMembership(const Membership& proposed) {
 
 // The leader keeps a Progress of everybody else in the newest membership; a new one begins with entry `first`.
 void Raft::adoptMembership(LogIndex first) {
+  dropLease();  // two changes from now a majority might have no part in it
   std::erase_if(progress_, [this](const auto& known) { return !membership().contains(known.first); });
   for (const auto& member : membership().members()) {
     if (member.id != options_.self) {
@@ -84,14 +85,17 @@ Refusal Raft::transfer(MemberId to) {
   }
   transferTo_ = to;
   transferElapsed_ = 0;
+  dropLease();
   if (matchOf(to) == log_.last()) {
     sendTimeoutNow(to);
   }
   return Refusal::NONE;
 }
 
+// From now on nothing counts that was promised before.
 void Raft::sendTimeoutNow(MemberId to) {
-  send(to, TimeoutNow{});
+  dropLease();
+  send(to, TimeoutNow{round_});
 }
 
 void Raft::tickTransfer() {

@@ -6,7 +6,12 @@
 namespace cairn::raft {
 
 void Raft::campaign() {
-  hup(Election::PRE_VOTE);
+  if (!isLeader() && withholdsVote({})) {  // at the first tick after that
+    electionElapsed_ = options_.electionTicks;
+    electionTimeout_ = electionElapsed_ + 1;
+  } else {
+    hup(Election::PRE_VOTE);
+  }
 }
 
 // A member whose removal is in its log may be the only one that can win and commit it (thesis, section 4.2.2).
@@ -45,13 +50,14 @@ void Raft::begin(Election election) {
     role_ = Role::CANDIDATE;
     hard_ = {next(hard_.term), options_.self};
     leaderMatch_ = LogIndex{};
-    askForVotes(hard_.term, VoteRequest{log_.lastPosition(), asked_});  // its own vote counts once durable: persisted()
+    // Its own vote counts once durable: persisted().
+    askForVotes(hard_.term, VoteRequest{log_.lastPosition(), asked_, released_});
   }
 }
 
 void Raft::askForVotes(Term term, Body request) {
   for (const auto& member : membership().members()) {
-    if (member.voter && member.id != options_.self) {
+    if (member.voter && !votes_.contains(member.id) && member.id != options_.self) {
       sendWithTerm(member.id, term, request);
     }
   }
@@ -83,6 +89,7 @@ void Raft::becomeLeader() {
   transferTo_ = NOBODY;
   uncommittedBytes_ = 0;
   round_ = 0;
+  promisedUntil_ = 0;  // to a leader whose office has ended, or it couldn't have been elected
   heartbeatElapsed_ = 0;
   electionElapsed_ = 0;
   adoptMembership(next(log_.last()));
@@ -118,7 +125,12 @@ void Raft::onVoteRequest(const Message& message, const VoteRequest& request) {
   send(message.from, VoteResponse{granted});
 }
 
+// Of two that ask at the same time and could both win one yields, or they would split the votes.
 void Raft::onPreVoteRequest(const Message& message, const PreVoteRequest& request) {
+  if (role_ == Role::PRE_CANDIDATE && request.last == log_.lastPosition() && message.from > options_.self) {
+    reached(Rare::PREVOTE_IN_ORDER);
+    return;
+  }
   bool granted = mayVoteFor(message.from, message.term) && upToDate(request.last);
   sendWithTerm(message.from, granted ? message.term : hard_.term, PreVoteResponse{granted});
 }

@@ -83,6 +83,7 @@ void Raft::truncate(LogIndex from) {
 void Raft::onHeartbeat(const Message& message, const Heartbeat& heartbeat) {
   hearLeader(message.from);
   commitTo(std::min(heartbeat.commit, log_.last()));  // it may think that entries are here which were damaged since
+  promise(message, heartbeat);
   send(message.from, HeartbeatResponse{heartbeat.round, log_.lastPosition(), damage_.has_value()});
 }
 

@@ -7,6 +7,12 @@
 
 namespace cairn::raft {
 
+namespace {
+
+constexpr unsigned LINK_LOST_TICKS = 3;  // within which a follower stands that lost its connection to the leader
+
+}  // namespace
+
 Proposed Raft::propose(Payload command) {
   if (!isLeader()) {
     return {Refusal::NOT_LEADER, {}};
@@ -205,14 +211,16 @@ void Raft::linkLost(MemberId member) {
   unreachable(member);
   if (!isLeader() && leader_ != NOBODY && member == leader_) {
     electionElapsed_ = std::max(electionElapsed_, options_.electionTicks);
-    electionTimeout_ = electionElapsed_ + 1 + static_cast<unsigned>(random_.below(options_.electionTicks / 2));
+    electionTimeout_ = electionElapsed_ + 1 + static_cast<unsigned>(random_.below(LINK_LOST_TICKS));
   }
 }
 
 void Raft::sendHeartbeats() {
   heartbeatElapsed_ = 0;
+  round_++;
+  noteRound();
   for (const auto& [member, progress] : progress_) {
-    send(member, Heartbeat{std::min(progress.match(), commit_), round_});
+    send(member, Heartbeat{std::min(progress.match(), commit_), round_, asksForPromises()});
   }
 }
 

@@ -12,6 +12,7 @@ namespace cairn::raft {
 struct VoteRequest {
   Position last;          // of the candidate's log
   bool transfer = false;  // the leader itself asked for this election: it needs no shield
+  uint64_t released = 0;  // ... and gave back what it was promised with its rounds up to here, in the term before
 };
 struct VoteResponse {
   bool granted = false;
@@ -40,8 +41,9 @@ struct AppendResponse {
 
 // Carries no entries, so that nothing it does ever waits for a disk.
 struct Heartbeat {
-  LogIndex commit{};   // at most what the receiver is known to hold
-  uint64_t round = 0;  // of the leader's term: rises, is never used again
+  LogIndex commit{};     // at most what the receiver is known to hold
+  uint64_t round = 0;    // of the leader's term: rises, is never used again
+  bool promise = false;  // who answers gives no vote for RaftOptions::promise, counted from when this arrives
 };
 struct HeartbeatResponse {
   uint64_t round = 0;
@@ -57,7 +59,9 @@ struct InstallSnapshot {
 };
 
 // To a member with everything the leader has: begin an election now.
-struct TimeoutNow {};
+struct TimeoutNow {
+  uint64_t released = 0;  // the leader gives back what it was promised with its rounds up to this one
+};
 
 // To a leader of an earlier term: your term is over. Frees a member that raised its term and was then ignored.
 struct StaleTerm {};

@@ -38,8 +38,8 @@ const char* kindName(const Message& message) {
   return NAMES[message.body.index()];
 }
 
-Raft::Raft(RaftOptions options, Random& random, Restart restart)
-    : options_(std::move(options)), random_(random), hard_(restart.hard), snapshot_(restart.snapshot) {
+Raft::Raft(RaftOptions options, Random& random, Restart restart, Nanos now)
+    : options_(std::move(options)), random_(random), hard_(restart.hard), snapshot_(restart.snapshot), now_(now) {
   KJ_REQUIRE(options_.self != NOBODY && options_.electionTicks > options_.heartbeatTicks);
   KJ_REQUIRE(restart.base.index <= restart.applied && restart.applied <= restart.last);
   KJ_REQUIRE(restart.base.index <= restart.snapshot && restart.snapshot <= restart.applied);
@@ -58,6 +58,7 @@ Raft::Raft(RaftOptions options, Random& random, Restart restart)
   damage_ = restart.damage;
   checkDamage();
   resetTimers();
+  forgottenUntil_ = needsNoLease() ? 0 : now + options_.promise;
 }
 
 void Raft::step(Message message) {
@@ -66,7 +67,7 @@ void Raft::step(Message message) {
   }
   if (message.term < hard_.term) {
     answerEarlierTerm(message);
-  } else if (message.term == hard_.term || acceptLaterTerm(message)) {
+  } else if (!isWithheld(message) && (message.term == hard_.term || acceptLaterTerm(message))) {
     dispatch(message);
   }
 }
@@ -122,19 +123,23 @@ void Raft::dispatch(Message& message) {
     onHeartbeatResponse(message, *heartbeatResponse);
   } else if (const auto* snapshot = std::get_if<InstallSnapshot>(&message.body)) {
     onSnapshot(message, *snapshot);
-  } else if (message.is<TimeoutNow>() && !isLeader()) {
-    hup(Election::TRANSFER);
+  } else if (const auto* order = std::get_if<TimeoutNow>(&message.body)) {
+    onTimeoutNow(*order);
   }
 }
 
 void Raft::tick() {
   if (isLeader()) {
     tickLeader();
+  } else if (electionElapsed_ >= options_.electionTicks && withholdsVote({})) {
+    reached(Rare::STANDING_WITHHELD);  // one's own vote is promised as well
   } else if (++electionElapsed_ >= electionTimeout_) {
     electionElapsed_ = 0;
     leader_ =
         NOBODY;  // of a learner too: it may be a voter by now without knowing it, and must not shield a lost leader
     hup(Election::PRE_VOTE);
+  } else if (role_ == Role::PRE_CANDIDATE) {
+    askForVotes(next(hard_.term), PreVoteRequest{log_.lastPosition()});  // who said nothing may be free to by now
   }
 }
 
@@ -162,6 +167,7 @@ void Raft::becomeFollower(Term term, MemberId leader) {
   progress_.clear();
   transferTo_ = NOBODY;
   uncommittedBytes_ = 0;
+  dropLease();
   failReads();
   resetTimers();
 }

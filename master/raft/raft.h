@@ -11,12 +11,14 @@
 //
 // The impossible (two leaders in a term, a conflict below the commit index) throws: the process must end.
 #pragma once
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/random.h"
 #include "common/result.h"
 #include "master/raft/entry.h"
@@ -40,6 +42,7 @@ struct RaftOptions {
   size_t memoryBytesMax = 64 << 20;       // of entries kept in memory for others
   uint64_t promotionLagMax = 1024;        // entries that a learner may lack when it becomes a voter
   Payload termStart;  // of the first entry of a term
+  Nanos promise = 0;  // of a voter to a leader (lease.cc), the same for all members; 0: no reads under a lease
   RareCounts* rare = nullptr;
 };
 
@@ -84,10 +87,14 @@ struct Proposed {
 class Raft {
  public:
   // `random` draws the election timeouts.
-  Raft(RaftOptions options, Random& random, Restart restart);
+  // `now`: as for timeIs().
+  Raft(RaftOptions options, Random& random, Restart restart, Nanos now = 0);
   KJ_DISALLOW_COPY(Raft);
 
   // ---- input ----
+  // By a clock that counts through a suspend and never goes back. To be told before every step() and tick(), when the
+  // message has arrived: a time that was read too early would make promises end too early.
+  void timeIs(Nanos now) { now_ = std::max(now_, now); }
   void step(Message message);
   void tick();
   Proposed propose(Payload command);
@@ -96,6 +103,9 @@ class Raft {
   Refusal transfer(MemberId to);
   // Nothing when this member isn't the leader. Answered by Output::reads or failedReads.
   std::optional<ReadId> requestRead();
+  // A read was answered under the lease: makes it last, in time and without waiting, while there are readers.
+  // Whether it had to send something for that.
+  bool renewLease();
   void persisted(PersistId id);
   // A stored append's entries, read from the disk: the message to send, if it may still be sent.
   std::optional<Message> complete(StoredAppend append, std::vector<Entry> entries);
@@ -130,6 +140,9 @@ class Raft {
   bool membershipCommitted() const { return log_.newest().index <= commit_; }
   bool committedInTerm() const { return log_.term(commit_) == hard_.term; }
   MemberId transferringTo() const { return transferTo_; }
+  // Nobody else leads at this moment: a state that holds commit() is current. To be asked, with the time of that
+  // moment, *after* the state was read: between a question before it and the reading the process may have stood still.
+  bool leaseHolds(Nanos now) const;
   bool isDamaged() const { return damage_.has_value(); }
   const std::map<MemberId, Progress>& progress() const { return progress_; }
 
@@ -145,6 +158,10 @@ class Raft {
     ReadId id;
     uint64_t round = 0;
     LogIndex index{};
+  };
+  struct Round {
+    uint64_t number = 0;
+    Nanos sent = 0;
   };
 
   // raft.cc
@@ -173,6 +190,22 @@ class Raft {
   void onPreVoteRequest(const Message& message, const PreVoteRequest& request);
   void onPreVoteResponse(const Message& message, const PreVoteResponse& response);
   bool mayVoteFor(MemberId candidate, Term term) const;
+
+  // lease.cc
+  void promise(const Message& message, const Heartbeat& heartbeat);
+  // Promises that a leader gave back: those of its rounds up to this one, and of earlier terms.
+  struct Released {
+    Term term{};
+    uint64_t round = 0;
+  };
+  bool withholdsVote(Released released) const;
+  bool isWithheld(const Message& message) const;
+  void onTimeoutNow(const TimeoutNow& order);
+  bool asksForPromises() const { return options_.promise > 0 && transferTo_ == NOBODY; }
+  bool needsNoLease() const;
+  void noteRound();
+  void extendLease(uint64_t confirmed);
+  void dropLease();
 
   // follower.cc
   void onAppend(const Message& message, AppendRequest& request);
@@ -230,6 +263,14 @@ class Raft {
   unsigned electionTimeout_ = 0;
   std::map<MemberId, bool> votes_;  // candidates
   bool asked_ = false;              // candidate: by the leader, to take over
+  uint64_t released_ = 0;           // ... which gave back these promises
+
+  // what this member promised (lease.cc)
+  Nanos now_;
+  Nanos promisedUntil_ = 0;
+  Term promisedTerm_{};
+  uint64_t promisedRound_ = 0;
+  Nanos forgottenUntil_ = 0;  // what an earlier life of this process may have promised
 
   // leader
   unsigned heartbeatElapsed_ = 0;
@@ -241,6 +282,8 @@ class Raft {
   uint64_t readCounter_ = 0;
   std::vector<ReadId> newReads_;  // not in a round yet
   std::deque<Read> reads_;        // by round
+  std::deque<Round> asking_;      // rounds that asked for promises, not answered by a majority yet
+  Nanos leaseEnd_ = 0;
 
   // the disk
   HardState durableHard_;

@@ -32,6 +32,14 @@ namespace cairn::raft {
   STATE(LOST_ENTRIES_REFETCHED)   /* a follower no longer had what it had acknowledged */                     \
   STATE(READ_AWAITED_TERM_START)  /* a read came before the leader had committed in its term */               \
   STATE(READ_FAILED)              /* the leader lost its office before a read was confirmed */                \
+  STATE(READ_UNDER_LEASE)         /* a read was answered without asking the others */                         \
+  STATE(LEASE_ENDED_BEFORE_ANSWER) /* ... or would have been, but its answer came too late */                 \
+  STATE(VOTE_PROMISED)            /* a vote was withheld because the leader was promised so */                \
+  STATE(VOTE_FORGOTTEN)           /* ... or may have been, in an earlier life */                              \
+  STATE(PROMISE_RELEASED)         /* ... but the leader had given the promise back */                         \
+  STATE(TIMEOUT_NOW_OUTDATED)     /* a leader's order to take over came late: it leads on, under a lease */   \
+  STATE(STANDING_WITHHELD)        /* a member whose own vote is promised didn't stand yet */                  \
+  STATE(PREVOTE_IN_ORDER)         /* of two that asked for pre-votes at the same time one yielded */          \
   STATE(SNAPSHOT_SENT)            /* a follower needed entries that were gone */                              \
   STATE(SNAPSHOT_INSTALLED)       /* a snapshot took the place of a log */                                    \
   STATE(SNAPSHOT_NOT_NEEDED)      /* the log had all of a snapshot when it arrived */                         \

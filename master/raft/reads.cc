@@ -22,18 +22,18 @@ void Raft::startReads() {
     reached(Rare::READ_AWAITED_TERM_START);
     return;
   }
-  round_++;
+  sendHeartbeats();
   for (auto id : newReads_) {
     reads_.push_back({id, round_, commit_});
   }
   newReads_.clear();
-  sendHeartbeats();
   confirmReads();
 }
 
 void Raft::confirmReads() {
   auto answered = [this](MemberId id) { return id == options_.self ? round_ : progress_.at(id).readRound; };
   uint64_t confirmed = membership().reachedByMajority(answered);
+  extendLease(confirmed);
   while (!reads_.empty() && reads_.front().round <= confirmed) {
     output_.reads.push_back({reads_.front().id, reads_.front().index});
     reads_.pop_front();

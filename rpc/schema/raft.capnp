@@ -34,7 +34,7 @@ struct RaftMessage {
   to @1 :UInt64;
   term @2 :UInt64;
   union {
-    voteRequest :group { last @3 :Position; transfer @4 :Bool; }
+    voteRequest :group { last @3 :Position; transfer @4 :Bool; released @25 :UInt64; }
     voteResponse @5 :Bool;
     preVoteRequest @6 :Position;
     preVoteResponse @7 :Bool;
@@ -46,10 +46,10 @@ struct RaftMessage {
       hint @14 :Position;
       lost @15 :Bool;
     }
-    heartbeat :group { commit @16 :UInt64; round @17 :UInt64; }
+    heartbeat :group { commit @16 :UInt64; round @17 :UInt64; promise @26 :Bool; }
     heartbeatResponse :group { round @18 :UInt64; last @19 :Position; lost @20 :Bool; }
     installSnapshot :group { last @21 :Position; membership @22 :Data; }
-    timeoutNow @23 :Void;
+    timeoutNow @23 :UInt64;
     staleTerm @24 :Void;
   }
 }

@@ -1,4 +1,4 @@
-// How many files a second one client library process creates in a running cluster:
+// How many files a second one client library process creates in a running cluster, and how many it then looks up:
 // create_bench CLUSTER_FILE [COUNT [IN_FLIGHT]]. They go into a new directory of the root, and stay there.
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,19 +31,8 @@ class Bench {
     auto made = wait(client_.makeDirectory(ROOT_INODE, name, 0755, Caller{}));
     KJ_REQUIRE(made.ok(), made.error().why);
     directory_ = made.value().inode;
-    Nanos began = runtime_.clock->monotonic();
-    auto lanes = kj::heapArrayBuilder<kj::Promise<void>>(inFlight);
-    for (unsigned i = 0; i < inFlight; ++i) {
-      lanes.add(lane().promise());
-    }
-    kj::joinPromises(lanes.finish()).wait(runtime_.io.waitScope);
-    double seconds = static_cast<double>(runtime_.clock->monotonic() - began) / SECOND;
-    std::sort(nanos_.begin(), nanos_.end());
-    auto micros = [this](size_t percent) {
-      return static_cast<double>(nanos_[nanos_.size() * percent / 100]) / MICROSECOND;
-    };
-    printf("%.0f creates/s, %u in flight; median %.0f us, p99 %.0f us\n", static_cast<double>(count_) / seconds,
-           inFlight, micros(50), micros(99));
+    measure("creates", inFlight, &Bench::create);
+    measure("lookups", inFlight, &Bench::lookUp);
     require(wait(client_.stop()));
   }
 
@@ -60,17 +49,47 @@ class Bench {
     return promise.wait(runtime_.io.waitScope);
   }
 
+  using Step = Task<void> (Bench::*)(std::string name);
+
+  void measure(const char* what, unsigned inFlight, Step step) {
+    next_ = 0;
+    nanos_.clear();
+    Nanos began = runtime_.clock->monotonic();
+    auto lanes = kj::heapArrayBuilder<kj::Promise<void>>(inFlight);
+    for (unsigned i = 0; i < inFlight; ++i) {
+      lanes.add(lane(step).promise());
+    }
+    kj::joinPromises(lanes.finish()).wait(runtime_.io.waitScope);
+    double seconds = static_cast<double>(runtime_.clock->monotonic() - began) / SECOND;
+    std::sort(nanos_.begin(), nanos_.end());
+    auto micros = [this](size_t percent) {
+      return static_cast<double>(nanos_[nanos_.size() * percent / 100]) / MICROSECOND;
+    };
+    printf("%.0f %s/s, %u in flight; median %.0f us, p99 %.0f us\n", static_cast<double>(count_) / seconds, what,
+           inFlight, micros(50), micros(99));
+  }
+
   static void require(const Status& status) { KJ_REQUIRE(status.ok(), status.error().why); }
 
-  Task<void> lane() {
+  Task<void> lane(Step step) {
     while (next_ < count_) {
       std::string name = "file" + std::to_string(next_++);
       Nanos began = runtime_.clock->monotonic();
-      Caller root;
-      auto made = co_await client_.makeNode(directory_, name, S_IFREG | 0644, 0, root);
-      KJ_REQUIRE(made.ok(), made.error().why);
+      co_await (this->*step)(name);
       nanos_.push_back(runtime_.clock->monotonic() - began);
     }
+  }
+
+  Task<void> create(std::string name) {
+    Caller root;
+    auto made = co_await client_.makeNode(directory_, name, S_IFREG | 0644, 0, root);
+    KJ_REQUIRE(made.ok(), made.error().why);
+  }
+
+  Task<void> lookUp(std::string name) {
+    Caller root;
+    auto found = co_await client_.lookup(directory_, name, root);
+    KJ_REQUIRE(found.ok(), found.error().why);
   }
 
   Runtime runtime_{1};

@@ -195,7 +195,11 @@ TEST(GroupTest, ACutOffLeaderAcknowledgesNothingAndReadsNothing) {
   GroupWorld cluster(5);
   cluster.form();
   std::string old = cluster.leader();
+  ASSERT_TRUE(cluster.world.runUntil([&] { return cluster.replica(old).isCurrent(); }, SECOND));
   cluster.world.network().isolate(old);
+  cluster.world.runFor(31 * MILLISECOND);
+  EXPECT_FALSE(cluster.replica(old).isCurrent()) << "its lease is over";
+  EXPECT_TRUE(cluster.replica(old).isLeader());
   auto read = cluster.replica(old).readBarrier();
   auto isOther = [&] { return cluster.leaderNow() != old; };
   ASSERT_TRUE(cluster.world.runUntil(isOther, 5 * SECOND));
@@ -205,6 +209,21 @@ TEST(GroupTest, ACutOffLeaderAcknowledgesNothingAndReadsNothing) {
   cluster.world.network().rejoin(old);
   cluster.expectEqual();
   EXPECT_TRUE(cluster.has(old, "by the new one"));
+}
+
+// As long as somebody asks, and without a wait.
+TEST(GroupTest, ALeaderKeepsItsLeaseWhileThereAreReaders) {
+  GroupWorld cluster(37);
+  cluster.form();
+  std::string leader = cluster.leader();
+  ASSERT_TRUE(cluster.world.runUntil([&] { return cluster.replica(leader).isCurrent(); }, SECOND));
+  for (int i = 0; i < 1000; i++) {
+    cluster.world.runFor(MILLISECOND);
+    ASSERT_TRUE(cluster.replica(leader).isCurrent()) << "after " << i << " ms";
+  }
+  for (const auto& name : cluster.names()) {
+    EXPECT_TRUE(name == leader || !cluster.replica(name).isCurrent()) << name;
+  }
 }
 
 TEST(GroupTest, AStoppingLeaderHandsOver) {

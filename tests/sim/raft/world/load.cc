@@ -2,13 +2,24 @@
 
 namespace cairn::raft {
 
+namespace {
+
+constexpr Nanos PAUSE_MAX = 2 * SECOND;
+constexpr Nanos SHORT_PAUSE_MAX = 300 * MILLISECOND;
+
+}  // namespace
+
 void Load::request() {
   MemberId leader = cluster_.someLeader();
   if (leader == NOBODY) {
     return;
   }
   auto& raft = cluster_.member(leader).raft();
-  if (cluster_.random().below(4) == 0) {
+  auto choice = cluster_.random().below(4);
+  if (choice == 1) {
+    Nanos pause = cluster_.random().below(8) == 0 ? cluster_.random().between(0, PAUSE_MAX) : 0;
+    cluster_.readUnderLease(leader, pause);
+  } else if (choice == 0) {
     auto id = raft.requestRead();
     if (id) {
       cluster_.checks().onReadAsked(*id);
@@ -18,6 +29,21 @@ void Load::request() {
   }
   cluster_.member(leader).settle();
   cluster_.touched(leader);
+}
+
+void Load::requestFrom(MemberId member) {
+  const auto& node = cluster_.nodes().at(member);
+  if (node.pausedUntil > cluster_.now() || !node.member->raft().isLeader()) {
+    return;
+  }
+  if (cluster_.random().below(4) == 0) {
+    write(member);
+  } else {
+    Nanos pause = cluster_.random().below(200) == 0 ? cluster_.random().between(0, SHORT_PAUSE_MAX) : 0;
+    cluster_.readUnderLease(member, pause);
+  }
+  cluster_.member(member).settle();
+  cluster_.touched(member);
 }
 
 void Load::write(MemberId leader) {

@@ -13,6 +13,8 @@ class Load {
 
   // One request of a client.
   void request();
+  // Of that member, if it thinks that it leads: a write, or a read under its lease.
+  void requestFrom(MemberId member);
   // One action of the operator.
   void operate();
   // Members that are out of the group and gone, or going.

@@ -55,6 +55,11 @@ void RaftChecks::onRead(MemberId member, const ReadReady& ready, const RaftState
   reads_++;
 }
 
+void RaftChecks::onLeaseRead(MemberId member, LogIndex acknowledged, LogIndex read) {
+  KJ_ASSERT(read >= acknowledged, "a stale read under a lease", raw(member), raw(read), raw(acknowledged));
+  reads_++;
+}
+
 void RaftChecks::onReadFailed(MemberId, const ReadId& id) {
   KJ_ASSERT(asked_.erase(id) == 1, "a read fails that nobody asked");
 }

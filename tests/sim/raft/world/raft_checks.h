@@ -7,7 +7,7 @@
 //   leader completeness    a leader has everything that was committed in earlier terms
 //   state machine safety   what is applied at an index is the same everywhere; snapshots too
 //   durability             what is first applied is on the disks of a majority; what is promised is on one's own
-//   reads                  a read sees everything acknowledged before it was asked
+//   reads                  a read sees everything acknowledged before it was asked, under a lease too
 #pragma once
 #include <deque>
 #include <functional>
@@ -29,6 +29,8 @@ class RaftChecks final : public RaftWatcher {
   void onInstalled(MemberId member, const RaftSnapshot& snapshot) override;
   void onRead(MemberId member, const ReadReady& ready, const RaftState& state) override;
   void onReadFailed(MemberId member, const ReadId& id) override;
+  // A state up to `read`, under a lease; `acknowledged`: committed() when it was asked for.
+  void onLeaseRead(MemberId member, LogIndex acknowledged, LogIndex read);
   void onSend(const Message& message);
   void onReadAsked(const ReadId& id) { asked_[id] = committed(); }
   // After each step of a running member.

@@ -11,6 +11,7 @@ constexpr Nanos SYNC_MAX = 3 * MILLISECOND;
 constexpr Nanos LATE_MAX = 5 * 60 * SECOND;
 constexpr Nanos SNAPSHOT_DELAY_MAX = 2 * SECOND;
 constexpr Nanos REPORT_DELAY = 500 * MILLISECOND;
+constexpr Nanos ANSWER_DELAY_MAX = 2 * MILLISECOND;
 
 }  // namespace
 
@@ -23,6 +24,7 @@ RaftCluster::RaftCluster(uint64_t seed, unsigned voters, RareCounts& rare) : ran
   options_.flight.messagesMax = 1 + random_.below(12);
   options_.uncommittedBytesMax = 256 << random_.below(6);
   options_.promotionLagMax = random_.below(64);
+  options_.promise = random_.between(20, 500) * MILLISECOND;
   Membership membership;
   for (unsigned i = 1; i <= voters; i++) {
     membership.set({MemberId{i}, true, {}});
@@ -43,6 +45,8 @@ void RaftCluster::makeNode(MemberId id, const Membership& membership) {
     send(std::move(message), std::move(state));
   };
   auto& node = nodes_[id];
+  Nanos drift = random_.between(-DRIFT_PERCENT, DRIFT_PERCENT);
+  node.clockPercent = 100 + (random_.below(2) == 0 ? drift : drift > 0 ? DRIFT_PERCENT : -DRIFT_PERCENT);
   node.member = std::make_unique<RaftMember>(options, random_, membership, checks_, sender);
   checks_.members()[id] = node.member.get();
   node.member->readLater();
@@ -60,7 +64,7 @@ void RaftCluster::start(MemberId id) {
   node.life++;
   node.writing = 0;
   node.tick = RAFT_TICK * static_cast<Nanos>(80 + random_.below(41)) / 100;
-  node.member->start();
+  node.member->start(timeOf(node));
   queue_.put(now_ + static_cast<Nanos>(random_.below(node.tick)), {Kind::TICK, id, node.life});
   touched(id);
 }
@@ -123,6 +127,7 @@ void RaftCluster::handle(Event event) {
     queue_.put(node.pausedUntil, std::move(event));
     return;
   }
+  node.member->timeIs(timeOf(node));
   switch (event.kind) {
     case Kind::TICK:
       queue_.put(now_ + node.tick, {Kind::TICK, event.who, event.life});
@@ -145,8 +150,37 @@ void RaftCluster::handle(Event event) {
       node.member->raft().snapshotSent(event.message.to, event.arrived);
       node.member->settle();
       break;
+    case Kind::LEASE_ANSWER:
+      answerUnderLease(node, event);
+      break;
   }
   touched(event.who);
+}
+
+void RaftCluster::readUnderLease(MemberId leader, Nanos pause) {
+  auto& node = nodes_.at(leader);
+  auto& raft = node.member->raft();
+  if (!raft.leaseHolds(timeOf(node))) {
+    return;
+  }
+  raft.timeIs(timeOf(node));
+  raft.renewLease();
+  Event event{Kind::LEASE_ANSWER, leader, node.life};
+  event.term = raft.term();
+  event.acknowledged = checks_.committed();
+  event.read = node.member->state().index;
+  queue_.put(now_ + random_.between(0, ANSWER_DELAY_MAX), std::move(event));
+  this->pause(leader, pause);
+}
+
+void RaftCluster::answerUnderLease(const Node& node, const Event& event) {
+  const auto& raft = node.member->raft();
+  if (raft.term() == event.term && raft.leaseHolds(timeOf(node))) {
+    rare_.add(Rare::READ_UNDER_LEASE);
+    checks_.onLeaseRead(event.who, event.acknowledged, event.read);
+  } else {
+    rare_.add(Rare::LEASE_ENDED_BEFORE_ANSWER);
+  }
 }
 
 void RaftCluster::touched(MemberId id) {
@@ -171,12 +205,14 @@ void RaftCluster::send(Message message, std::shared_ptr<const RaftSnapshot> stat
   if (lost) {
     if (message.is<InstallSnapshot>()) {
       reportSnapshot(message, false, REPORT_DELAY);
-    } else if (random_.chance(100'000) && running(message.from)) {
-      member(message.from).raft().unreachable(message.to);
+    } else if (random_.chance(100'000)) {
+      loseLink(message.from, message.to);
     }
     return;
   }
   Nanos arrival = now_ + random_.between(weather_.delayMin, weather_.delayMax);
+  auto slow = delays_.find({message.from, message.to});
+  arrival += slow == delays_.end() ? 0 : slow->second;
   auto& last = lastArrival_[{message.from, message.to}];
   if (random_.chance(weather_.doublePerMillion)) {
     post(message, state, arrival + random_.between(0, SECOND));
@@ -189,6 +225,17 @@ void RaftCluster::send(Message message, std::shared_ptr<const RaftSnapshot> stat
     last = arrival = std::max(arrival, last);
   }
   post(std::move(message), std::move(state), arrival);
+}
+
+// One of the two notices, or both.
+void RaftCluster::loseLink(MemberId a, MemberId b) {
+  auto choice = random_.below(3);
+  if (choice != 0 && running(a)) {
+    member(a).raft().linkLost(b);
+  }
+  if (choice != 1 && running(b)) {
+    member(b).raft().linkLost(a);
+  }
 }
 
 void RaftCluster::post(Message message, std::shared_ptr<const RaftSnapshot> state, Nanos at) {

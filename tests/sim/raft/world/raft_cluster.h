@@ -18,6 +18,7 @@
 namespace cairn::raft {
 
 constexpr Nanos RAFT_TICK = 25 * MILLISECOND;
+constexpr Nanos DRIFT_PERCENT = 12;  // by which a clock may be fast or slow: just within what a lease allows
 
 struct Weather {
   Nanos delayMin = 100 * MICROSECOND;
@@ -47,6 +48,7 @@ class RaftCluster {
     std::unique_ptr<RaftMember> member;
     uint64_t life = 0;
     Nanos tick = RAFT_TICK;  // by its own clock
+    Nanos clockPercent = 100;
     Nanos pausedUntil = 0;
     Nanos diskUntil = 0;  // no write ends before
     unsigned diskSlowness = 1;
@@ -66,13 +68,22 @@ class RaftCluster {
   void destroy(MemberId id);
   void pause(MemberId id, Nanos time) { raise(nodes_.at(id).pausedUntil, now_ + time); }
   void stallDisk(MemberId id, Nanos time) { raise(nodes_.at(id).diskUntil, now_ + time); }
+  // What its clock shows, which counts through pauses.
+  Nanos timeOf(const Node& node) const { return now_ / 100 * node.clockPercent; }
+  // A client asks the leader for its state. It is read at once if the leader has its lease, and answered a moment
+  // later, during which the process may stand still, if it then still has it.
+  void readUnderLease(MemberId leader, Nanos pause);
   // After a call on the member's core from outside.
   void touched(MemberId id);
 
   // ---- network ----
   Weather& weather() { return weather_; }
   void cut(MemberId from, MemberId to) { cut_.insert({from, to}); }
-  void healNetwork() { cut_.clear(); }
+  void delay(MemberId from, MemberId to, Nanos by) { delays_[{from, to}] = by; }
+  void healNetwork() {
+    cut_.clear();
+    delays_.clear();
+  }
 
   // Where each member stands, a line each.
   std::string describe() const;
@@ -80,7 +91,7 @@ class RaftCluster {
   void note(uint64_t what, uint64_t who) { trace_ = mix(trace_ ^ mix(what * 1000003 + who) ^ mix(now_)); }
 
  private:
-  enum class Kind : uint8_t { TICK, DELIVER, DISK, SNAPSHOT_REPORT };
+  enum class Kind : uint8_t { TICK, DELIVER, DISK, SNAPSHOT_REPORT, LEASE_ANSWER };
   struct Event {
     Kind kind = Kind::TICK;
     MemberId who = NOBODY;
@@ -88,6 +99,10 @@ class RaftCluster {
     Message message;
     std::shared_ptr<const RaftSnapshot> state;
     bool arrived = false;
+    // of a read under a lease
+    Term term{};
+    LogIndex acknowledged{};
+    LogIndex read{};
   };
 
   static void raise(Nanos& until, Nanos time) { until = std::max(until, time); }
@@ -97,9 +112,11 @@ class RaftCluster {
   }
   void makeNode(MemberId id, const Membership& membership);
   void send(Message message, std::shared_ptr<const RaftSnapshot> state);
+  void loseLink(MemberId a, MemberId b);
   void post(Message message, std::shared_ptr<const RaftSnapshot> state, Nanos at);
   void reportSnapshot(const Message& message, bool arrived, Nanos delay);
   void handle(Event event);
+  void answerUnderLease(const Node& node, const Event& event);
   void writeSoon(Node& node, MemberId id);
 
   Nanos now_ = 0;
@@ -110,6 +127,7 @@ class RaftCluster {
   EventQueue<Event> queue_;
   Weather weather_;
   std::set<std::pair<MemberId, MemberId>> cut_;
+  std::map<std::pair<MemberId, MemberId>, Nanos> delays_;  // beside the weather's
   std::map<std::pair<MemberId, MemberId>, Nanos> lastArrival_;
   uint64_t trace_ = 0;
   uint64_t messages_ = 0;

@@ -4,10 +4,10 @@
 
 namespace cairn::raft {
 
-void RaftMember::start() {
+void RaftMember::start(Nanos now) {
   KJ_REQUIRE(!running());
   state_ = disk_.snapshot().state;
-  raft_ = std::make_unique<Raft>(options_, random_, disk_.restart());
+  raft_ = std::make_unique<Raft>(options_, random_, disk_.restart(), now);
   settle();
 }
 

@@ -29,7 +29,7 @@ class RaftMember {
       : options_(std::move(options)), random_(random), watcher_(watcher), send_(std::move(send)), disk_(initial) {}
   KJ_DISALLOW_COPY(RaftMember);
 
-  void start();
+  void start(Nanos now = 0);
   void crash(bool keepSome);
   bool running() const { return raft_ != nullptr; }
   // REQUIRES: running().
@@ -39,6 +39,8 @@ class RaftMember {
   RaftDisk& disk() { return disk_; }
   const RaftState& state() const { return state_; }
 
+  // By its own clock. To be told before what happens then.
+  void timeIs(Nanos now) { raft_->timeIs(now); }
   void deliver(Message message, std::shared_ptr<const RaftSnapshot> state);
   void tick();
   // Entries that have left memory are read at the next tick, not at once.

@@ -101,7 +101,11 @@ void Scenario::option(const std::string& name, size_t value) {
                                             {"in-flight", &options_.flight.messagesMax},
                                             {"uncommitted-bytes", &options_.uncommittedBytesMax},
                                             {"promotion-lag", &options_.promotionLagMax}};
-  *numbers.at(name) = value;
+  if (name == "promise-ms") {
+    options_.promise = static_cast<Nanos>(value) * MILLISECOND;
+  } else {
+    *numbers.at(name) = value;
+  }
 }
 
 void Scenario::makeMember(MemberId id, const Membership& membership) {
@@ -178,7 +182,7 @@ bool Scenario::machine(const Words& words) {
     }
     for (auto& [id, each] : members_) {
       if (!each->running() && (words.size() == 1 || idOf(words[1]) == id)) {
-        each->start();
+        each->start(now_);
       }
     }
   } else if (words[0] == "crash") {
@@ -191,9 +195,14 @@ bool Scenario::machine(const Words& words) {
     member(words[1]).finishWrite();
   } else if (words[0] == "snapshot") {
     member(words[1]).makeSnapshot(std::stoull(words[2]));
+  } else if (words[0] == "link-lost") {
+    member(words[1]).raft().linkLost(idOf(words[2]));
+  } else if (words[0] == "clock") {
+    now_ += std::stoll(words[1]) * MILLISECOND;
   } else if (words[0] == "snapshot-lost") {
     member(words[1]).raft().snapshotSent(idOf(words[2]), false);
   } else if (words[0] == "tick") {
+    member(words[1]).timeIs(now_);
     for (size_t i = 0; i < std::stoull(words[2]); i++) {
       member(words[1]).tick();
     }
@@ -269,6 +278,7 @@ bool Scenario::deliverOne(MemberId from, MemberId to) {
       queue_.erase(at);
       auto found = members_.find(next.message.to);
       if (found != members_.end() && found->second->running()) {
+        found->second->timeIs(now_);
         found->second->deliver(std::move(next.message), std::move(next.state));
       }
       return true;
@@ -320,6 +330,8 @@ std::string Scenario::describe(MemberId id, const std::string& part) const {
     return "votes for " + textOf(raft.hardState().votedFor);
   if (part == "follows")
     return "follows " + textOf(raft.leader());
+  if (part == "lease" || part == "no")
+    return raft.leaseHolds(now_) ? "lease" : "no lease";
   if (part == "damaged" || part == "whole")
     return raft.isDamaged() ? "damaged" : "whole";
   std::string text = part;

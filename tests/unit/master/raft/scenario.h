@@ -2,11 +2,13 @@
 //
 //   members 1 2 3            voters of a new group; `learner 4`: a directory that may join
 //   log 1: 1 1 4             terms of the entries on member 1's disk; `term 1: 7`: its term, if later
-//   option append-entries 2  also: memory-bytes, in-flight, uncommitted-bytes, promotion-lag
+//   option append-entries 2  also: memory-bytes, in-flight, uncommitted-bytes, promotion-lag, promise-ms
 //   start                    all begin; `start 1`, `crash 1`: one
 //
 //   campaign 1 | tick 1 5 | propose 1 a b | read 1 r | transfer 1 2
 //   learner 1 4 | promote 1 4 | remove 1 3         a change of membership proposed to member 1
+//   link-lost 3 1                                  member 3 learns that its connection to 1 broke
+//   clock 10                                       so many milliseconds pass for all
 //   snapshot 1 2                                   of what is applied, with so many entries kept before it
 //   snapshot-lost 1 3                              member 1 learns that the snapshot it sent didn't arrive
 //   rot 2 5                                        entry 5 on the disk of a crashed member
@@ -83,6 +85,7 @@ class Scenario final : public RaftWatcher {
   std::map<ReadId, std::string> readNames_;
   std::map<MemberId, std::vector<std::string>> reads_;
   RareCounts rare_;
+  Nanos now_ = 0;
 };
 
 }  // namespace cairn::raft

@@ -17,7 +17,7 @@ constexpr const char* NAMES[] = {
     "unaware_voter",   "leader_removed",    "needed_after_removal",
     "transfer",        "read_index",        "snapshot",
     "snapshot_conflict",
-    "damage",
+    "damage",          "lease",
 };
 
 TEST(RaftScenarioListTest, NamesEveryFile) {
