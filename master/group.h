@@ -49,6 +49,9 @@ class Group {
   virtual bool hasJoined() const = 0;
   // `name`: of the master that sent it.
   virtual void receive(raft::Message message, const std::string& name) = 0;
+  // When to say that messages have arrived: of many together, at the next tick. Nobody waits for it, and each alone
+  // would wake its sender.
+  virtual kj::Promise<void> receipt() = 0;
   // A snapshot from another member: written to `file`, then taken with its message.
   virtual Result<kj::Own<File>> receiveSnapshot(LogIndex index) = 0;
   virtual Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) = 0;

@@ -19,6 +19,20 @@ void RaftReplica::receive(raft::Message message, const std::string& name) {
   pumpSoon();
 }
 
+kj::Promise<void> RaftReplica::receipt() {
+  if (receipts_ == nullptr) {
+    receipts_.emplace(kj::newPromiseAndFulfiller<void>());
+  }
+  return KJ_ASSERT_NONNULL(receipts_).all.addBranch();
+}
+
+void RaftReplica::sendReceipts() {
+  KJ_IF_MAYBE (due, receipts_) {
+    due->sent->fulfill();
+    receipts_ = nullptr;
+  }
+}
+
 Result<kj::Own<File>> RaftReplica::receiveSnapshot(LogIndex index) {
   if (index <= raft_->commit()) {
     return Error{EALREADY, "what the snapshot holds is here already"};

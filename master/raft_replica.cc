@@ -258,6 +258,7 @@ bool RaftReplica::handOver() {
 Task<void> RaftReplica::clockwork() {
   while (!failed_) {
     co_await seams_.clock.after(RAFT_TICK);
+    sendReceipts();
     raft_->timeIs(seams_.clock.monotonic());
     raft_->tick();
     pump();

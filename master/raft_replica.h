@@ -47,6 +47,7 @@ class RaftReplica final : public Replica,
   raft::MemberId self() const override { return self_; }
   bool hasJoined() const override { return raft_->membership().contains(self_); }
   void receive(raft::Message message, const std::string& name) override;
+  kj::Promise<void> receipt() override;
   Result<kj::Own<File>> receiveSnapshot(LogIndex index) override;
   Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) override;
   std::optional<uint64_t> digestAt(LogIndex index) const override;
@@ -73,6 +74,7 @@ class RaftReplica final : public Replica,
   raft::Membership membershipAt(LogIndex index) const;
   Status checkRoom(size_t bytes);
   Task<void> clockwork();
+  void sendReceipts();
   void pumpSoon();
   void pump();
   void handle(raft::Output output);
@@ -138,6 +140,12 @@ class RaftReplica final : public Replica,
   std::deque<raft::ReadReady> confirmed_;  // reads that wait for the state
   Term officeTerm_{};
   LogIndex membersAt_{UINT64_MAX};  // entry of the membership that links_ knows
+  struct Receipts {
+    explicit Receipts(kj::PromiseFulfillerPair<void> pair) : sent(kj::mv(pair.fulfiller)), all(pair.promise.fork()) {}
+    kj::Own<kj::PromiseFulfiller<void>> sent;
+    kj::ForkedPromise<void> all;
+  };
+  kj::Maybe<Receipts> receipts_;  // that are due at the next tick
   bool pumpDue_ = false;
   bool pumping_ = false;
   bool resuming_ = false;  // more of committed_ is applied in a moment

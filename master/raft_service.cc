@@ -44,7 +44,8 @@ class PeerService final : public wire::RaftPeer::Server {
 
   kj::Promise<void> message(MessageContext context) override {
     line_->group().receive(readMessage(context.getParams().getMessage()), name_);
-    return kj::READY_NOW;
+    context.releaseParams();
+    return line_->group().receipt();
   }
   kj::Promise<void> snapshot(SnapshotContext context) override {
     auto opened = line_->group().receiveSnapshot(LogIndex{context.getParams().getIndex()});

@@ -98,6 +98,21 @@ void Raft::sendTimeoutNow(MemberId to) {
   send(to, TimeoutNow{round_});
 }
 
+// What the others have committed is answered only when it is durable here too, so a leader whose disk stands still
+// holds up everybody, and nobody deposes it: its heartbeats wait for no disk. Afterwards it stands later than the
+// others for a while, but it does stand: it may be the only one left.
+void Raft::tickStall() {
+  bool waits = !inFlight_.empty() && inFlight_.front().last > durable_ && inFlight_.front().last <= commit_;
+  bool isSame = waits && inFlight_.front().id == stalledWrite_;
+  stalledTicks_ = isSame ? stalledTicks_ + 1 : 0;
+  stalledWrite_ = waits ? inFlight_.front().id : PersistId{};
+  MemberId to = stalledTicks_ >= options_.stallTicks && transferTo_ == NOBODY ? heir() : NOBODY;
+  if (to != NOBODY && transfer(to) == Refusal::NONE) {
+    reached(Rare::OWN_DISK_STALLED);
+    restLeft_ = options_.restTicks;
+  }
+}
+
 void Raft::tickTransfer() {
   if (transferTo_ != NOBODY && ++transferElapsed_ >= options_.electionTicks) {
     reached(Rare::TRANSFER_TIMED_OUT);

@@ -9,6 +9,7 @@ namespace cairn::raft {
 
 namespace {
 
+constexpr unsigned PATIENCE_TICKS = 2;   // that a leader has more than its followers
 constexpr unsigned LINK_LOST_TICKS = 3;  // within which a follower stands that lost its connection to the leader
 
 }  // namespace
@@ -70,7 +71,7 @@ void Raft::onAppendResponse(const Message& message, const AppendResponse& respon
     return;
   }
   auto& progress = found->second;
-  progress.active = true;
+  progress.heard();
   if (!response.accepted) {
     LogIndex agreed = log_.lastWithTermUpTo(response.hint.term, response.hint.index).index;
     if (response.lost && progress.match() > agreed) {
@@ -97,7 +98,7 @@ void Raft::onHeartbeatResponse(const Message& message, const HeartbeatResponse& 
     return;
   }
   auto& progress = found->second;
-  progress.active = true;
+  progress.heard();
   progress.answered(log_.matches(response.last) ? response.last.index : LogIndex{});
   if (response.round > progress.readRound) {
     progress.readRound = response.round;
@@ -209,7 +210,7 @@ void Raft::unreachable(MemberId member) {
 // of it refuses as ever, so a connection that merely broke deposes nobody.
 void Raft::linkLost(MemberId member) {
   unreachable(member);
-  if (!isLeader() && leader_ != NOBODY && member == leader_) {
+  if (!isLeader() && leader_ != NOBODY && member == leader_ && restLeft_ == 0) {
     electionElapsed_ = std::max(electionElapsed_, options_.electionTicks);
     electionTimeout_ = electionElapsed_ + 1 + static_cast<unsigned>(random_.below(LINK_LOST_TICKS));
   }
@@ -225,12 +226,13 @@ void Raft::sendHeartbeats() {
 }
 
 void Raft::tickLeader() {
-  if (++electionElapsed_ >= options_.electionTicks) {
-    electionElapsed_ = 0;
-    checkQuorum();
+  for (auto& [member, progress] : progress_) {
+    ++progress.silentTicks;
   }
+  checkQuorum();
   if (isLeader()) {
     tickTransfer();
+    tickStall();
     if (++heartbeatElapsed_ >= options_.heartbeatTicks) {
       sendHeartbeats();
     }
@@ -239,13 +241,19 @@ void Raft::tickLeader() {
 
 // A leader that hears of no majority can't commit anything, and keeps those who hear of it from electing another.
 void Raft::checkQuorum() {
-  auto there = [this](MemberId id) { return id == options_.self || progress_.at(id).active; };
+  auto there = [this](MemberId id) {
+    return id == options_.self || progress_.at(id).silentTicks < options_.electionTicks + PATIENCE_TICKS;
+  };
   if (!membership().majorityOf(there)) {
     reached(Rare::LEADER_LOST_MAJORITY);
     sendTimeoutNow(heir());  // it may only be deaf: then the others, who hear of it, needn't wait for its silence
     becomeFollower(hard_.term, NOBODY);
     return;
   }
+  if (++electionElapsed_ < options_.electionTicks) {
+    return;
+  }
+  electionElapsed_ = 0;
   for (auto& [member, progress] : progress_) {
     progress.wasActive = progress.active;
     progress.active = false;

@@ -49,9 +49,14 @@ class Progress {
   // Waits for the next answer to a heartbeat before anything else is sent.
   void snapshotEnded(bool arrived);
   bool heardOf() const { return active || wasActive; }
+  void heard() {
+    active = true;
+    silentTicks = 0;
+  }
 
   bool active = true;      // heard of since the leader last looked
   bool wasActive = true;   // heard of in the time before that
+  unsigned silentTicks = 0;  // since it was heard of
   uint64_t readRound = 0;  // newest heartbeat round that it answered
 
  private:

@@ -8,6 +8,8 @@ namespace cairn::raft {
 
 namespace {
 
+constexpr unsigned REST_FACTOR = 5;
+
 bool isLeaders(const Message& message) {
   return message.is<AppendRequest>() || message.is<Heartbeat>() || message.is<InstallSnapshot>();
 }
@@ -129,6 +131,7 @@ void Raft::dispatch(Message& message) {
 }
 
 void Raft::tick() {
+  restLeft_ -= std::min(restLeft_, 1u);
   if (isLeader()) {
     tickLeader();
   } else if (electionElapsed_ >= options_.electionTicks && withholdsVote({})) {
@@ -175,6 +178,7 @@ void Raft::becomeFollower(Term term, MemberId leader) {
 void Raft::resetTimers() {
   electionElapsed_ = 0;
   electionTimeout_ = options_.electionTicks + static_cast<unsigned>(random_.below(options_.electionTicks));
+  electionTimeout_ *= restLeft_ > 0 ? REST_FACTOR : 1;
 }
 
 bool Raft::hearsLeader() const {

@@ -41,6 +41,8 @@ struct RaftOptions {
   size_t uncommittedBytesMax = 64 << 20;  // proposals are refused beyond it
   size_t memoryBytesMax = 64 << 20;       // of entries kept in memory for others
   uint64_t promotionLagMax = 1024;        // entries that a learner may lack when it becomes a voter
+  unsigned stallTicks = 50;  // for which a leader's own write may wait while the others go on without it
+  unsigned restTicks = 500;  // for which it stands later than the others after that
   Payload termStart;  // of the first entry of a term
   Nanos promise = 0;  // of a voter to a leader (lease.cc), the same for all members; 0: no reads under a lease
   RareCounts* rare = nullptr;
@@ -234,6 +236,7 @@ class Raft {
   MemberId heir() const;
   void sendTimeoutNow(MemberId to);
   void tickTransfer();
+  void tickStall();
 
   // reads.cc
   void startReads();
@@ -278,6 +281,9 @@ class Raft {
   size_t uncommittedBytes_ = 0;
   MemberId transferTo_ = NOBODY;
   unsigned transferElapsed_ = 0;
+  PersistId stalledWrite_{};  // the oldest under way when last looked at
+  unsigned stalledTicks_ = 0;
+  unsigned restLeft_ = 0;
   uint64_t round_ = 0;
   uint64_t readCounter_ = 0;
   std::vector<ReadId> newReads_;  // not in a round yet

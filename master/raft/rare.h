@@ -45,6 +45,7 @@ namespace cairn::raft {
   STATE(SNAPSHOT_NOT_NEEDED)      /* the log had all of a snapshot when it arrived */                         \
   STATE(SNAPSHOT_OUTDATED)        /* a snapshot older than what is committed arrived */                       \
   STATE(SNAPSHOT_FAILED)          /* a snapshot didn't arrive */                                              \
+  STATE(OWN_DISK_STALLED)         /* a leader whose own disk holds everybody up handed over */                \
   STATE(TRANSFER_SUCCEEDED)       /* a member took office because the leader asked it to */                   \
   STATE(TRANSFER_TIMED_OUT)       /* a transfer was given up */                                               \
   STATE(TRANSFER_HELD_PROPOSAL)   /* a proposal came during a transfer */                                     \

@@ -1,29 +1,74 @@
 // How many files a second one client library process creates in a running cluster, and how many it then looks up:
-// create_bench CLUSTER_FILE [COUNT [IN_FLIGHT]]. They go into a new directory of the root, and stay there.
+// create_bench CLUSTER_FILE [COUNT [IN_FLIGHT [MASTER_DIRECTORY]]]. They go into a new directory of the root, and stay
+// there. With the leader's directory it says how often that one synced its log for the creates.
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
+#include <set>
 #include <sstream>
 
 #include "common/log.h"
 #include "common/system/runtime.h"
 #include "fuse-client/client/client.h"
+#include "master/log/record.h"
 #include "rpc/system_network.h"
 
 namespace cairn {
 namespace {
 
+// A record says what was durable when it was written, and the log doesn't write again before its sync has ended: so
+// many different values, so many syncs. They are counted on the disk, whatever the master believes.
+class LogSyncs {
+ public:
+  explicit LogSyncs(std::string masterDirectory) : directory_(std::move(masterDirectory) + "/log") {}
+
+  // Since the last call.
+  uint64_t count() {
+    std::set<uint64_t> durable;
+    uint64_t last = last_;
+    for (const auto& file : std::filesystem::directory_iterator(directory_)) {
+      auto number = segmentNumber(file.path().filename());
+      if (!number) {
+        continue;
+      }
+      std::ifstream in(file.path(), std::ios::binary);
+      std::string bytes{std::istreambuf_iterator<char>(in), {}};
+      auto segment = kj::arrayPtr(reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size());
+      uint64_t offset = SEGMENT_HEADER_BYTES;
+      while (auto record = parseRecord(segment, offset, *number)) {
+        if (record->header.index > last_) {
+          durable.insert(record->header.synced);
+          last = std::max(last, record->header.index);
+        }
+        offset = record->end;
+      }
+    }
+    last_ = last;
+    return durable.size();
+  }
+
+ private:
+  const std::string directory_;
+  uint64_t last_ = 0;  // entry that was counted
+};
+
 class Bench {
  public:
-  Bench(ClusterFile cluster, uint64_t count)
+  Bench(ClusterFile cluster, uint64_t count, const char* masterDirectory)
       : network_(newSystemNetwork(runtime_.io)),
         client_(*runtime_.clock, *network_, *runtime_.random, kj::mv(cluster), options()),
-        count_(count) {}
+        count_(count) {
+    if (masterDirectory != nullptr) {
+      syncs_.emplace(masterDirectory);
+    }
+  }
 
   void run(unsigned inFlight) {
     require(wait(client_.start()));
@@ -54,6 +99,8 @@ class Bench {
   void measure(const char* what, unsigned inFlight, Step step) {
     next_ = 0;
     nanos_.clear();
+    uint64_t before = syncs_ ? syncs_->count() : 0;
+    KJ_REQUIRE(!syncs_ || before > 0, "no log there");
     Nanos began = runtime_.clock->monotonic();
     auto lanes = kj::heapArrayBuilder<kj::Promise<void>>(inFlight);
     for (unsigned i = 0; i < inFlight; ++i) {
@@ -67,6 +114,9 @@ class Bench {
     };
     printf("%.0f %s/s, %u in flight; median %.0f us, p99 %.0f us\n", static_cast<double>(count_) / seconds, what,
            inFlight, micros(50), micros(99));
+    if (syncs_) {
+      printf("  %.0f syncs/s of that log\n", static_cast<double>(syncs_->count()) / seconds);
+    }
   }
 
   static void require(const Status& status) { KJ_REQUIRE(status.ok(), status.error().why); }
@@ -97,13 +147,14 @@ class Bench {
   Client client_;
   const uint64_t count_;
   uint64_t next_ = 0;
+  std::optional<LogSyncs> syncs_;
   InodeId directory_{};
   std::vector<Nanos> nanos_;
 };
 
 int benchMain(int argc, char** argv) {
   if (argc < 2) {
-    std::cerr << "usage: create_bench CLUSTER_FILE [COUNT [IN_FLIGHT]]\n";
+    std::cerr << "usage: create_bench CLUSTER_FILE [COUNT [IN_FLIGHT [MASTER_DIRECTORY]]]\n";
     return 64;
   }
   std::ifstream file(argv[1]);
@@ -115,7 +166,7 @@ int benchMain(int argc, char** argv) {
   unsigned inFlight = argc > 3 ? static_cast<unsigned>(strtoul(argv[3], nullptr, 10)) : 64;
   KJ_REQUIRE(count > 0 && inFlight > 0, "COUNT and IN_FLIGHT are numbers above 0");
   startLogging("create_bench", "warning");
-  Bench(kj::mv(cluster.value()), count).run(inFlight);
+  Bench(kj::mv(cluster.value()), count, argc > 4 ? argv[4] : nullptr).run(inFlight);
   return 0;
 }
 

@@ -226,6 +226,21 @@ TEST(GroupTest, ALeaderKeepsItsLeaseWhileThereAreReaders) {
   }
 }
 
+TEST(GroupTest, ALeaderWhoseDiskStandsStillHandsOver) {
+  GroupWorld cluster(38);
+  cluster.form();
+  std::string old = cluster.leader();
+  Nanos began = cluster.world.clock().monotonic();
+  cluster.world.volume(old).stallUntil(began + 20 * SECOND);
+  cluster.writeSomehow("while the disk of the one stands still");
+  EXPECT_LT(cluster.world.clock().monotonic() - began, 2 * SECOND);
+  EXPECT_NE(cluster.leaderNow(), old);
+  cluster.world.runFor(30 * SECOND);
+  EXPECT_NE(cluster.leaderNow(), old);
+  cluster.expectEqual();
+  EXPECT_TRUE(cluster.has(old, "while the disk of the one stands still"));
+}
+
 TEST(GroupTest, AStoppingLeaderHandsOver) {
   GroupWorld cluster(6);
   cluster.form();

@@ -18,6 +18,7 @@ constexpr const char* NAMES[] = {
     "transfer",        "read_index",        "snapshot",
     "snapshot_conflict",
     "damage",          "lease",
+    "stalled_disk",
 };
 
 TEST(RaftScenarioListTest, NamesEveryFile) {
