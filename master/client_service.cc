@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "master/propose.h"
 #include "master/space.h"
+#include "master/touched.h"
 
 namespace cairn {
 namespace {
@@ -41,6 +42,9 @@ class ClientService final : public wire::ClientSession::Server {
   kj::Promise<void> detach(DetachContext context) override {
     return lifeline_->run([&](Core& core) { return detach(core, context); });
   }
+  kj::Promise<void> forget(ForgetContext context) override {
+    return lifeline_->run([&](Core& core) { return forget(core, context); });
+  }
 
  private:
   void enter(Core& core, const std::vector<InodeId>& taken = {}) {
@@ -53,13 +57,18 @@ class ClientService final : public wire::ClientSession::Server {
   }
 
   Task<void> execute(Core& core, ExecuteContext context);
+  Task<InodeId> prepare(Core& core, wire::Op::Reader op, const NameGate::Plan& plan, Leases::Change& change);
   Task<Result<Applied>> proposeOp(Core& core, wire::ClientSession::ExecuteParams::Reader params, InodeId victim);
   void takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reader reply);
+  uint8_t lease(Core& core, InodeId inode, uint8_t bit);
+  uint8_t leasesWith(Core& core, wire::Op::Reader op, wire::Reply::Reader reply);
+  uint8_t leasesWith(Core& core, wire::Query::Reader query, wire::Answer::Reader answer);
   Task<void> read(Core& core, ReadContext context);
   void answer(Core& core, ReadContext& context);
   kj::Promise<void> hold(Core& core, HoldContext context);
   Task<void> renew(Core& core, RenewContext context);
   Task<void> detach(Core& core, DetachContext context);
+  kj::Promise<void> forget(Core& core, ForgetContext context);
 
   kj::Own<Lifeline> lifeline_;
   const SessionId session_;
@@ -76,15 +85,8 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
     co_return;
   }
   auto plan = NameGate::planOf(op);
-  InodeId victim{};
-  if (plan.removes) {
-    while (!core.names.isClear(plan.parent, plan.name)) {
-      co_await core.names.whenClear(plan.parent, plan.name);
-    }
-    std::string_view name(plan.name.asChars().begin(), plan.name.size());
-    auto found = core.replica.reader().lookup(plan.parent, name);
-    victim = found.ok() ? found.value() : InodeId{};
-  }
+  Leases::Change change(core.sessions.leases(), session_);
+  InodeId victim = co_await prepare(core, op, plan, change);
   NameGate::Pass pass(core.names, plan);
   auto applied = co_await proposeOp(core, params, victim);
   if (!applied.ok() && applied.error().code == ENOSPC) {
@@ -100,7 +102,86 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
     enter(core);  // of the session, not of an inode: then the client must learn that it was evicted
   }
   takeMade(core, op, reply);
-  context.getResults(capnp::MessageSize{applied.value().reply.size() + RESULT_WORDS, 0}).setReply(reply);
+  auto results = context.getResults(capnp::MessageSize{applied.value().reply.size() + RESULT_WORDS, 0});
+  results.setReply(reply);
+  // A repeated reply tells how things were, not how they are.
+  bool current = !applied.value().repeated && core.sessions.table().isCurrent(session_, link_);
+  results.setLeased(current ? leasesWith(core, op, reply) : uint8_t{0});
+}
+
+// Waits until nothing under way can give the names concerned another meaning, and nobody else believes what will
+// change. Gives back the inode that may lose its last name.
+Task<InodeId> ClientService::prepare(Core& core, wire::Op::Reader op, const NameGate::Plan& plan,
+                                     Leases::Change& change) {
+  for (;;) {
+    while (!core.names.isClear(plan)) {
+      co_await core.names.whenClear(plan);
+    }
+    addTouched(op, core.replica.reader(), change);
+    if (!change.mustRecall()) {
+      break;
+    }
+    co_await change.recall();
+  }
+  InodeId victim{};
+  if (plan.removes) {
+    std::string_view name(plan.name.asChars().begin(), plan.name.size());
+    auto found = core.replica.reader().lookup(plan.parent, name);
+    victim = found.ok() ? found.value() : InodeId{};
+  }
+  co_return victim;
+}
+
+uint8_t ClientService::lease(Core& core, InodeId inode, uint8_t bit) {
+  return core.sessions.leases().grant(session_, inode) ? bit : uint8_t{0};
+}
+
+uint8_t ClientService::leasesWith(Core& core, wire::Op::Reader op, wire::Reply::Reader reply) {
+  if (reply.getOutcome().getErrno() != 0) {
+    return 0;
+  }
+  auto names = [&](uint64_t directory) { return lease(core, InodeId{directory}, wire::LEASED_NAMES); };
+  auto attributes = [&] { return lease(core, InodeId{reply.getAttributes().getInode()}, wire::LEASED_ATTRIBUTES); };
+  switch (op.which()) {
+    case wire::Op::MAKE:
+      return names(op.getMake().getParent()) | attributes();
+    case wire::Op::LINK:
+      return names(op.getLink().getParent()) | attributes();
+    case wire::Op::UNLINK:
+      return names(op.getUnlink().getParent());
+    case wire::Op::RENAME:
+      return names(op.getRename().getParent()) | attributes() |
+             lease(core, InodeId{op.getRename().getNewParent()}, wire::LEASED_NEW_PARENT);
+    case wire::Op::WRITTEN:
+      for (auto item : op.getWritten()) {
+        if (lease(core, InodeId{item.getInode()}, wire::LEASED_ATTRIBUTES) == 0) {
+          return 0;
+        }
+      }
+      return wire::LEASED_ATTRIBUTES;
+    default:
+      return attributes();
+  }
+}
+
+uint8_t ClientService::leasesWith(Core& core, wire::Query::Reader query, wire::Answer::Reader answer) {
+  int error = answer.getOutcome().getErrno();
+  auto attributes = [&] { return lease(core, InodeId{answer.getAttributes().getInode()}, wire::LEASED_ATTRIBUTES); };
+  if (query.isLookup() && (error == 0 || error == ENOENT)) {
+    uint8_t names = lease(core, InodeId{query.getLookup().getParent()}, wire::LEASED_NAMES);
+    return error == 0 ? names | attributes() : names;
+  }
+  if (query.isAttributes() && error == 0) {
+    return attributes();
+  }
+  if (query.isReadDirectory() && error == 0 && query.getReadDirectory().getWithAttributes()) {
+    uint8_t every = wire::LEASED_ATTRIBUTES;
+    for (auto entry : answer.getEntries().getList()) {
+      every &= lease(core, InodeId{entry.getInode()}, wire::LEASED_ATTRIBUTES);
+    }
+    return every | lease(core, InodeId{query.getReadDirectory().getInode()}, wire::LEASED_NAMES);
+  }
+  return 0;
 }
 
 // The operation is copied once into the command, which the log copies as it is.
@@ -156,8 +237,11 @@ Task<void> ClientService::read(Core& core, ReadContext context) {
 
 void ClientService::answer(Core& core, ReadContext& context) {
   auto query = context.getParams().getQuery();
-  auto answer = context.getResults().initAnswer();
+  auto results = context.getResults();
+  auto answer = results.initAnswer();
   core.replica.reader().answer(query, answer);
+  bool current = core.sessions.table().isCurrent(session_, link_);
+  results.setLeased(current ? leasesWith(core, query, answer.asReader()) : uint8_t{0});
   if (query.isSpace() && answer.getOutcome().getErrno() == 0) {
     writeSpace(rawSpace(core.chunkservers.roster()), copiesOf(core.replica.reader().map()),
                core.replica.reader().counters().inodes, answer.initSpace());
@@ -178,6 +262,14 @@ kj::Promise<void> ClientService::hold(Core& core, HoldContext context) {
   }
   for (uint64_t inode : params.getDropped()) {
     core.sessions.drop(session_, InodeId{inode});
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> ClientService::forget(Core& core, ForgetContext context) {
+  enter(core);
+  for (uint64_t inode : context.getParams().getInodes()) {
+    core.sessions.leases().release(session_, InodeId{inode});
   }
   return kj::READY_NOW;
 }

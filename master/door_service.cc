@@ -34,10 +34,16 @@ Task<void> MasterService::attach(Core& core, AttachContext context) {
   auto params = context.getParams();
   SessionId wanted{params.getSession()};
   std::string name = params.getName().cStr();
-  Result<Sessions::Attached> attached = core.sessions.takeUp(wanted);
+  Sessions::Holder holder;
+  if (params.hasLeases()) {
+    holder = params.getLeases();
+  }
+  Result<Sessions::Attached> attached = Error{ESTALE, {}};
   if (raw(wanted) == 0) {
-    auto opened = co_await core.sessions.open(name);
+    auto opened = co_await core.sessions.open(name, kj::mv(holder));
     attached = opened;
+  } else {
+    attached = core.sessions.takeUp(wanted, kj::mv(holder));
   }
   auto results = context.getResults();
   if (!attached.ok()) {

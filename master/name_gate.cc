@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
+
 #include "common/checksum.h"
 
 namespace cairn {
@@ -23,6 +25,9 @@ NameGate::Plan NameGate::planOf(wire::Op::Reader op) {
   auto place = [&plan](uint64_t parent, capnp::Data::Reader name) {
     plan.places[plan.placesCount++] = key(InodeId{parent}, name);
   };
+  auto mean = [&plan](uint64_t parent, capnp::Data::Reader name) {
+    plan.meant[plan.meantCount++] = key(InodeId{parent}, name);
+  };
   auto remove = [&plan](uint64_t parent, capnp::Data::Reader name) {
     plan.removes = true;
     plan.parent = InodeId{parent};
@@ -36,10 +41,13 @@ NameGate::Plan NameGate::planOf(wire::Op::Reader op) {
       place(op.getLink().getParent(), op.getLink().getName());
       break;
     case wire::Op::UNLINK:
+      mean(op.getUnlink().getParent(), op.getUnlink().getName());
       remove(op.getUnlink().getParent(), op.getUnlink().getName());
       break;
     case wire::Op::RENAME: {
       auto rename = op.getRename();
+      mean(rename.getParent(), rename.getName());
+      mean(rename.getNewParent(), rename.getNewName());
       place(rename.getNewParent(), rename.getNewName());
       if (rename.getFlags() & (EXCHANGE | WHITEOUT)) {
         place(rename.getParent(), rename.getName());
@@ -55,15 +63,17 @@ NameGate::Plan NameGate::planOf(wire::Op::Reader op) {
   return plan;
 }
 
-bool NameGate::isClear(InodeId parent, capnp::Data::Reader name) const {
-  return !busy_.contains(key(parent, name));
+bool NameGate::isClear(const Plan& plan) const {
+  return std::none_of(plan.meant.begin(), plan.meant.begin() + plan.meantCount,
+                      [this](uint64_t name) { return busy_.contains(name); });
 }
 
-kj::Promise<void> NameGate::whenClear(InodeId parent, capnp::Data::Reader name) {
-  auto it = busy_.find(key(parent, name));
-  if (it == busy_.end()) {
-    return kj::READY_NOW;
+kj::Promise<void> NameGate::whenClear(const Plan& plan) {
+  auto it = busy_.end();
+  for (uint8_t i = 0; i < plan.meantCount && it == busy_.end(); ++i) {
+    it = busy_.find(plan.meant[i]);
   }
+  KJ_ASSERT(it != busy_.end());
   if (it->second.cleared == nullptr) {
     auto paf = kj::newPromiseAndFulfiller<void>();
     it->second.cleared = paf.promise.fork();

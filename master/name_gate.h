@@ -23,12 +23,16 @@ class NameGate {
     bool removes = false;
     InodeId parent{};
     capnp::Data::Reader name;
+    // Names whose inodes the operation is about, that one among them.
+    std::array<uint64_t, 2> meant{};
+    uint8_t meantCount = 0;
   };
   static Plan planOf(wire::Op::Reader op);
 
-  // Resolves when nothing under way places an inode at the name. Ready at once, mostly: ask isClear() first.
-  bool isClear(InodeId parent, capnp::Data::Reader name) const;
-  kj::Promise<void> whenClear(InodeId parent, capnp::Data::Reader name);
+  // Whether nothing under way places an inode at a name that is meant.
+  bool isClear(const Plan& plan) const;
+  // Resolves when it may have become so. REQUIRES: it isn't.
+  kj::Promise<void> whenClear(const Plan& plan);
 
   // Keeps a plan's places marked for as long as it lives. The gate must outlive it.
   class Pass {

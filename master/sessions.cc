@@ -13,6 +13,7 @@ Sessions::Sessions(Clock& clock, Random& random, Replica& replica, const Chunkse
       replica_(replica),
       chunkservers_(chunkservers),
       table_(clock.monotonic()),
+      leases_(clock, replica.reader(), *this),
       tasks_(*this) {
   for (auto& session : replica.reader().sessions()) {
     table_.add(session.id, session.name, clock.monotonic());
@@ -26,7 +27,7 @@ void Sessions::taskFailed(kj::Exception&& e) {
   spdlog::error("sessions: {}", kj::str(e).cStr());
 }
 
-Task<Result<Sessions::Attached>> Sessions::open(std::string name) {
+Task<Result<Sessions::Attached>> Sessions::open(std::string name, Holder holder) {
   if (table_.size() >= SessionTable::SESSIONS_MAX) {
     co_return Error{EUSERS, "there are " + std::to_string(table_.size()) +
                                 " sessions, the most there can be: see dfsadmin session list"};
@@ -36,6 +37,7 @@ Task<Result<Sessions::Attached>> Sessions::open(std::string name) {
     auto out = command.initOpenSession();
     out.setName(name);
     toWire(nonce, out.initNonce());
+    out.setLeases(holder != nullptr);
   };
   auto applied = co_await propose(replica_, fill);
   Status outcome = outcomeOf(applied);
@@ -45,19 +47,24 @@ Task<Result<Sessions::Attached>> Sessions::open(std::string name) {
   SessionId session = applied.value().changes.opened;
   table_.add(session, name, clock_.monotonic());
   uint64_t link = table_.attach(session, true, clock_.monotonic());
+  leases_.attached(session, kj::mv(holder));
   spdlog::info("session {} of {} begins", raw(session), name);
   co_return Attached{session, link};
 }
 
-Result<Sessions::Attached> Sessions::takeUp(SessionId session) {
+Result<Sessions::Attached> Sessions::takeUp(SessionId session, Holder holder) {
   if (ending_.contains(session) || !table_.contains(session)) {
     return Error{ESTALE, "session " + std::to_string(raw(session)) +
                              " has ended: its lease ran out, it was evicted, or it was closed"};
   }
+  leases_.attached(session, kj::mv(holder));
   return Attached{session, table_.attach(session, false, clock_.monotonic())};
 }
 
 void Sessions::linkLost(SessionId session, uint64_t link) {
+  if (table_.isCurrent(session, link)) {
+    leases_.linkLost(session);
+  }
   table_.detach(session, link);
 }
 
@@ -109,6 +116,7 @@ void Sessions::onApplied(wire::Command::Reader command, const Applied& applied) 
   for (SessionId session : applied.changes.ended) {
     spdlog::info("session {} has ended", raw(session));
     table_.end(session);
+    leases_.ended(session);
     ending_.erase(session);
     drops_.erase(session);
   }
@@ -172,15 +180,19 @@ void Sessions::mapChanged() {
 void Sessions::tick() {
   Nanos now = clock_.monotonic();
   for (SessionId session : table_.passTime(now)) {
-    if (!ending_.contains(session)) {
-      spdlog::warn("session {}: its lease has run out; it is evicted", raw(session));
-      tasks_.add(endExpired(session).promise());
-    }
+    evict(session, "its lease has run out");
   }
   if (now - fencesLooked_ >= FENCE_LOOK && !unfencing_) {
     fencesLooked_ = now;
     unfencing_ = true;
     tasks_.add(unfence().promise());
+  }
+}
+
+void Sessions::evict(SessionId session, const std::string& why) {
+  if (!ending_.contains(session)) {
+    spdlog::warn("session {}: {}; it is evicted", raw(session), why);
+    tasks_.add(endExpired(session).promise());
   }
 }
 

@@ -12,13 +12,14 @@
 #include "common/random.h"
 #include "common/task.h"
 #include "master/chunkservers.h"
+#include "master/leases.h"
 #include "master/replica.h"
 #include "master/session/fenced_list.h"
 #include "master/session/session_table.h"
 
 namespace cairn {
 
-class Sessions final : private kj::TaskSet::ErrorHandler {
+class Sessions final : private Leases::Evictor, private kj::TaskSet::ErrorHandler {
  public:
   static constexpr size_t DROPS_AT_ONCE_MAX = 4096;  // in one log entry
 
@@ -30,10 +31,12 @@ class Sessions final : private kj::TaskSet::ErrorHandler {
   Sessions(Clock& clock, Random& random, Replica& replica, const Chunkservers& chunkservers);
   ~Sessions() noexcept(false);
 
+  // `holder` is asked for the session's leases; none: it gets none.
+  using Holder = kj::Maybe<wire::LeaseHolder::Client>;
   // A new session.
-  Task<Result<Attached>> open(std::string name);
+  Task<Result<Attached>> open(std::string name, Holder holder);
   // Takes one up again. ESTALE: it has ended.
-  Result<Attached> takeUp(SessionId session);
+  Result<Attached> takeUp(SessionId session, Holder holder);
   void linkLost(SessionId session, uint64_t link);
   // Ends it; success also when it has ended already. ENOENT: there never was one, or long ago.
   Task<Status> end(SessionId session);
@@ -46,6 +49,7 @@ class Sessions final : private kj::TaskSet::ErrorHandler {
   std::vector<SessionId> holders(InodeId inode) const { return table_.holders(inode); }
 
   const SessionTable& table() const { return table_; }
+  Leases& leases() { return leases_; }
   void onApplied(wire::Command::Reader command, const Applied& applied);
   void mapChanged();
   void tick();
@@ -56,6 +60,7 @@ class Sessions final : private kj::TaskSet::ErrorHandler {
   void dropOrphansOf(SessionId session);
   void dropFromState(SessionId session, InodeId inode);
   Task<void> flushDrops();
+  void evict(SessionId session, const std::string& why) override;
   Task<void> endExpired(SessionId session);
   Task<void> unfence();
   void taskFailed(kj::Exception&& e) override;
@@ -65,6 +70,7 @@ class Sessions final : private kj::TaskSet::ErrorHandler {
   Replica& replica_;
   const Chunkservers& chunkservers_;
   SessionTable table_;
+  Leases leases_;
   FencedList fencedList_;
   std::set<SessionId> ending_;
   std::map<SessionId, std::vector<InodeId>> drops_;  // of orphans, for the log

@@ -5,8 +5,8 @@
 // Arguments are copied before a method's first wait, but for `data` of write(), which must stay until the
 // task is done. The client must outlive all its tasks, and the ReadData that it gave.
 //
-// No leases yet: two mounts see each other's changes after attributesTrustNanos at the latest, and data after
-// WRITE_DELAY, fsync or close.
+// Names and attributes are believed under leases (lease_book.h): another client's change of them is seen at once. Data
+// of another client is seen after its WRITE_DELAY, fsync or close.
 #pragma once
 #include <kj/async.h>
 

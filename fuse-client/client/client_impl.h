@@ -1,5 +1,6 @@
 // What a Client is made of. Members are in the order of dependence: what stands later uses what stands earlier.
 #pragma once
+#include <optional>
 #include <unordered_map>
 
 #include "fuse-client/client/buffer.h"
@@ -9,8 +10,10 @@
 #include "fuse-client/client/context.h"
 #include "fuse-client/client/file_sync.h"
 #include "fuse-client/client/inode.h"
+#include "fuse-client/client/lease_book.h"
 #include "fuse-client/client/map_holder.h"
 #include "fuse-client/client/master_session.h"
+#include "fuse-client/client/name_cache.h"
 #include "fuse-client/client/read_ahead.h"
 #include "fuse-client/client/size_reporter.h"
 #include "fuse-client/client/unsynced.h"
@@ -37,10 +40,12 @@ class Client::Impl final : public MasterSession::Listener,
         cluster(kj::mv(clusterFile)),
         map(*this),
         links(context, cluster),
-        session(context, cluster, map, *this),
-        inodes(context, session),
+        leases(context.clock),
+        names(context.options.limits.namesMax),
+        session(context, cluster, map, leases, *this),
+        inodes(context, session, leases),
         io(context, map, links, session.id()),
-        reporter(context, session),
+        reporter(context, session, inodes),
         unsynced(context, io),
         buffer(context, pool, io, reporter, unsynced, session.id()),
         sync(inodes, buffer, unsynced, reporter),
@@ -48,6 +53,17 @@ class Client::Impl final : public MasterSession::Listener,
         tasks(*this) {}
 
   void sessionLost(SessionId old) override;
+  // ---- leases (lease_ops.cc)
+  void linkLost() override;
+  void executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) override;
+  void refused(wire::Query::Reader query, int code, const Grant& grant) override;
+  bool recalled(wire::LeaseChange::Reader change) override;
+  bool believes(InodeId inode) override;
+  void noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
+  void noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
+  void noteNames(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant);
+  // What leases say of a name without asking. Nothing: ask the master.
+  std::optional<Result<Attributes>> leasedLookup(InodeId parent, const std::string& name);
   void mapChanged() override { unsynced.mapChanged(map.map()); }
 
   // Lets `work` come to its end even if the result is dropped: stopped half-way it would leave the master and this
@@ -73,6 +89,7 @@ class Client::Impl final : public MasterSession::Listener,
   Task<Result<Attributes>> setAttributes(kj::Own<Inode> inode, AttributeChange change, Caller caller);
   // One operation; the attributes in the reply are remembered.
   Task<Result<Attributes>> execute(kj::Own<MasterSession::OpDraft> op);
+  Attributes shown(wire::Reply::Reader reply, const std::string& name = {});
   Task<Result<Attributes>> sendAttributes(InodeId inode, const AttributeChange& change, const Caller& caller);
   Task<Result<Created>> create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits, Caller caller);
   void release(HandleId id);
@@ -85,6 +102,8 @@ class Client::Impl final : public MasterSession::Listener,
   BufferPool pool;  // before all that holds buffers
   MapHolder map;
   ChunkLinks links;
+  LeaseBook leases;
+  NameCache names;
   MasterSession session;
   InodeTable inodes;
   ChunkIo io;

@@ -91,8 +91,7 @@ ReadData withFewParts(ReadData data, size_t most) {
 }  // namespace
 
 Task<Status> Client::Impl::known(Inode& inode) {
-  Nanos age = context.clock.monotonic() - inode.learnedAt();
-  if (inode.isKnown() && (inode.hasLocalChanges() || age < context.options.attributesTrustNanos)) {
+  if (inode.isKnown() && (inode.hasLocalChanges() || inode.ageNanos() < context.options.attributesTrustNanos)) {
     co_return Status();
   }
   co_return co_await inodes.refresh(inode);

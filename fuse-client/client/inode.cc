@@ -33,7 +33,15 @@ bool Inode::isIdle() const {
          !report.queued && !report.underWay && errors_ == told_;
 }
 
-void Inode::learn(const Attributes& attributes, uint64_t index, Nanos now) {
+bool Inode::isLeased() const {
+  return known_ && table_.leases().lasts(leasedUnder_);
+}
+
+Nanos Inode::ageNanos() const {
+  return isLeased() ? 0 : table_.now() - learnedAt_;
+}
+
+void Inode::learn(const Attributes& attributes, uint64_t index, bool leased) {
   if (known_ && index != 0 && index < index_) {
     return;
   }
@@ -42,21 +50,23 @@ void Inode::learn(const Attributes& attributes, uint64_t index, Nanos now) {
   if (known_ && changed) {
     invalidate(0, UINT64_MAX);  // perhaps another client's doing
   }
+  take(attributes, index, leased);
+}
+
+// No other client's doing, so what is kept of the file's bytes stays.
+void Inode::reported(const Attributes& attributes, uint64_t index, bool leased) {
+  if (index > index_) {
+    take(attributes, index, leased);
+  }
+}
+
+void Inode::take(const Attributes& attributes, uint64_t index, bool leased) {
   known_ = true;
   committed_ = attributes;
   index_ = std::max(index_, index);
-  learnedAt_ = now;
-}
-
-void Inode::reported(uint64_t size, FileTime modified, int64_t allocatedDelta, uint64_t index) {
-  if (index != 0 && index <= index_) {
-    return;  // attributes of a later state have come meanwhile
-  }
-  committed_.sizeBytes = std::max(committed_.sizeBytes, size);
-  committed_.modified = modified;
-  committed_.changed = std::max(committed_.changed, modified);
-  committed_.allocatedBytes += allocatedDelta;
-  index_ = std::max(index_, index);
+  learnedAt_ = table_.now();
+  // Cuts leave the layout by themselves, with no recall.
+  leasedUnder_ = leased && attributes.layout.cuts.empty() ? table_.leases().link() : 0;
 }
 
 void Inode::written(uint64_t end, FileTime now) {
@@ -142,6 +152,9 @@ void InodeTable::evict() {
   for (unsigned tries = 0; tries < EVICT_TRIES && inodes_.size() > context_.options.limits.inodesMax; ++tries) {
     Inode* oldest = byUse_.front();
     if (oldest->isIdle()) {
+      if (oldest->leasedUnder_ == leases_.link()) {
+        leases_.giveUp(oldest->id);
+      }
       byUse_.pop_front();
       inodes_.erase(raw(oldest->id));
     } else {
@@ -150,26 +163,36 @@ void InodeTable::evict() {
   }
 }
 
-Attributes InodeTable::learn(wire::Attributes::Reader in, uint64_t index, const std::string& name) {
+Attributes InodeTable::learn(wire::Attributes::Reader in, const Grant& grant, uint8_t bit, const std::string& name) {
   Attributes attributes = readAttributes(in);
   auto inode = get(attributes.inode);
-  inode->learn(attributes, index, context_.clock.monotonic());
+  bool granted = grant.has(bit);
+  bool stands = leases_.stands(grant);
+  if (granted && !stands) {
+    leases_.giveUp(inode->id);
+  }
+  inode->learn(attributes, grant.index, granted && stands);
   if (!name.empty()) {
     inode->name = name;
   }
   return inode->effective();
 }
 
-Attributes InodeTable::learn(wire::Reply::Reader reply, const std::string& name) {
-  auto take = [&](bool present, wire::Attributes::Reader attributes) {
+void InodeTable::learn(wire::Reply::Reader reply, const Grant& grant) {
+  auto take = [&](bool present, wire::Attributes::Reader attributes, uint8_t bit) {
     if (present) {
-      learn(attributes, reply.getIndex());
+      learn(attributes, grant, bit);
     }
   };
-  take(reply.hasParent(), reply.getParent());
-  take(reply.hasNewParent(), reply.getNewParent());
-  take(reply.hasReplaced(), reply.getReplaced());
-  return learn(reply.getAttributes(), reply.getIndex(), name);
+  take(reply.hasParent(), reply.getParent(), wire::LEASED_NAMES);
+  take(reply.hasNewParent(), reply.getNewParent(), wire::LEASED_NEW_PARENT);
+  take(reply.hasReplaced(), reply.getReplaced(), 0);
+  take(reply.hasAttributes(), reply.getAttributes(), wire::LEASED_ATTRIBUTES);
+}
+
+void InodeTable::reported(Inode& inode, wire::Attributes::Reader in, const Grant& grant) {
+  bool leased = grant.has(wire::LEASED_ATTRIBUTES) && leases_.stands(grant);
+  inode.reported(readAttributes(in), grant.index, leased);
 }
 
 Task<Status> InodeTable::refresh(Inode& inode) {
@@ -180,8 +203,7 @@ Task<Status> InodeTable::refresh(Inode& inode) {
   if (!answer.ok()) {
     co_return answer.error();
   }
-  auto reader = answer.value().getAnswer();
-  keep->learn(readAttributes(reader.getAttributes()), reader.getIndex(), context_.clock.monotonic());
+  learn(answer.value().getAnswer().getAttributes(), answer.value().grant, wire::LEASED_ATTRIBUTES);
   co_return Status();
 }
 

@@ -12,6 +12,7 @@
 #include "fuse-client/client/chunk_io.h"
 #include "fuse-client/client/context.h"
 #include "fuse-client/client/extent_map.h"
+#include "fuse-client/client/lease_book.h"
 #include "fuse-client/client/master_session.h"
 #include "fuse-client/client/signal.h"
 #include "fuse-client/client/types.h"
@@ -79,7 +80,10 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   // With what local writes have changed.
   Attributes effective() const;
   uint64_t effectiveSize() const;
-  Nanos learnedAt() const { return learnedAt_; }
+  // The master tells before anybody else changes them.
+  bool isLeased() const;
+  // What is known is no older than this.
+  Nanos ageNanos() const;
   bool hasLocalChanges() const;
   // Bytes that no chunkserver has acknowledged.
   bool hasUnsent() const {
@@ -88,10 +92,12 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   // Nothing is lost when it is forgotten.
   bool isIdle() const;
 
-  // Takes over the master's attributes as of a log index, unless newer ones are known.
-  void learn(const Attributes& attributes, uint64_t index, Nanos now);
-  // The master has carried out a report of this size and time.
-  void reported(uint64_t size, FileTime modified, int64_t allocatedDelta, uint64_t index);
+  // Takes over the master's attributes as of a log index, unless newer ones are known. `leased`: under the present
+  // link.
+  void learn(const Attributes& attributes, uint64_t index, bool leased);
+  // The master has carried out a report; these are the attributes with it.
+  void reported(const Attributes& attributes, uint64_t index, bool leased);
+  void recall() { leasedUnder_ = 0; }
   // A local write of [.., end) at `now`.
   void written(uint64_t end, FileTime now);
   // The file was truncated to `size` by this mount.
@@ -114,10 +120,13 @@ class Inode final : public kj::Refcounted, public ChunkFile {
  private:
   friend class InodeTable;
 
+  void take(const Attributes& attributes, uint64_t index, bool leased);
+
   InodeTable& table_;
   bool known_ = false;
   Attributes committed_;
   uint64_t index_ = 0;  // log index that committed_ is of
+  uint64_t leasedUnder_ = 0;  // the link; 0: not leased
   Nanos learnedAt_ = 0;
   uint64_t localEnd_ = 0;  // end of the farthest write that the master may not know
 
@@ -129,19 +138,24 @@ class Inode final : public kj::Refcounted, public ChunkFile {
 
 class InodeTable {
  public:
-  InodeTable(Context& context, MasterSession& session) : context_(context), session_(session) {}
+  InodeTable(Context& context, MasterSession& session, LeaseBook& leases)
+      : context_(context), session_(session), leases_(leases) {}
   KJ_DISALLOW_COPY(InodeTable);
 
   // Made when absent.
   kj::Own<Inode> get(InodeId id);
   kj::Maybe<Inode&> find(InodeId id);
-  // Notes attributes as of a log index; gives back what the mount shows of them.
-  Attributes learn(wire::Attributes::Reader in, uint64_t index, const std::string& name = {});
-  // The same for every inode that a change has touched; gives back those of the one it was about.
-  Attributes learn(wire::Reply::Reader reply, const std::string& name = {});
+  // Notes attributes that came with `grant`, `bit` of it saying that they are leased; gives back what the mount shows.
+  Attributes learn(wire::Attributes::Reader in, const Grant& grant, uint8_t bit, const std::string& name = {});
+  // The same for every inode that a change has touched.
+  void learn(wire::Reply::Reader reply, const Grant& grant);
+  // The answer to a report of the mount's own writes.
+  void reported(Inode& inode, wire::Attributes::Reader in, const Grant& grant);
   // Asks the master.
   Task<Status> refresh(Inode& inode);
   size_t count() const { return inodes_.size(); }
+  const LeaseBook& leases() const { return leases_; }
+  Nanos now() const { return context_.clock.monotonic(); }
   // All that are known now, in no meaningful but a repeatable order.
   std::vector<kj::Own<Inode>> all();
 
@@ -151,6 +165,7 @@ class InodeTable {
 
   Context& context_;
   MasterSession& session_;
+  LeaseBook& leases_;
   std::unordered_map<uint64_t, kj::Own<Inode>> inodes_;
   std::list<Inode*> byUse_;  // longest unused first
 };

@@ -63,19 +63,25 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
     uint64_t generation = generation_;
     try {
       flushHolds();
+      flushUnwanted();
       auto request = KJ_ASSERT_NONNULL(client_).executeRequest();
       request.setSlot(slot);
       request.setSequence(sequence);
       request.setOp(**op);
       ++context_.stats.masterCalls;
       Call call(*this);
+      Grant grant{0, leases_.link(), leases_.nextCall(), 0};
       auto response = co_await request.send();
       heard();
       auto reply = response.getReply();
       notePlace(reply.getTerm(), reply.getIndex());
       Status outcome = readOutcome(reply.getOutcome());
       if (outcome.ok()) {
-        deliver(kj::mv(response), *done, holds, tries > 0);
+        grant.bits = response.getLeased();
+        grant.index = reply.getIndex();
+        listener_.executed((*op)->asReader(), reply, grant);
+        Executed executed{kj::mv(response), grant};
+        deliver(kj::mv(executed), *done, holds, tries > 0);
         break;
       }
       if (outcome.code() != EAGAIN) {
@@ -131,19 +137,24 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
       if (takesWait_) {
         flushHolds();
       }
+      flushUnwanted();
       auto request = KJ_ASSERT_NONNULL(client_).readRequest();
       request.setQuery(**query);
       ++context_.stats.masterCalls;
       Call call(*this);
+      Grant grant{0, leases_.link(), leases_.nextCall(), 0};
       auto response = co_await request.send();
       heard();
       auto answer = response.getAnswer();
       notePlace(answer.getTerm(), answer.getIndex());
       Status outcome = readOutcome(answer.getOutcome());
+      grant.bits = response.getLeased();
+      grant.index = answer.getIndex();
       if (outcome.ok()) {
-        Result<Read> result(kj::mv(response));
+        Result<Read> result(Read{kj::mv(response), grant});
         co_return result;
       }
+      listener_.refused(**query, outcome.code(), grant);
       if (outcome.code() != EAGAIN) {
         co_return outcome.error();
       }
@@ -161,6 +172,26 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
     ++context_.stats.masterRetries;
     co_await context_.clock.after(BUSY_DELAY);
   }
+}
+
+// What this client no longer believes, the master needn't ask it for. Sent before the next call, for that may bring a
+// lease on one of these again.
+void MasterSession::flushUnwanted() {
+  if (!leases_.manyUnwanted()) {
+    return;
+  }
+  std::vector<InodeId> inodes = leases_.takeUnwanted();
+  std::erase_if(inodes, [this](InodeId inode) { return listener_.believes(inode); });
+  auto request = KJ_ASSERT_NONNULL(client_).forgetRequest();
+  auto list = request.initInodes(static_cast<unsigned>(inodes.size()));
+  for (unsigned i = 0; i < list.size(); ++i) {
+    list.set(i, raw(inodes[i]));
+  }
+  uint64_t generation = generation_;
+  tasks_.add(request.send().ignoreResult().catch_([this, generation](kj::Exception&& e) {
+    spdlog::info("session {}: leases not given up: {}", raw(id_), e.getDescription().cStr());
+    linkFailed(generation);
+  }));
 }
 
 // ---- holds --------------------------------------------------------------------------------------

@@ -8,8 +8,35 @@
 
 namespace cairn {
 
-MasterSession::MasterSession(Context& context, const ClusterFile& cluster, MapHolder& map, Listener& listener)
-    : context_(context), cluster_(cluster), map_(map), listener_(listener), tasks_(*this) {
+// Whom the master asks for leases.
+class MasterSession::Holder final : public wire::LeaseHolder::Server {
+ public:
+  explicit Holder(MasterSession& session) : session_(session) {}
+
+  kj::Promise<void> recall(RecallContext context) override {
+    auto params = context.getParams();
+    session_.leases_.recalled(params.getIndex());
+    ++session_.context_.stats.recalls;
+    std::vector<uint64_t> dropped;
+    for (auto change : params.getChanges()) {
+      if (!session_.listener_.recalled(change)) {
+        dropped.push_back(change.getInode());
+      }
+    }
+    auto out = context.getResults().initDropped(static_cast<unsigned>(dropped.size()));
+    for (unsigned i = 0; i < out.size(); ++i) {
+      out.set(i, dropped[i]);
+    }
+    return kj::READY_NOW;
+  }
+
+ private:
+  MasterSession& session_;
+};
+
+MasterSession::MasterSession(Context& context, const ClusterFile& cluster, MapHolder& map, LeaseBook& leases,
+                             Listener& listener)
+    : context_(context), cluster_(cluster), map_(map), leases_(leases), listener_(listener), tasks_(*this) {
   for (unsigned slot = SLOTS; slot > 0; --slot) {
     freeSlots_.push_back(static_cast<uint8_t>(slot - 1));
   }
@@ -166,6 +193,9 @@ Task<bool> MasterSession::attach(wire::Master::Client master) {
     request.setSession(raw(id_));
     request.setName(context_.options.name);
     request.setWatcher(map_.watcher());
+    if (context_.options.leases) {
+      request.setLeases(kj::heap<Holder>(*this));
+    }
     Nanos sent = context_.clock.monotonic();
     kj::Promise<capnp::Response<wire::Master::AttachResults>> promise = request.send();
     auto reply = co_await withDeadline(context_.clock, CONNECT_LIMIT, kj::mv(promise), "attach");
@@ -186,7 +216,7 @@ Task<bool> MasterSession::attach(wire::Master::Client master) {
 void MasterSession::attached(wire::ClientSession::Client client, Nanos sent, Nanos lease) {
   spdlog::info("session {} attached", raw(id_));
   client_ = kj::mv(client);
-  lease_ = lease - (context_.clock.monotonic() - sent);
+  setLease(sent, lease);
   attached_ = true;
   broken_ = false;
   refused_ = nullptr;
@@ -195,6 +225,12 @@ void MasterSession::attached(wire::ClientSession::Client client, Nanos sent, Nan
                                     [this, generation](kj::Exception&&) { linkFailed(generation); }));
   resendHolds();
   changed_.raise();
+}
+
+// The session's time is also that of all that is leased to it.
+void MasterSession::setLease(Nanos sent, Nanos length) {
+  lease_ = length - (context_.clock.monotonic() - sent);
+  leases_.renewed(sent + length);
 }
 
 void MasterSession::evicted() {
@@ -212,7 +248,7 @@ void MasterSession::evicted() {
 Task<void> MasterSession::keep() {
   ++context_.stats.sessions;
   while (!broken_) {
-    Nanos pause = std::max<Nanos>(lease_ / 3, MILLISECOND);
+    Nanos pause = std::max<Nanos>(std::min(lease_ / 3, isGroup() ? LEADER_LOOK : lease_), MILLISECOND);
     auto woken = context_.clock.after(pause).exclusiveJoin(changed_.wait());
     co_await kj::mv(woken);
     if (broken_ || stopping_) {
@@ -243,7 +279,7 @@ Task<bool> MasterSession::renew() {
       kj::Promise<capnp::Response<wire::ClientSession::RenewResults>> promise = client->renewRequest().send();
       auto reply = co_await withDeadline(context_.clock, limit, kj::mv(promise), "renew");
       heard();
-      lease_ = reply.getLeaseNanos() - (context_.clock.monotonic() - sent);
+      setLease(sent, reply.getLeaseNanos());
       co_return true;
     } catch (kj::Exception& e) {
       spdlog::info("session {}: not renewed: {}", raw(id_), e.getDescription().cStr());
@@ -290,6 +326,8 @@ void MasterSession::linkFailed(uint64_t generation) {
   broken_ = true;
   attached_ = false;
   client_ = nullptr;
+  leases_.linkLost();
+  listener_.linkLost();
   changed_.raise();
 }
 

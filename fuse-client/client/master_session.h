@@ -17,6 +17,7 @@
 #include "common/cluster_file.h"
 #include "common/task.h"
 #include "fuse-client/client/context.h"
+#include "fuse-client/client/lease_book.h"
 #include "fuse-client/client/map_holder.h"
 #include "fuse-client/client/signal.h"
 #include "rpc/connection.h"
@@ -41,8 +42,16 @@ class Draft {
 
 class MasterSession final : private kj::TaskSet::ErrorHandler {
  public:
-  using Executed = capnp::Response<wire::ClientSession::ExecuteResults>;
-  using Read = capnp::Response<wire::ClientSession::ReadResults>;
+  struct Executed {
+    capnp::Response<wire::ClientSession::ExecuteResults> response;
+    Grant grant;
+    wire::Reply::Reader getReply() const { return response.getReply(); }
+  };
+  struct Read {
+    capnp::Response<wire::ClientSession::ReadResults> response;
+    Grant grant;
+    wire::Answer::Reader getAnswer() const { return response.getAnswer(); }
+  };
   using OpDraft = Draft<wire::Op>;
   using QueryDraft = Draft<wire::Query>;
 
@@ -50,9 +59,19 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
    public:
     // `old` was evicted: nothing sent under it may count any more.
     virtual void sessionLost(SessionId old) = 0;
+    // Nothing that was leased may be believed any more.
+    virtual void linkLost() = 0;
+    // A change has been made, whether or not anybody still waits for it.
+    virtual void executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) = 0;
+    // A question was answered with an error number.
+    virtual void refused(wire::Query::Reader query, int code, const Grant& grant) = 0;
+    // Another client is about to make a change. False: nothing is believed of the inode any more.
+    virtual bool recalled(wire::LeaseChange::Reader change) = 0;
+    // Something is believed of the inode under a lease.
+    virtual bool believes(InodeId inode) = 0;
   };
 
-  MasterSession(Context& context, const ClusterFile& cluster, MapHolder& map, Listener& listener);
+  MasterSession(Context& context, const ClusterFile& cluster, MapHolder& map, LeaseBook& leases, Listener& listener);
   ~MasterSession() noexcept(false);
 
   // Resolves when attached, or with the error of a master that refused this cluster or protocol.
@@ -79,6 +98,9 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos DROP_DELAY = 50 * MILLISECOND;
   static constexpr Nanos BUSY_DELAY = 20 * MILLISECOND;
   static constexpr Nanos RENEW_LIMIT_MIN = 500 * MILLISECOND;
+  // A new leader changes nothing before everybody who may believe something has come to it, so also a mount that has
+  // nothing to ask must notice soon that its master is gone.
+  static constexpr Nanos LEADER_LOOK = 400 * MILLISECOND;
   static constexpr unsigned SOCKET_TRIES = 3;
 
   struct Hold {
@@ -127,6 +149,11 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void deliver(Result<Executed> result, kj::PromiseFulfiller<Result<Executed>>& done, bool holds, bool resent);
   void releaseSlot(uint8_t slot);
 
+  // ---- leases (master_session.cc)
+  class Holder;
+  void setLease(Nanos sent, Nanos length);
+  void flushUnwanted();
+
   // ---- holds (master_calls.cc)
   void holdChanged(InodeId inode);
   void flushHolds();
@@ -137,6 +164,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   Context& context_;
   const ClusterFile& cluster_;
   MapHolder& map_;
+  LeaseBook& leases_;
   Listener& listener_;
 
   kj::Own<Link> link_;

@@ -29,9 +29,8 @@ Status statusOf(const Result<T>& reply) {
 
 // A name of this inode is gone; with the last one, and nobody having it open, its buffered bytes are pointless.
 void noteUnlinked(InodeTable& inodes, WriteBuffer& buffer, wire::Reply::Reader reply) {
-  Attributes left = inodes.learn(reply);
-  KJ_IF_MAYBE(inode, inodes.find(left.inode)) {
-    if (left.links == 0 && inode->handles == 0) {
+  KJ_IF_MAYBE(inode, inodes.find(InodeId{reply.getAttributes().getInode()})) {
+    if (reply.getAttributes().getLinks() == 0 && inode->handles == 0) {
       buffer.forget(*inode);
     }
   }
@@ -44,12 +43,25 @@ Task<Result<Attributes>> Client::Impl::execute(kj::Own<OpDraft> op) {
   if (!reply.ok()) {
     co_return reply.error();
   }
-  co_return inodes.learn(reply.value().getReply());
+  co_return shown(reply.value().getReply());
+}
+
+// What the mount shows of the inode that a change was about.
+Attributes Client::Impl::shown(wire::Reply::Reader reply, const std::string& name) {
+  auto inode = inodes.get(InodeId{reply.getAttributes().getInode()});
+  if (!name.empty()) {
+    inode->name = name;
+  }
+  return inode->isKnown() ? inode->effective() : readAttributes(reply.getAttributes());
 }
 
 // ---- names --------------------------------------------------------------------------------------
 
 Task<Result<Attributes>> Client::lookup(InodeId parent, std::string name, Caller caller) {
+  auto leased = impl_->leasedLookup(parent, name);
+  if (leased) {
+    co_return kj::mv(*leased);
+  }
   auto query = newQuery(caller);
   auto lookup = (*query)->initLookup();
   lookup.setParent(raw(parent));
@@ -58,8 +70,10 @@ Task<Result<Attributes>> Client::lookup(InodeId parent, std::string name, Caller
   if (!answer.ok()) {
     co_return answer.error();
   }
-  auto reader = answer.value().getAnswer();
-  co_return impl_->inodes.learn(reader.getAttributes(), reader.getIndex(), name);
+  auto attributes = answer.value().getAnswer().getAttributes();
+  const Grant& grant = answer.value().grant;
+  impl_->noteFound(parent, name, InodeId{attributes.getInode()}, grant);
+  co_return impl_->inodes.learn(attributes, grant, wire::LEASED_ATTRIBUTES, name);
 }
 
 Task<Result<Attributes>> Client::Impl::make(InodeId parent, std::string name, uint32_t mode, uint32_t device,
@@ -78,7 +92,7 @@ Task<Result<Attributes>> Client::Impl::make(InodeId parent, std::string name, ui
   if (!reply.ok()) {
     co_return reply.error();
   }
-  co_return inodes.learn(reply.value().getReply(), name);
+  co_return shown(reply.value().getReply(), name);
 }
 
 Task<Result<Attributes>> Client::makeNode(InodeId parent, std::string name, uint32_t mode, uint32_t device,
@@ -138,7 +152,7 @@ Task<Status> Client::rename(InodeId parent, std::string name, InodeId newParent,
   rename.setFlags(flags);
   auto reply = co_await impl_->session.execute(kj::mv(op));
   if (reply.ok()) {
-    impl_->inodes.learn(reply.value().getReply(), newName);
+    impl_->shown(reply.value().getReply(), newName);
   }
   co_return statusOf(reply);
 }
@@ -165,8 +179,8 @@ Task<Result<DirectoryPage>> Client::readDirectory(InodeId inode, uint64_t cookie
   if (!answer.ok()) {
     co_return answer.error();
   }
-  auto reader = answer.value().getAnswer();
-  auto entries = reader.getEntries();
+  const Grant& grant = answer.value().grant;
+  auto entries = answer.value().getAnswer().getEntries();
   DirectoryPage page;
   page.end = entries.getEnd();
   for (auto entry : entries.getList()) {
@@ -177,7 +191,8 @@ Task<Result<DirectoryPage>> Client::readDirectory(InodeId inode, uint64_t cookie
     out.next = entry.getNext();
     out.hasAttributes = withAttributes && entry.hasAttributes();
     if (out.hasAttributes) {
-      out.attributes = impl_->inodes.learn(entry.getAttributes(), reader.getIndex(), out.name);
+      out.attributes = impl_->inodes.learn(entry.getAttributes(), grant, wire::LEASED_ATTRIBUTES, out.name);
+      impl_->noteFound(inode, out.name, out.inode, grant);
     }
     page.entries.push_back(kj::mv(out));
   }
@@ -187,6 +202,12 @@ Task<Result<DirectoryPage>> Client::readDirectory(InodeId inode, uint64_t cookie
 // ---- attributes ---------------------------------------------------------------------------------
 
 Task<Result<Attributes>> Client::attributes(InodeId inode) {
+  KJ_IF_MAYBE(known, impl_->inodes.find(inode)) {
+    if (known->isLeased()) {
+      ++impl_->context.stats.leasedAttributes;
+      co_return known->effective();
+    }
+  }
   Caller nobody;
   auto query = newQuery(nobody);
   (*query)->setAttributes(raw(inode));
@@ -194,13 +215,13 @@ Task<Result<Attributes>> Client::attributes(InodeId inode) {
   if (!answer.ok()) {
     co_return answer.error();
   }
-  auto reader = answer.value().getAnswer();
-  co_return impl_->inodes.learn(reader.getAttributes(), reader.getIndex());
+  auto attributes = answer.value().getAnswer().getAttributes();
+  co_return impl_->inodes.learn(attributes, answer.value().grant, wire::LEASED_ATTRIBUTES);
 }
 
 std::optional<KnownAttributes> Client::remembered(InodeId id, Nanos youngerThan) {
   KJ_IF_MAYBE(inode, impl_->inodes.find(id)) {
-    Nanos age = impl_->context.clock.monotonic() - inode->learnedAt();
+    Nanos age = inode->ageNanos();
     if (inode->isKnown() && age < youngerThan) {
       return KnownAttributes{inode->effective(), age};
     }

@@ -13,6 +13,7 @@ struct ClientLimits {
   uint64_t unsyncedBytesMax = 64u << 20;  // acknowledged, not yet known durable
   uint64_t readAheadBytesMax = 32u << 20; // blocks read ahead of the reader, all handles together
   uint32_t inodesMax = 64u << 10;         // attributes kept of inodes that are not open
+  uint32_t namesMax = 256u << 10;         // names kept of leased directories
 };
 
 struct ClientOptions {
@@ -22,6 +23,9 @@ struct ClientOptions {
   Nanos softTimeoutNanos = 0;
   // How long attributes from the master count as current for open files.
   Nanos attributesTrustNanos = SECOND;
+  // Names and attributes are believed under leases, without asking each time. Then lookup() doesn't check whether its
+  // caller may search the directory: the kernel does.
+  bool leases = true;
   // write() answers only when the data is durable (mount -o sync).
   bool synchronous = false;
   ClientLimits limits;
@@ -36,6 +40,7 @@ struct ClientStats {
   uint64_t openHandles = 0, inodes = 0, errorsReported = 0;
   uint64_t mapVersion = 0, session = 0;
   uint64_t term = 0, index = 0;  // of the master's log, where its last answer was given
+  uint64_t leasedLookups = 0, leasedAttributes = 0, recalls = 0;
 };
 
 }  // namespace cairn

@@ -15,8 +15,8 @@ kj::Promise<void> endOfTurn() {
 
 }  // namespace
 
-SizeReporter::SizeReporter(Context& context, MasterSession& session)
-    : context_(context), session_(session), tasks_(*this) {}
+SizeReporter::SizeReporter(Context& context, MasterSession& session, InodeTable& inodes)
+    : context_(context), session_(session), inodes_(inodes), tasks_(*this) {}
 
 void SizeReporter::taskFailed(kj::Exception&& e) {
   spdlog::error("reporting sizes failed: {}", kj::str(e).cStr());
@@ -134,25 +134,29 @@ Task<void> SizeReporter::send(std::vector<Sent> batch) {
   if (!reply.ok()) {
     Status failed = reply.error();
     for (auto& sent : batch) {
-      finish(sent, failed, 0);
+      finish(sent, failed);
     }
     co_return;
   }
   auto reader = reply.value().getReply();
   auto outcomes = reader.getWritten();
+  auto now = reader.getWrittenNow();
   for (unsigned i = 0; i < batch.size(); ++i) {
-    Status outcome = i < outcomes.size() ? readOutcome(outcomes[i]) : Status();
-    finish(batch[i], outcome, reader.getIndex());
+    bool told = i < outcomes.size() && i < now.size();
+    Status outcome = told ? readOutcome(outcomes[i]) : Status(Error{EIO, "the master's answer leaves it out"});
+    if (outcome.ok()) {
+      inodes_.reported(*batch[i].inode, now[i], reply.value().grant);
+    }
+    finish(batch[i], outcome);
   }
 }
 
-void SizeReporter::finish(Sent& sent, const Status& outcome, uint64_t index) {
+void SizeReporter::finish(Sent& sent, const Status& outcome) {
   Inode& inode = *sent.inode;
   FileReport& report = inode.report;
   report.underWay = false;
   report.reported = std::max(report.reported, sent.change);
   if (outcome.ok()) {
-    inode.reported(sent.size, sent.modified, sent.allocatedDelta, index);
     report.end = report.end <= sent.size ? 0 : report.end;
     report.promised = report.promised <= sent.size ? 0 : report.promised;
   } else if (outcome.code() == ESTALE || outcome.code() == ENOENT) {

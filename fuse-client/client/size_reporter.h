@@ -16,7 +16,7 @@ namespace cairn {
 
 class SizeReporter final : private kj::TaskSet::ErrorHandler {
  public:
-  SizeReporter(Context& context, MasterSession& session);
+  SizeReporter(Context& context, MasterSession& session, InodeTable& inodes);
 
   // Something of `inode` has been acknowledged. `drained`: nothing more is on its way.
   void due(Inode& inode, bool drained);
@@ -60,11 +60,12 @@ class SizeReporter final : private kj::TaskSet::ErrorHandler {
   Task<void> sendAll();
   std::vector<Sent> nextBatch();
   Task<void> send(std::vector<Sent> batch);
-  void finish(Sent& sent, const Status& outcome, uint64_t index);
+  void finish(Sent& sent, const Status& outcome);
   void taskFailed(kj::Exception&& e) override;
 
   Context& context_;
   MasterSession& session_;
+  InodeTable& inodes_;
   std::deque<kj::Own<Inode>> queue_;
   Nanos wakeAt_ = 0;     // 0: no wake-up set
   uint64_t wakeup_ = 0;  // number of the newest

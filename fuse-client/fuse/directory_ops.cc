@@ -1,7 +1,8 @@
 // Directories: opendir, readdir, readdirplus, releasedir, fsyncdir.
 //
 // An offset is the master's cookie plus 2: 0 is the start, 1 comes after ".", 2 after "..".
-// Plain readdir is served from a page kept with the open directory. readdirplus asks the master each time:
+// Plain readdir is served from a page kept with the open directory, and the next page is asked for meanwhile.
+// readdirplus asks the master each time:
 // attributes from an earlier request could be older than what the kernel knows by now.
 #include <sys/stat.h>
 
@@ -120,8 +121,20 @@ Task<void> Operations::readDirectory(Request& request, uint64_t handle, uint64_t
   if (kept) {
     co_return sendPage(request, found->second, offset, size, false);
   }
-  uint32_t wanted = plus ? static_cast<uint32_t>(size / PLUS_ENTRY_BYTES + 1) : PAGE_ENTRIES;
-  auto page = co_await client_.readDirectory(inode, cookie, wanted, plus, caller(request));
+  Caller who = caller(request);
+  if (plus) {
+    Directory once;
+    once.inode = inode;
+    once.parent = found->second.parent;
+    uint32_t wanted = static_cast<uint32_t>(size / PLUS_ENTRY_BYTES + 1);
+    auto page = co_await client_.readDirectory(inode, cookie, wanted, true, who);
+    if (!page.ok()) {
+      co_return request.fail(page.error());
+    }
+    once.page = kj::mv(page).value();
+    co_return sendPage(request, once, offset, size, true);
+  }
+  auto page = co_await nextPage(found->second, cookie, who);
   if (!page.ok()) {
     co_return request.fail(page.error());
   }
@@ -129,20 +142,37 @@ Task<void> Operations::readDirectory(Request& request, uint64_t handle, uint64_t
   if (request.answered() || again == directories_.end()) {
     co_return request.fail(EBADF);
   }
-  if (plus) {
-    Directory once;
-    once.inode = inode;
-    once.parent = again->second.parent;
-    once.page = kj::mv(page).value();
-    co_return sendPage(request, once, offset, size, true);
-  }
   Directory& directory = again->second;
   directory.page = kj::mv(page).value();
   directory.start = cookie;
   directory.at = 0;
   directory.filled = true;
-  directory.fetchedAt = clock_.monotonic();
+  fetchAhead(directory, who);
   sendPage(request, directory, offset, size, false);
+}
+
+kj::Promise<Result<DirectoryPage>> Operations::nextPage(Directory& directory, uint64_t cookie, const Caller& caller) {
+  KJ_IF_MAYBE(ahead, directory.ahead) {
+    auto page = kj::mv(*ahead);
+    directory.ahead = nullptr;
+    if (directory.aheadAfter == cookie && clock_.monotonic() - directory.aheadFetchedAt < PAGE_TRUST) {
+      directory.fetchedAt = directory.aheadFetchedAt;
+      return page;
+    }
+  }
+  directory.fetchedAt = clock_.monotonic();
+  return client_.readDirectory(directory.inode, cookie, PAGE_ENTRIES, false, caller);
+}
+
+void Operations::fetchAhead(Directory& directory, const Caller& caller) {
+  if (directory.page.end || directory.page.entries.empty()) {
+    return;
+  }
+  directory.aheadAfter = directory.page.entries.back().next;
+  directory.aheadFetchedAt = clock_.monotonic();
+  kj::Promise<Result<DirectoryPage>> page =
+      client_.readDirectory(directory.inode, directory.aheadAfter, PAGE_ENTRIES, false, caller);
+  directory.ahead = page.eagerlyEvaluate(nullptr);
 }
 
 size_t Operations::addDots(Request& request, const Directory& directory, kj::ArrayPtr<char> out, uint64_t offset,

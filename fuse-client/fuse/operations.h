@@ -62,6 +62,10 @@ class Operations final : private kj::TaskSet::ErrorHandler {
     size_t at = 0;       // the entry that comes next
     bool filled = false;
     Nanos fetchedAt = 0;
+    // The page after it is fetched while the reader is in this one.
+    kj::Maybe<kj::Promise<Result<DirectoryPage>>> ahead;
+    uint64_t aheadAfter = 0;  // the cookie that it begins after
+    Nanos aheadFetchedAt = 0;
   };
 
   // ---- running (operations.cc) ----
@@ -140,6 +144,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   Task<void> readDirectory(Request& request, uint64_t handle, uint64_t offset, size_t size, bool plus);
   Task<void> fsyncDirectory(Request& request, HandleId handle);
   bool positionAt(Directory& directory, uint64_t cookie);
+  kj::Promise<Result<DirectoryPage>> nextPage(Directory& directory, uint64_t cookie, const Caller& caller);
+  void fetchAhead(Directory& directory, const Caller& caller);
   void sendPage(Request& request, Directory& directory, uint64_t offset, size_t size, bool plus);
   size_t addDots(Request& request, const Directory& directory, kj::ArrayPtr<char> out, uint64_t offset, bool plus);
   size_t addEntry(Request& request, char* out, size_t room, const DirectoryEntry& entry, bool plus);

@@ -107,7 +107,8 @@ std::vector<SessionRecord> NamespaceReader::sessions() const {
   for (auto at = store_.scan(keys::SESSIONS); at.valid(); at.next()) {
     Session session;
     decode(at.value(), session);
-    found.push_back({SessionId{keys::numberAt(at.key(), keys::FIRST_ID)}, session.name, session.opened.seconds});
+    found.push_back({SessionId{keys::numberAt(at.key(), keys::FIRST_ID)}, session.name, session.opened.seconds,
+                     session.leases});
   }
   return found;
 }

@@ -30,6 +30,7 @@ struct SessionRecord {
   SessionId id{};
   std::string name;
   int64_t openedSeconds = 0;
+  bool leases = false;  // it may believe something under a lease
 };
 
 class NamespaceReader {

@@ -194,6 +194,7 @@ void sessionFields(Record& r, Coder& code) {
   code(r.opened);
   code(r.nonceHigh);
   code(r.nonceLow);
+  code(r.leases);
 }
 
 template <typename Record, typename Coder>

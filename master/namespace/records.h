@@ -96,6 +96,7 @@ struct Session {
   Timestamp opened;
   uint64_t nonceHigh = 0;
   uint64_t nonceLow = 0;
+  bool leases = false;
 };
 
 // The last request of a slot and its reply, a flat wire::Reply message.

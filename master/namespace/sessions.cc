@@ -80,6 +80,7 @@ Status openSession(Execution& execution, wire::OpenSession::Reader command) {
   Session session;
   session.name = command.getName().cStr();
   session.opened = execution.now();
+  session.leases = command.getLeases();
   session.nonceHigh = command.getNonce().getHigh();
   session.nonceLow = command.getNonce().getLow();
   auto nonceKey = keys::nonce(session.nonceHigh, session.nonceLow);

@@ -10,7 +10,7 @@ namespace cairn {
 
 namespace {
 
-Status writtenOne(Execution& execution, wire::Written::Reader item) {
+Status writtenOne(Execution& execution, wire::Written::Reader item, wire::Attributes::Builder now) {
   InodeRecord inode;
   auto reached = reach(execution.store, InodeId{item.getInode()}, inode);
   if (!reached.ok()) {
@@ -39,6 +39,7 @@ Status writtenOne(Execution& execution, wire::Written::Reader item) {
     dropPrivileges(execution, inode);
   }
   save(execution, inode);
+  writeAttributes(inode, now);
   return {};
 }
 
@@ -49,8 +50,9 @@ Status written(Execution& execution, capnp::List<wire::Written>::Reader items, w
     return Error{E2BIG, "too many files in one message"};
   }
   auto outcomes = reply.initWritten(items.size());
+  auto now = reply.initWrittenNow(items.size());
   for (unsigned i = 0; i < items.size(); ++i) {
-    writeOutcome(writtenOne(execution, items[i]), outcomes[i]);
+    writeOutcome(writtenOne(execution, items[i], now[i]), outcomes[i]);
   }
   return {};
 }

@@ -33,7 +33,8 @@ struct ClientCommand {
   holdersAt @5 :UInt64;            # applied index when they were gathered: whoever made an inode later holds it as its make said
 }
 struct Holder { inode @0 :UInt64; sessions @1 :List(UInt64); }
-struct OpenSession { name @0 :Text; nonce @1 :Types.Uuid; }  # the same nonce again: the same session
+# The same nonce again: the same session. `leases`: it may come to believe what it was told under leases.
+struct OpenSession { name @0 :Text; nonce @1 :Types.Uuid; leases @2 :Bool; }
 struct DropHolds { session @0 :UInt64; inodes @1 :List(UInt64); }
 
 # Complete new records; what isn't named stays. Refused as a whole (outcome EAGAIN) unless the state's map version is

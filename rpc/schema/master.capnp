@@ -21,7 +21,8 @@ interface MasterDoor {
 interface Master {
   # Makes a session, or takes an unexpired one up again (`session` not 0). errno ESTALE: it was evicted.
   # `watcher` gets the map now and after every change. leaseNanos counts from when this was *sent*.
-  attach @0 (session :UInt64, name :Text, watcher :MapWatcher)
+  # Who attaches has given up all leases that it had; `leases` is asked for those it gets from now on (none: it wants none).
+  attach @0 (session :UInt64, name :Text, watcher :MapWatcher, leases :LeaseHolder)
       -> (outcome :Types.Outcome, session :UInt64, leaseNanos :Int64, client :ClientSession);
   # A chunkserver's arrival: replaces its earlier incarnation. errno EEXIST: another live process has
   # this server id; ESTALE: history or format mismatch.
@@ -40,9 +41,10 @@ interface MapWatcher {
 interface ClientSession {
   # A mutation, exactly once: the same (slot, sequence) again gets the first reply. Slots 0..63, one
   # request in flight per slot, sequence rises by one per new request of a slot.
-  execute @0 (slot :UInt8, sequence :UInt64, op :Op) -> (reply :Reply);
+  # `leased` (bits of `Leased` below) says what of the reply may be believed until it is recalled.
+  execute @0 (slot :UInt8, sequence :UInt64, op :Op) -> (reply :Reply, leased :UInt8);
   # Strongly consistent read (behind a read barrier).
-  read @1 (query :Query) -> (answer :Answer);
+  read @1 (query :Query) -> (answer :Answer, leased :UInt8);
   # Open files: an inode that some session holds outlives its last unlink. Not logged; sent in order
   # with execute(). `taken` and `dropped` are inode numbers.
   # After a session was taken up again its first call is hold() with all that it holds, if that is anything: what the
@@ -52,7 +54,26 @@ interface ClientSession {
   renew @3 () -> (leaseNanos :Int64);
   # Ends the session in good order.
   detach @4 () -> ();
+  # Leases that the client gives up by itself. What is granted by calls sent after this counts.
+  forget @5 (inodes :List(UInt64)) -> ();
 }
+
+# A lease on an inode lets a client believe what it was told of it until the master recalls that, or until the session's
+# lease time has run out, or its link is gone: the attributes and, of a directory, which inode each name stands for.
+# Nothing leased to others is changed before they have answered the recall.
+interface LeaseHolder {
+  # `changes` are about to happen. Nothing told at log index `index` or before is believed of them once this is
+  # answered. `dropped`: inodes among them of which nothing is believed any more.
+  recall @0 (changes :List(LeaseChange), index :UInt64) -> (dropped :List(UInt64));
+}
+struct LeaseChange {
+  inode @0 :UInt64;          # its attributes change,
+  name @1 :Data;             # and, when not empty, what this name in it stands for
+}
+# Bits of `leased` beside a reply or an answer. Of an answer to readDirectory, `attributes` is about every entry's.
+const leasedNames :UInt8 = 1;          # names in the (first) directory concerned, and that directory's attributes
+const leasedAttributes :UInt8 = 2;     # of the inode that `attributes` tells of
+const leasedNewParent :UInt8 = 4;      # rename: the other directory, as leasedNames
 
 struct Caller { uid @0 :UInt32; gid @1 :UInt32; groups @2 :List(UInt32); }
 
@@ -113,6 +134,7 @@ struct Reply {
   newParent @5 :Types.Attributes;    # rename
   written @6 :List(Types.Outcome);
   replaced @7 :Types.Attributes;     # rename: of what stood at the new name, as it is now; absent when nothing did
+  writtenNow @8 :List(Types.Attributes);  # written: as they are now; empty ones where it failed
 }
 
 struct Query {

@@ -36,7 +36,9 @@ class HistoryWorker {
       op.kind = changes_ ? static_cast<NameHistory::Kind>(random_->below(4)) : NameHistory::Kind::LOOKUP;
       op.name = anyName();
       op.begin = world_.clock().monotonic();
+      uint64_t believed = client_.stats().leasedLookups;
       co_await ask(op);
+      op.believed = client_.stats().leasedLookups > believed;
       op.end = world_.clock().monotonic();
       op.term = Term{client_.stats().term};
       op.index = LogIndex{client_.stats().index};
@@ -171,7 +173,13 @@ TEST(Linearizability, OfNamesUnderManyClientsAndFaults) {
 }
 
 NameHistory::Op at(NameHistory::Kind kind, Nanos begin, Nanos end, uint64_t index, int code, uint64_t inode = 0) {
-  return {kind, "k", "n", "", begin, end, code, InodeId{inode}, Term{1}, LogIndex{index}};
+  return {kind, "k", "n", "", begin, end, code, InodeId{inode}, Term{1}, LogIndex{index}, false};
+}
+
+NameHistory::Op believed(Nanos begin, Nanos end, int code, uint64_t inode = 0) {
+  auto op = at(NameHistory::Kind::LOOKUP, begin, end, 0, code, inode);
+  op.believed = true;
+  return op;
 }
 
 TEST(Linearizability, AStaleReadIsSeen) {
@@ -193,6 +201,30 @@ TEST(Linearizability, AStaleReadIsSeen) {
   NameHistory other = good;
   other.add(at(Kind::LOOKUP, 6, 12, 10, 0, 8));
   EXPECT_NE(other.problem().find("inode 7"), std::string::npos) << other.problem();
+}
+
+TEST(Linearizability, AStaleBeliefIsSeen) {
+  using Kind = NameHistory::Kind;
+  NameHistory good;
+  good.add(at(Kind::CREATE, 10, 15, 10, 0, 7));
+  good.add(at(Kind::UNLINK, 20, 25, 11, 0));
+  good.add(believed(5, 6, ENOENT));
+  good.add(believed(11, 12, ENOENT));  // the change is under way
+  good.add(believed(13, 13, 0, 7));
+  good.add(believed(16, 21, 0, 7));
+  good.add(believed(22, 23, ENOENT));
+  EXPECT_EQ(good.problem(), "");
+
+  auto finds = [&good](NameHistory::Op op) {
+    NameHistory history = good;
+    history.add(std::move(op));
+    return history.problem().find("stale belief") != std::string::npos;
+  };
+  EXPECT_TRUE(finds(believed(16, 17, ENOENT))) << "after the change was answered";
+  EXPECT_TRUE(finds(believed(5, 6, 0, 7))) << "before the change was asked for";
+  EXPECT_TRUE(finds(believed(24, 24, 0, 7))) << "after another was told that it's gone";
+  EXPECT_TRUE(finds(believed(16, 17, 0, 8)));
+  EXPECT_FALSE(finds(believed(21, 22, 0, 7))) << "at the same time as the unlink, and before anybody saw it";
 }
 
 }  // namespace

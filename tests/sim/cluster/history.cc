@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <optional>
 
 namespace cairn {
 namespace {
@@ -51,20 +52,43 @@ class Directory {
   std::map<std::string, InodeId> names_;
 };
 
+// The first place from `earliest` on where a name stands for `inode` (InodeId{}: for nothing).
+std::optional<uint64_t> earliestPlace(const std::map<uint64_t, InodeId>& meanings, uint64_t earliest, InodeId inode) {
+  auto next = meanings.upper_bound(earliest);
+  InodeId now = next == meanings.begin() ? InodeId{} : std::prev(next)->second;
+  if (now == inode) {
+    return earliest;
+  }
+  for (; next != meanings.end(); ++next) {
+    if (next->second == inode) {
+      return next->first;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string NameHistory::problem() const {
   std::string found = orderInTime();
-  return found.empty() ? orderInLog() : found;
+  found = found.empty() ? orderInLog() : found;
+  return found.empty() ? placesForTheRest() : found;
+}
+
+NameHistory::Order NameHistory::placed() const {
+  Order out;
+  for (auto& op : ops_) {
+    if (!op.believed) {
+      out.push_back(&op);
+    }
+  }
+  return out;
 }
 
 // What was answered before another was asked stands before it in the log.
 std::string NameHistory::orderInTime() const {
-  std::vector<const Op*> byBegin, byEnd;
-  for (auto& op : ops_) {
-    byBegin.push_back(&op);
-    byEnd.push_back(&op);
-  }
+  Order byBegin = placed();
+  Order byEnd = byBegin;
   std::sort(byBegin.begin(), byBegin.end(), [](auto* a, auto* b) { return a->begin < b->begin; });
   std::sort(byEnd.begin(), byEnd.end(), [](auto* a, auto* b) { return a->end < b->end; });
   const Op* newest = nullptr;  // of those answered by then
@@ -87,10 +111,7 @@ std::string NameHistory::orderInTime() const {
 }
 
 std::string NameHistory::orderInLog() const {
-  std::vector<const Op*> order;
-  for (auto& op : ops_) {
-    order.push_back(&op);
-  }
+  Order order = placed();
   std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) {
     return a->index != b->index ? a->index < b->index : a->writes() > b->writes();
   });
@@ -108,6 +129,56 @@ std::string NameHistory::orderInLog() const {
              ": " + text(*op);
     }
     last = op;
+  }
+  return {};
+}
+
+// Each gets the earliest place that it can have: not before what was answered earlier, and not after what was asked
+// later. So it leaves the most room for those that follow.
+std::string NameHistory::placesForTheRest() const {
+  Order order = placed();
+  std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->index < b->index; });
+  std::map<std::string, std::map<uint64_t, InodeId>> meanings;  // of each name, from a place on
+  for (auto* op : order) {
+    if (op->writes() && op->code == 0) {
+      meanings[op->name][raw(op->index)] = op->kind == Kind::CREATE ? op->inode : InodeId{};
+      if (op->kind == Kind::RENAME) {
+        auto moved = meanings[op->name];
+        auto before = std::prev(moved.lower_bound(raw(op->index)));
+        meanings[op->to][raw(op->index)] = before->second;
+      }
+    }
+  }
+  Order byEnd = order;
+  std::sort(byEnd.begin(), byEnd.end(), [](auto* a, auto* b) { return a->end < b->end; });
+  Order believed;
+  for (auto& op : ops_) {
+    if (op.believed) {
+      believed.push_back(&op);
+    }
+  }
+  std::sort(believed.begin(), believed.end(), [](auto* a, auto* b) { return a->begin < b->begin; });
+  std::multimap<Nanos, uint64_t> chosen;  // places by the end of their operations, not yet in `earliest`
+  uint64_t earliest = 0;
+  size_t ended = 0;
+  for (auto* op : believed) {
+    for (; ended < byEnd.size() && byEnd[ended]->end < op->begin; ++ended) {
+      earliest = std::max(earliest, raw(byEnd[ended]->index));
+    }
+    for (; !chosen.empty() && chosen.begin()->first < op->begin; chosen.erase(chosen.begin())) {
+      earliest = std::max(earliest, chosen.begin()->second);
+    }
+    auto place = earliestPlace(meanings[op->name], earliest, op->code == 0 ? op->inode : InodeId{});
+    for (auto* later : order) {
+      bool follows = later->begin <= op->end || (place && raw(later->index) >= *place + (later->writes() ? 1 : 0));
+      if (!follows) {
+        place.reset();
+      }
+    }
+    if (!place) {
+      return "a stale belief: " + text(*op) + ", not before place " + std::to_string(earliest);
+    }
+    chosen.emplace(op->end, *place);
   }
   return {};
 }

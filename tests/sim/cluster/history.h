@@ -1,6 +1,7 @@
 // NameHistory: what many clients did at the same time in one directory, and what they were told. Every answer carries
 // the place in the log that it was given at, so whether the history is linearizable is no search: in the order of these
 // places each answer must be the one that a single directory gives, and no place may contradict the order in time.
+// What a client said under its leases has no place; then there must be one that fits.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,6 +26,7 @@ class NameHistory {
     InodeId inode{};  // CREATE, LOOKUP that succeeded
     Term term{};
     LogIndex index{};
+    bool believed = false;  // a LOOKUP answered under a lease: term and index mean nothing
     bool writes() const { return kind != Kind::LOOKUP; }
   };
 
@@ -35,8 +37,11 @@ class NameHistory {
   std::string problem() const;
 
  private:
+  using Order = std::vector<const Op*>;
+  Order placed() const;
   std::string orderInTime() const;
   std::string orderInLog() const;
+  std::string placesForTheRest() const;
 
   std::vector<Op> ops_;
 };

@@ -424,6 +424,7 @@ int FakeMaster::setAttributes(wire::SetAttributes::Reader op, wire::Reply::Build
 
 int FakeMaster::wrote(capnp::List<wire::Written>::Reader items, wire::Reply::Builder reply) {
   auto outcomes = reply.initWritten(items.size());
+  auto now = reply.initWrittenNow(items.size());
   for (unsigned i = 0; i < items.size(); ++i) {
     ++written;
     auto* inode = find(items[i].getInode());
@@ -435,6 +436,7 @@ int FakeMaster::wrote(capnp::List<wire::Written>::Reader items, wire::Reply::Bui
     inode->allocated += items[i].getAllocatedDelta();
     inode->modifiedSeconds = items[i].getModified().getSeconds();
     inode->modifiedNanos = items[i].getModified().getNanos();
+    describe(*inode, now[i]);
   }
   return 0;
 }

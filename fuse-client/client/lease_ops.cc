@@ -1,0 +1,135 @@
+// What leases allow this mount to believe: taken in with replies, given up when it is recalled or the link is gone.
+#include <sys/stat.h>
+
+#include "fuse-client/client/client_impl.h"
+#include "fuse-client/client/wire.h"
+
+namespace cairn {
+namespace {
+
+// Of renameat2(2): after these the old name stands for something else.
+constexpr uint32_t EXCHANGE = 2;
+constexpr uint32_t WHITEOUT = 4;
+
+}  // namespace
+
+void Client::Impl::linkLost() { names.clear(); }
+
+bool Client::Impl::believes(InodeId id) {
+  if (names.contains(id)) {
+    return true;
+  }
+  KJ_IF_MAYBE(inode, inodes.find(id)) {
+    return inode->isLeased();
+  }
+  return false;
+}
+
+bool Client::Impl::recalled(wire::LeaseChange::Reader change) {
+  InodeId id{change.getInode()};
+  if (change.getName().size() > 0) {
+    names.forget(id, textOf(change.getName()));
+  }
+  KJ_IF_MAYBE(inode, inodes.find(id)) {
+    inode->recall();
+  }
+  return names.contains(id);
+}
+
+void Client::Impl::noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant) {
+  names.changed(directory, name, inode, grant.index, grant.has(wire::LEASED_NAMES) && leases.stands(grant));
+}
+
+void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) {
+  InodeId inode{reply.getAttributes().getInode()};
+  switch (op.which()) {
+    case wire::Op::MAKE: {
+      auto make = op.getMake();
+      noteName(InodeId{make.getParent()}, textOf(make.getName()), inode, grant);
+      if (S_ISDIR(make.getMode()) && grant.has(wire::LEASED_ATTRIBUTES) && leases.stands(grant)) {
+        names.made(inode, grant.index);
+      }
+      break;
+    }
+    case wire::Op::LINK:
+      noteName(InodeId{op.getLink().getParent()}, textOf(op.getLink().getName()), inode, grant);
+      break;
+    case wire::Op::UNLINK:
+      noteName(InodeId{op.getUnlink().getParent()}, textOf(op.getUnlink().getName()), InodeId{}, grant);
+      if (op.getUnlink().getDirectory()) {
+        names.drop(inode);
+      }
+      break;
+    case wire::Op::RENAME: {
+      auto rename = op.getRename();
+      InodeId from{rename.getParent()};
+      InodeId into{rename.getNewParent()};
+      bool moves = (rename.getFlags() & (EXCHANGE | WHITEOUT)) == 0;
+      bool nothing = !reply.hasReplaced() && names.find(into, textOf(rename.getNewName())) == inode;
+      if (!moves || nothing) {
+        names.forget(from, textOf(rename.getName()));
+        names.forget(into, textOf(rename.getNewName()));
+        break;
+      }
+      noteName(from, textOf(rename.getName()), InodeId{}, grant);
+      Grant there = grant;
+      there.bits = grant.has(wire::LEASED_NEW_PARENT) ? wire::LEASED_NAMES : 0;
+      noteName(into, textOf(rename.getNewName()), inode, there);
+      break;
+    }
+    default:
+      break;
+  }
+  for (InodeId dropped : names.takeDropped()) {
+    leases.giveUp(dropped);
+  }
+}
+
+void Client::Impl::executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) {
+  inodes.learn(reply, grant);
+  noteNames(op, reply, grant);
+}
+
+void Client::Impl::refused(wire::Query::Reader query, int code, const Grant& grant) {
+  if (query.isLookup() && code == ENOENT) {
+    noteFound(InodeId{query.getLookup().getParent()}, textOf(query.getLookup().getName()), InodeId{}, grant);
+  }
+}
+
+void Client::Impl::noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant) {
+  if (!grant.has(wire::LEASED_NAMES)) {
+    return;
+  }
+  if (!leases.stands(grant)) {
+    leases.giveUp(directory);
+    return;
+  }
+  names.learn(directory, name, inode, grant.index);
+  for (InodeId dropped : names.takeDropped()) {
+    leases.giveUp(dropped);
+  }
+}
+
+std::optional<Result<Attributes>> Client::Impl::leasedLookup(InodeId parent, const std::string& name) {
+  if (!leases.lasts(leases.link())) {
+    return std::nullopt;
+  }
+  auto known = names.find(parent, name);
+  if (!known) {
+    return std::nullopt;
+  }
+  if (raw(*known) == 0) {
+    ++context.stats.leasedLookups;
+    return Error{ENOENT, {}};
+  }
+  KJ_IF_MAYBE(inode, inodes.find(*known)) {
+    if (inode->isLeased()) {
+      ++context.stats.leasedLookups;
+      inode->name = name;
+      return inode->effective();
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace cairn

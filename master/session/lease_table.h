@@ -1,0 +1,50 @@
+// LeaseTable: which sessions may believe what they were told of which inodes, and which inodes are being changed now.
+// Pure, in the leader's memory only: a new leader knows nobody's leases and waits for all sessions instead.
+//
+// A lease on an inode covers its attributes and, of a directory, its names. While a session changes an inode nobody
+// else gets a lease on it, so what was read just before can't be believed just after.
+#pragma once
+#include <cstddef>
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "common/ids.h"
+
+namespace cairn {
+
+class LeaseTable {
+ public:
+  // About 150 bytes of memory a lease. Beyond these bounds nothing is granted, and clients ask each time.
+  static constexpr size_t OF_ONE_MAX = 128 << 10;
+  static constexpr size_t ALL_MAX = 2 << 20;
+
+  // False: somebody else is changing it, or there are too many.
+  bool grant(SessionId session, InodeId inode);
+  void release(SessionId session, InodeId inode);
+  void releaseAll(SessionId session);
+
+  // Each beginChange() has its endChange().
+  void beginChange(SessionId by, InodeId inode);
+  void endChange(SessionId by, InodeId inode);
+
+  // Holders other than `by`, sorted.
+  std::vector<SessionId> holdersBut(SessionId by, InodeId inode) const;
+  bool anyHolderBut(SessionId by) const;
+  size_t count(SessionId session) const;
+
+ private:
+  struct Change {
+    SessionId by{};
+    unsigned count = 0;
+  };
+  bool changesForOthers(SessionId session, InodeId inode) const;
+
+  std::unordered_map<InodeId, std::vector<SessionId>> holders_;
+  std::map<SessionId, std::unordered_set<InodeId>> leases_;
+  std::unordered_map<InodeId, std::vector<Change>> changes_;
+  size_t all_ = 0;
+};
+
+}  // namespace cairn

@@ -1,0 +1,69 @@
+// Who may believe what: grants, changes under way, bounds.
+#include "master/session/lease_table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace cairn {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr SessionId A{1}, B{2}, C{3};
+constexpr InodeId X{10}, Y{11};
+
+TEST(LeaseTable, HoldersAreThoseToBeAsked) {
+  LeaseTable table;
+  EXPECT_FALSE(table.anyHolderBut(A));
+  EXPECT_TRUE(table.grant(C, X));
+  EXPECT_TRUE(table.grant(B, X));
+  EXPECT_TRUE(table.grant(B, X)) << "again";
+  EXPECT_TRUE(table.grant(A, Y));
+  EXPECT_THAT(table.holdersBut(A, X), ElementsAre(B, C));
+  EXPECT_THAT(table.holdersBut(B, X), ElementsAre(C));
+  EXPECT_THAT(table.holdersBut(A, Y), IsEmpty());
+  EXPECT_EQ(table.count(B), 1u);
+  EXPECT_TRUE(table.anyHolderBut(A));
+
+  table.release(B, X);
+  table.release(B, Y);
+  EXPECT_THAT(table.holdersBut(A, X), ElementsAre(C));
+  table.releaseAll(C);
+  EXPECT_THAT(table.holdersBut(A, X), IsEmpty());
+  EXPECT_FALSE(table.anyHolderBut(A));
+  EXPECT_TRUE(table.anyHolderBut(B));
+}
+
+TEST(LeaseTable, NobodyElseIsGrantedWhatIsBeingChanged) {
+  LeaseTable table;
+  table.beginChange(A, X);
+  table.beginChange(A, X);
+  EXPECT_FALSE(table.grant(B, X));
+  EXPECT_TRUE(table.grant(A, X)) << "who changes it knows";
+  EXPECT_TRUE(table.grant(B, Y));
+  table.beginChange(B, X);
+  EXPECT_FALSE(table.grant(A, X)) << "now another changes it too";
+  table.endChange(A, X);
+  EXPECT_FALSE(table.grant(B, X)) << "one of two is still under way";
+  table.endChange(A, X);
+  EXPECT_TRUE(table.grant(B, X));
+  EXPECT_FALSE(table.grant(A, X));
+  table.endChange(B, X);
+  EXPECT_TRUE(table.grant(A, X));
+}
+
+TEST(LeaseTable, OneSessionCantTakeAllTheRoom) {
+  LeaseTable table;
+  for (uint64_t i = 0; i < LeaseTable::OF_ONE_MAX; ++i) {
+    ASSERT_TRUE(table.grant(A, InodeId{i}));
+  }
+  EXPECT_FALSE(table.grant(A, InodeId{LeaseTable::OF_ONE_MAX}));
+  EXPECT_TRUE(table.grant(A, InodeId{0})) << "it has that one";
+  EXPECT_TRUE(table.grant(B, InodeId{LeaseTable::OF_ONE_MAX}));
+  table.release(A, InodeId{5});
+  EXPECT_TRUE(table.grant(A, InodeId{LeaseTable::OF_ONE_MAX}));
+}
+
+}  // namespace
+}  // namespace cairn
