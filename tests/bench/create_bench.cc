@@ -67,6 +67,7 @@ class Bench {
         count_(count) {
     if (masterDirectory != nullptr) {
       syncs_.emplace(masterDirectory);
+      KJ_REQUIRE(syncs_->count() > 0, "no log of a master there", masterDirectory);
     }
   }
 
@@ -99,8 +100,6 @@ class Bench {
   void measure(const char* what, unsigned inFlight, Step step) {
     next_ = 0;
     nanos_.clear();
-    uint64_t before = syncs_ ? syncs_->count() : 0;
-    KJ_REQUIRE(!syncs_ || before > 0, "no log there");
     Nanos began = runtime_.clock->monotonic();
     auto lanes = kj::heapArrayBuilder<kj::Promise<void>>(inFlight);
     for (unsigned i = 0; i < inFlight; ++i) {
