@@ -16,7 +16,8 @@ namespace {
 
 // An election begins when no leader has been heard of for 10 to 20 ticks.
 constexpr Nanos RAFT_TICK = 20 * MILLISECOND;
-constexpr size_t APPLIED_AT_ONCE = 1024;
+// After so many their replies leave, so that their callers go on while the next are applied.
+constexpr size_t APPLIED_AT_ONCE = 32;
 // Long enough that a reader now and then finds a lease, short enough that no fail-over waits for it: when the leader
 // has died, it was answered some 20 ms ago.
 constexpr Nanos RAFT_PROMISE = 40 * MILLISECOND;
