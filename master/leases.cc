@@ -68,8 +68,7 @@ Task<void> Leases::recallFrom(SessionId session, std::vector<Item> items) {
 Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
   auto link = links_.find(session);
   if (link != links_.end()) {
-    bool late = false;
-    Nanos begun = clock_.monotonic();
+    bool linkLost = false;
     try {
       auto request = link->second.recallRequest();
       request.setIndex(raw(reader_.appliedIndex()));
@@ -86,9 +85,9 @@ Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
       co_return;
     } catch (const kj::Exception& e) {
       spdlog::info("session {} does not answer a recall: {}", raw(session), e.getDescription().cStr());
-      late = clock_.monotonic() - begun >= SESSION_LEASE;
+      linkLost = e.getType() == kj::Exception::Type::DISCONNECTED;
     }
-    if (late) {
+    if (!linkLost) {  // else it comes again, or its time runs out
       evictor_.evict(session, "it left a recall of its leases unanswered");
     }
   }

@@ -28,7 +28,7 @@ bool Client::Impl::believes(InodeId id) {
 bool Client::Impl::recalled(wire::LeaseChange::Reader change) {
   InodeId id{change.getInode()};
   if (change.getName().size() > 0) {
-    names.forget(id, textOf(change.getName()));
+    names.recall(id, textOf(change.getName()));
   }
   KJ_IF_MAYBE(inode, inodes.find(id)) {
     inode->recall();
@@ -66,14 +66,13 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
       InodeId into{rename.getNewParent()};
       bool moves = (rename.getFlags() & (EXCHANGE | WHITEOUT)) == 0;
       bool nothing = !reply.hasReplaced() && names.find(into, textOf(rename.getNewName())) == inode;
-      if (!moves || nothing) {
-        names.forget(from, textOf(rename.getName()));
-        names.forget(into, textOf(rename.getNewName()));
-        break;
-      }
-      noteName(from, textOf(rename.getName()), InodeId{}, grant);
+      Grant here = grant;
       Grant there = grant;
       there.bits = grant.has(wire::LEASED_NEW_PARENT) ? wire::LEASED_NAMES : 0;
+      if (!moves || nothing) {
+        here.bits = there.bits = 0;
+      }
+      noteName(from, textOf(rename.getName()), InodeId{}, here);
       noteName(into, textOf(rename.getNewName()), inode, there);
       break;
     }

@@ -11,6 +11,7 @@ std::optional<InodeId> NameCache::find(InodeId id, std::string_view name) {
     return std::nullopt;
   }
   Directory& directory = it->second;
+  directory.used = true;
   byUse_.splice(byUse_.end(), byUse_, directory.place);
   auto known = directory.names.find(name);
   if (known != directory.names.end()) {
@@ -76,6 +77,19 @@ void NameCache::made(InodeId id, uint64_t index) {
   directory.complete = true;
   directory.changedAt = index;
   makeRoom(id);
+}
+
+void NameCache::recall(InodeId id, const std::string& name) {
+  auto it = directories_.find(id);
+  if (it == directories_.end()) {
+    return;
+  }
+  if (!it->second.used) {
+    drop(id);
+    return;
+  }
+  it->second.used = false;
+  forget(id, name);
 }
 
 void NameCache::forget(InodeId id, const std::string& name) {

@@ -31,8 +31,9 @@ class NameCache {
   void changed(InodeId directory, const std::string& name, InodeId inode, uint64_t index, bool leased);
   // This mount made the directory: it is empty.
   void made(InodeId directory, uint64_t index);
-  // Another client is about to change what the name stands for.
-  void forget(InodeId directory, const std::string& name);
+  // Another client is about to change what the name stands for. A directory that nobody here has asked about since the
+  // last time is dropped whole, so that its master need ask no more.
+  void recall(InodeId directory, const std::string& name);
   void drop(InodeId directory);
   void clear();
 
@@ -50,6 +51,7 @@ class NameCache {
   };
   struct Directory {
     std::unordered_map<std::string, Known, Hash, std::equal_to<>> names;
+    bool used = true;         // since the last recall
     bool complete = false;    // what isn't in `names` is absent
     uint64_t changedAt = 0;   // newest change by this mount: reads of before don't count
     std::list<InodeId>::iterator place;
@@ -58,6 +60,7 @@ class NameCache {
   Directory& get(InodeId id);
   void put(Directory& directory, const std::string& name, InodeId inode, uint64_t index);
   void erase(Directory& directory, const std::string& name);
+  void forget(InodeId directory, const std::string& name);
   void makeRoom(InodeId keep);
 
   const size_t namesMax_;

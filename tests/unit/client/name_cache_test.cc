@@ -35,11 +35,23 @@ TEST(NameCache, WhoMadeADirectoryKnowsAllInIt) {
   names.changed(D, "f", NONE, 5, true);
   EXPECT_EQ(names.find(D, "f"), NONE);
   names.changed(D, "g", G, 6, true);
-  names.forget(D, "g");
+  names.recall(D, "g");
   EXPECT_FALSE(names.find(D, "g")) << "another mount changes it";
   EXPECT_FALSE(names.find(D, "x")) << "and may have made others before";
   EXPECT_TRUE(names.contains(D));
   names.drop(D);
+  EXPECT_FALSE(names.contains(D));
+}
+
+TEST(NameCache, WhatNobodyAsksForIsDroppedAtTheSecondRecall) {
+  NameCache names(100);
+  names.learn(D, "f", F, 1);
+  names.learn(D, "g", G, 1);
+  names.recall(D, "f");
+  EXPECT_EQ(names.find(D, "g"), G);
+  names.recall(D, "f");
+  EXPECT_TRUE(names.contains(D)) << "somebody asked in between";
+  names.recall(D, "f");
   EXPECT_FALSE(names.contains(D));
 }
 

@@ -117,7 +117,34 @@ void MasterWorld::powerCut() {
 
 // ---- clients ------------------------------------------------------------------------------------
 
-TestClient::TestClient(MasterWorld& cluster, std::string host) : cluster(cluster), host(std::move(host)) {}
+namespace {
+
+// Drops whatever is recalled.
+class TestHolder final : public wire::LeaseHolder::Server {
+ public:
+  explicit TestHolder(TestClient& client) : client_(client) {}
+
+  kj::Promise<void> recall(RecallContext context) override {
+    auto changes = context.getParams().getChanges();
+    auto dropped = context.getResults().initDropped(changes.size());
+    for (unsigned i = 0; i < changes.size(); ++i) {
+      client_.recalled.push_back(InodeId{changes[i].getInode()});
+      dropped.set(i, changes[i].getInode());
+    }
+    if (client_.recalls == TestClient::Recalls::REFUSED) {
+      return KJ_EXCEPTION(FAILED, "a client with a bug");
+    }
+    return client_.recalls == TestClient::Recalls::IGNORED ? kj::Promise<void>(kj::NEVER_DONE) : kj::READY_NOW;
+  }
+
+ private:
+  TestClient& client_;
+};
+
+}  // namespace
+
+TestClient::TestClient(MasterWorld& cluster, std::string host, Recalls recalls)
+    : cluster(cluster), host(std::move(host)), recalls(recalls) {}
 
 int TestClient::attach() {
   auto fresh = std::make_unique<TestLink>(cluster.world, host, cluster.address);
@@ -125,6 +152,9 @@ int TestClient::attach() {
   request.setSession(id);
   request.setName(host);
   request.setWatcher(watcher->client());
+  if (recalls != Recalls::NONE) {
+    request.setLeases(kj::heap<TestHolder>(*this));
+  }
   kj::Promise<capnp::Response<wire::Master::AttachResults>> sent = request.send();
   auto reply = cluster.world.await(kj::mv(sent), LIMIT);
   link = std::move(fresh);
@@ -149,6 +179,7 @@ kj::Promise<int> TestClient::start(const std::function<void(wire::Op::Builder)>&
       [this](capnp::Response<wire::ClientSession::ExecuteResults>&& response) -> int {
         auto reply = response.getReply();
         index = reply.getIndex();
+        leased = response.getLeased();
         inode = InodeId{reply.getAttributes().getInode()};
         object = reply.getAttributes().getLayout().getObject();
         return reply.getOutcome().getErrno();

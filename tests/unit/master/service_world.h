@@ -62,7 +62,10 @@ struct MasterWorld {
 // A mount, as the master sees it.
 class TestClient {
  public:
-  TestClient(MasterWorld& cluster, std::string host);
+  // What becomes of a recall; NONE: it takes no leases.
+  enum class Recalls { NONE, ANSWERED, REFUSED, IGNORED };
+
+  TestClient(MasterWorld& cluster, std::string host, Recalls recalls = Recalls::NONE);
 
   // Success, or the errno of the refusal.
   int attach();
@@ -93,6 +96,9 @@ class TestClient {
   InodeId inode{};
   uint64_t object = 0;
   uint64_t index = 0;
+  uint8_t leased = 0;
+  const Recalls recalls;
+  std::vector<InodeId> recalled;
   Nanos renewedAt = 0;  // attached or renewed
 
  private:
