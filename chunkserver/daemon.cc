@@ -42,7 +42,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
 
   Status openVolumes(ServerHome& home, std::vector<VolumePlace> places);
   Status openPorts();
-  void run();
+  void run(ServerHome& home);
 
   std::vector<Address> addresses() const override;
   bool registered() const override { return registration_.get() != nullptr && registration_->registered(); }
@@ -175,7 +175,7 @@ Status DaemonImpl::openPorts() {
   return {};
 }
 
-void DaemonImpl::run() {
+void DaemonImpl::run(ServerHome& home) {
   std::vector<LocalVolume*> locals;
   for (auto& volume : volumes_) {
     locals.push_back(volume.local.get());
@@ -185,8 +185,8 @@ void DaemonImpl::run() {
   chunkHandlers_ = kj::heap<ChunkHandlers>(*replicator_, membership_, seams_.clock);
   peerHandlers_ = kj::heap<PeerHandlers>(*replicator_, membership_, seams_.clock);
   serve();
-  registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, membership_,
-                                         peers_, *replicator_, *work_, standings_);
+  registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, home,
+                                         membership_, peers_, *replicator_, *work_, standings_);
   tasks_->add(watchRegistration().promise());
   for (size_t i = 0; i < volumes_.size(); ++i) {
     tasks_->add(maintain(volumes_[i]).promise());
@@ -368,7 +368,7 @@ Result<kj::Own<Daemon>> startDaemon(DaemonSeams seams, DaemonOptions options, Se
   if (!listening.ok()) {
     return listening.error();
   }
-  daemon->run();
+  daemon->run(home);
   return kj::Own<Daemon>(kj::mv(daemon));
 }
 

@@ -26,12 +26,14 @@ class Watcher final : public wire::MapWatcher::Server {
 
 }  // namespace
 
-Registration::Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, Membership& membership,
-                           Peers& peers, Replicator& replicator, WorkRunner& work, std::vector<VolumeStanding>& volumes)
+Registration::Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
+                           Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work,
+                           std::vector<VolumeStanding>& volumes)
     : network_(network),
       clock_(clock),
       random_(random),
       cluster_(std::move(cluster)),
+      home_(home),
       membership_(membership),
       peers_(peers),
       replicator_(replicator),
@@ -93,19 +95,32 @@ Task<void> Registration::run() {
   }
 }
 
+GroupEpoch Registration::epoch() const {
+  return std::max(home_.epoch(), cluster_.epoch);
+}
+
 LeaderSearch Registration::search() const {
-  return {network_, clock_, cluster_, wire::Role::CHUNKSERVER, membership_.self().name};
+  return {network_, clock_, cluster_, wire::Role::CHUNKSERVER, membership_.self().name, epoch()};
 }
 
 Task<Registration::End> Registration::attempt(unsigned tries) {
   if (isGroup()) {
     auto found = co_await findLeader(search(), tries);
+    learn(found);
     if (!found.leader) {
       co_return found.refusal.ok() ? End::LOST : judge(found.refusal.code(), found.refusal.error().why);
     }
     master_ = *found.leader;
   }
   co_return co_await session(cluster_.masters[master_]);
+}
+
+// A master that was added since the cluster file was read.
+void Registration::learn(const LeaderFound& found) {
+  if (!found.unnamed.name.empty()) {
+    spdlog::info("master {} at {} was added to the group", found.unnamed.name, found.unnamed.address);
+    cluster_.masters.push_back(found.unnamed);
+  }
 }
 
 // Resolves when another master says that it leads, after this one has been silent for a while.
@@ -146,10 +161,17 @@ Task<Registration::End> Registration::session(MasterAddress master) {
     hello.setRole(wire::Role::CHUNKSERVER);
     hello.setProtocol(wire::PROTOCOL);
     hello.setName(membership_.self().name);
+    hello.setEpoch(raw(epoch()));
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto response = co_await withDeadline(clock_, REGISTER_LIMIT, kj::mv(sent), "greeting the master");
     if (response.getOutcome().getErrno() != 0) {
       co_return judge(response.getOutcome().getErrno(), response.getOutcome().getWhy().cStr());
+    }
+    // Before it is served: this server must never again take an older group for the masters.
+    auto kept = home_.rememberEpoch(GroupEpoch{response.getEpoch()});
+    if (!kept.ok()) {
+      spdlog::error("the masters' epoch can't be noted down: {}", kept.error().why);
+      co_return End::LOST;
     }
     co_return co_await registerWith(response.getMaster());
   } catch (const kj::Exception& e) {

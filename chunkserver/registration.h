@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chunkserver/replication/replicator.h"
+#include "chunkserver/server_home.h"
 #include "chunkserver/service_gate.h"
 #include "chunkserver/work.h"
 #include "common/cluster_file.h"
@@ -34,8 +35,9 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   // A killed process's registration may still look alive for as long as the master needs to notice.
   static constexpr Nanos RIVAL_PATIENCE = 10 * SECOND;
 
-  Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, Membership& membership,
-               Peers& peers, Replicator& replicator, WorkRunner& work, std::vector<VolumeStanding>& volumes);
+  Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
+               Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work,
+               std::vector<VolumeStanding>& volumes);
   ~Registration() noexcept(false);
   KJ_DISALLOW_COPY(Registration);
 
@@ -56,8 +58,10 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Task<void> run();
   Task<End> session(MasterAddress master);
   bool isGroup() const { return cluster_.masters.size() > 1; }
+  GroupEpoch epoch() const;  // the least that a master must be of
   LeaderSearch search() const;
   Task<End> attempt(unsigned tries);
+  void learn(const LeaderFound& found);
   Task<void> untilSucceeded();
   Task<bool> connect(MasterAddress master);
   Task<End> registerWith(wire::Master::Client master);
@@ -74,7 +78,8 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Network& network_;
   Clock& clock_;
   Random& random_;
-  const ClusterFile cluster_;
+  ClusterFile cluster_;
+  ServerHome& home_;
   Membership& membership_;
   Peers& peers_;
   Replicator& replicator_;

@@ -44,6 +44,8 @@ Status ServerHome::parse(const std::string& text) {
       }
     } else if (word == "server") {
       fine = cairn::parse(value, server_);
+    } else if (word == "epoch") {
+      fine = cairn::parse(value, epoch_);
     } else if (word == "volume") {
       VolumeId volume;
       std::string path;
@@ -67,6 +69,9 @@ Status ServerHome::parse(const std::string& text) {
 Status ServerHome::save() {
   std::ostringstream text;
   text << FORMAT << " " << VERSION << "\ncluster " << toText(cluster_) << "\nserver " << toText(server_) << "\n";
+  if (epoch_ != GroupEpoch{}) {
+    text << "epoch " << toText(epoch_) << "\n";
+  }
   for (auto& [path, volume] : volumes_) {
     text << "volume " << toText(volume) << " " << path << "\n";
   }
@@ -112,6 +117,14 @@ Status ServerHome::remember(const std::string& path, VolumeId volume) {
     return {};
   }
   volumes_[path] = volume;
+  return save();
+}
+
+Status ServerHome::rememberEpoch(GroupEpoch epoch) {
+  if (epoch <= epoch_) {
+    return {};
+  }
+  epoch_ = epoch;
   return save();
 }
 

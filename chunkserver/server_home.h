@@ -1,7 +1,7 @@
 // ServerHome: a chunkserver's own directory. Says who the server is, for its whole life, and which volumes it has at
 // which paths: an empty directory where a known volume should be is a disk that vanished, not a place for a new one.
 //
-//   server.id    text: format, cluster, server, one line for each volume
+//   server.id    text: format, cluster, server, epoch of the masters, one line for each volume
 //   lock         held by the process
 #pragma once
 #include <map>
@@ -29,6 +29,9 @@ class ServerHome {
   VolumeId volumeAt(const std::string& path) const;
   // Durable when it returns.
   Status remember(const std::string& path, VolumeId volume);
+  // The highest epoch of the masters' group that this server has heard of. Durable when rememberEpoch() returns.
+  GroupEpoch epoch() const { return epoch_; }
+  Status rememberEpoch(GroupEpoch epoch);
 
  private:
   Status parse(const std::string& text);
@@ -38,6 +41,7 @@ class ServerHome {
   Disk& disk_;
   const ClusterId cluster_;
   ServerId server_;
+  GroupEpoch epoch_{};
   std::map<std::string, VolumeId> volumes_;
   kj::Own<DirectoryLock> lock_;
 };

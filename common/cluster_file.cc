@@ -188,7 +188,7 @@ Result<ClusterFile> parseClusterFile(const std::string& text, const std::string&
                              ": not valid TOML: " + std::string(e.description()) + "; correct that line"};
   }
   Checker checker(path);
-  checker.allowKeys(root, "the file", {"cluster", "master", "defaults"});
+  checker.allowKeys(root, "the file", {"cluster", "epoch", "master", "defaults"});
   ClusterFile out;
   constexpr const char* CLUSTER_FORM = "\"32 hex digits\" (\"dfsadmin cluster init\" makes one)";
   if (!root.contains("cluster")) {
@@ -198,6 +198,13 @@ Result<ClusterFile> parseClusterFile(const std::string& text, const std::string&
     if (checker.ok() && (!parse(id, out.cluster) || out.cluster.isNull())) {
       checker.complain(root.get("cluster")->source(),
                        "'" + id + "' is no cluster id; write cluster = " + std::string(CLUSTER_FORM));
+    }
+  }
+  if (root.contains("epoch")) {
+    std::string epoch = checker.text(root, "the file", "epoch", "\"1-5f3a9c21\"");
+    if (checker.ok() && !parse(epoch, out.epoch)) {
+      checker.complain(root.get("epoch")->source(),
+                       "'" + epoch + "' is no epoch; write what `dfsadmin raft recover` has printed");
     }
   }
   readMasters(checker, root, path.substr(0, path.rfind('/') + 1), out);

@@ -1,6 +1,7 @@
 // cluster.toml: what every program needs to find and trust a cluster.
 //
 //   cluster = "32 hex digits"
+//   epoch = "1-5f3a9c21"            # only after `dfsadmin raft recover`, which writes it: no earlier master counts
 //   [[master]]
 //   name = "m1"
 //   address = "127.0.0.1:7000"      # other hosts
@@ -29,6 +30,7 @@ struct MasterAddress {
 
 struct ClusterFile {
   ClusterId cluster;
+  GroupEpoch epoch{};  // the least that its masters must have
   std::vector<MasterAddress> masters;
   uint32_t copies = 3;
   uint32_t minCopies = 2;

@@ -1,5 +1,7 @@
 #include "common/ids.h"
 
+#include <cstdio>
+
 #include "common/checksum.h"
 
 namespace cairn {
@@ -43,6 +45,43 @@ bool parseUuid(const std::string& text, uint64_t& high, uint64_t& low) {
   high = halves[0];
   low = halves[1];
   return true;
+}
+
+namespace {
+
+constexpr unsigned DRAWN_BITS = 32;
+constexpr uint64_t DRAWN_MASK = (uint64_t{1} << DRAWN_BITS) - 1;
+
+}  // namespace
+
+std::string toText(GroupEpoch epoch) {
+  if (epoch == GroupEpoch{}) {
+    return "0";
+  }
+  char text[32];
+  snprintf(text, sizeof(text), "%llu-%08llx", static_cast<unsigned long long>(raw(epoch) >> DRAWN_BITS),
+           static_cast<unsigned long long>(raw(epoch) & DRAWN_MASK));
+  return text;
+}
+
+bool parse(const std::string& text, GroupEpoch& epoch) {
+  if (text == "0") {
+    epoch = {};
+    return true;
+  }
+  size_t dash = text.find('-');
+  bool isFormed = dash != std::string::npos && dash > 0 && dash <= 9 && text.size() == dash + 1 + DRAWN_BITS / 4 &&
+                  text.find_first_not_of("0123456789") == dash &&
+                  text.find_first_not_of("0123456789abcdef", dash + 1) == std::string::npos;
+  if (!isFormed) {
+    return false;
+  }
+  epoch = GroupEpoch{std::stoull(text.substr(0, dash)) << DRAWN_BITS | std::stoull(text.substr(dash + 1), nullptr, 16)};
+  return true;
+}
+
+GroupEpoch recoveredEpoch(GroupEpoch epoch, uint64_t drawn) {
+  return GroupEpoch{((raw(epoch) >> DRAWN_BITS) + 1) << DRAWN_BITS | (drawn & DRAWN_MASK)};
 }
 
 ShardId shardOf(ClassId cls, uint8_t shardBits, ChunkId chunk) {

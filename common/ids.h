@@ -23,6 +23,10 @@ enum class Epoch : uint64_t {};
 // A position in the master's log, from 1; 0 is "before everything".
 enum class LogIndex : uint64_t {};
 enum class Term : uint64_t {};
+// Of the masters as a group: 0 from the beginning, higher each time that `dfsadmin raft recover` has begun the group
+// anew from one survivor. High half a count, low half drawn at random: two survivors never come to the same one.
+// Members, clients and chunkservers refuse masters of a lower epoch.
+enum class GroupEpoch : uint64_t {};
 // The master's compact name for a volume in the shard map, given at its first registration.
 enum class VolumeNumber : uint32_t {};
 // A replication class: how many copies, over which failure domains.
@@ -76,6 +80,12 @@ template <typename Tag>
 bool parse(const std::string& text, Uuid<Tag>& id) {
   return parseUuid(text, id.high, id.low);
 }
+
+// "2-0012ab34": the count and the random half; "0" from the beginning.
+std::string toText(GroupEpoch epoch);
+bool parse(const std::string& text, GroupEpoch& epoch);
+// A later one than `epoch`; `drawn` are random bits.
+GroupEpoch recoveredEpoch(GroupEpoch epoch, uint64_t drawn);
 
 // A fixed-size piece of an object: the unit of storage and of checksumming in a replica.
 struct ChunkId {

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "master/admin_service.h"
 #include "master/client_service.h"
+#include "master/joining.h"
 #include "master/registration_service.h"
 
 namespace cairn {
@@ -100,14 +101,20 @@ class DoorService final : public wire::MasterDoor::Server {
     auto results = context.getResults();
     auto checked = check(hello);
     if (checked.ok()) {
+      checked = checkEpoch(GroupEpoch{hello.getEpoch()});
+    }
+    if (checked.ok()) {
       checked = checkOffice();
     }
     setOutcome(checked, results.initOutcome());
-    results.setGrouped(doorway_->line().group().hasJoined());
+    auto& group = doorway_->line().group();
+    results.setGrouped(group.hasJoined());
+    results.setEpoch(raw(group.epoch()));
     if (checked.ok()) {
       results.setMaster(kj::heap<MasterService>(*doorway_->office()));
     } else if (checked.code() == EAGAIN) {
       results.setLeader(doorway_->replica().leaderName());
+      results.setLeaderAddress(doorway_->replica().leaderAddress());
     } else {
       turnAway(hello, checked);
     }
@@ -118,6 +125,9 @@ class DoorService final : public wire::MasterDoor::Server {
     auto params = context.getParams();
     auto checked = check(params.getHello());
     auto& line = doorway_->line();
+    if (checked.ok()) {
+      checked = meetPeer(params.getHello());
+    }
     if (checked.ok() && params.getTo() != raw(line.group().self())) {
       checked = Error{ESTALE, "the data directory of master " + doorway_->name +
                                   " is another than the one that the group "
@@ -125,9 +135,10 @@ class DoorService final : public wire::MasterDoor::Server {
                                   doorway_->name + "`, then start this master with --join in an empty directory"};
     }
     setOutcome(checked, context.getResults().initOutcome());
+    context.getResults().setEpoch(raw(line.group().epoch()));
     if (checked.ok()) {
       context.getResults().setPeer(newRaftPeer(line, params.getHello().getName().cStr()));
-    } else {
+    } else if (params.getTo() != 0) {
       turnAway(params.getHello(), checked);
     }
     return kj::READY_NOW;
@@ -140,10 +151,10 @@ class DoorService final : public wire::MasterDoor::Server {
     auto params = context.getParams();
     auto checked = self.check(params.getHello());
     if (checked.ok()) {
-      std::string name = params.getHello().getName().cStr();
+      MemberAbout about{params.getHello().getName().cStr(), params.getAddress().cStr()};
       raft::MemberId member{params.getMember()};
       auto& group = self.doorway_->line().group();
-      checked = co_await group.join(member, name);
+      checked = co_await group.join(member, about);
     }
     setOutcome(checked, context.getResults().initOutcome());
     if (checked.code() == EAGAIN) {
@@ -162,6 +173,20 @@ class DoorService final : public wire::MasterDoor::Server {
                                std::to_string(hello.getProtocol()) + ": run the same version everywhere"};
     }
     return {};
+  }
+
+  // Callers that aren't masters only learn that this one doesn't count: what they know may be wrong.
+  Status checkEpoch(GroupEpoch known) {
+    auto own = doorway_->line().group().epoch();
+    return known > own ? Status(Error{EAGAIN, replacedGroup(doorway_->name, own, known).why}) : Status();
+  }
+
+  // Of two groups under one cluster's name the one with the lower epoch has to go.
+  Status meetPeer(wire::Hello::Reader hello) {
+    GroupEpoch epoch{hello.getEpoch()};
+    auto& group = doorway_->line().group();
+    return epoch < group.epoch() ? Status(replacedGroup(hello.getName().cStr(), epoch, group.epoch()))
+                                 : group.meetEpoch(epoch);
   }
 
   Status checkOffice() {

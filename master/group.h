@@ -8,6 +8,7 @@
 #include "common/disk.h"
 #include "common/result.h"
 #include "common/task.h"
+#include "master/member_about.h"
 #include "master/raft/raft.h"
 
 namespace cairn {
@@ -15,6 +16,7 @@ namespace cairn {
 struct GroupMember {
   raft::MemberId id = raft::NOBODY;
   std::string name;
+  std::string address;  // host:port, of one that said so when it joined
   bool voter = false;
   bool leader = false;
   bool reachable = false;  // heard of by the leader just now
@@ -45,6 +47,10 @@ class Group {
   virtual ~Group() noexcept(false) = default;
 
   virtual raft::MemberId self() const = 0;
+  virtual GroupEpoch epoch() const = 0;
+  // Another master is of a group with that epoch. A directory without entries becomes one of that group, durably; else
+  // this one's group was replaced: the error says what to do, and the process ends.
+  virtual Status meetEpoch(GroupEpoch epoch) = 0;
   // Whether this member knows itself as one of the group.
   virtual bool hasJoined() const = 0;
   // `name`: of the master that sent it.
@@ -62,7 +68,7 @@ class Group {
 
   // What follows is for the leader; EAGAIN when this isn't it. Each resolves when the change is committed.
   // A member of a new directory: a learner, and a voter when it has caught up. EEXIST: the name is another directory's.
-  virtual Task<Status> join(raft::MemberId id, std::string name) = 0;
+  virtual Task<Status> join(raft::MemberId id, MemberAbout about) = 0;
   virtual Task<Status> promote(std::string name) = 0;
   virtual Task<Status> remove(std::string name) = 0;
   virtual Status transfer(const std::string& name) = 0;

@@ -1,6 +1,7 @@
 #include "master/joining.h"
 
 #include <cerrno>
+#include <set>
 
 #include "common/log.h"
 #include "rpc/connection.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr Nanos CONNECT_LIMIT = SECOND;
 constexpr Nanos JOIN_LIMIT = 5 * SECOND;
+constexpr Nanos ANNOUNCE_PERIOD = 2 * SECOND;
 
 // What one of the other masters said.
 struct Said {
@@ -26,6 +28,16 @@ void fillHello(const JoiningParts& parts, wire::Hello::Builder hello) {
   hello.setRole(wire::Role::MASTER);
   hello.setProtocol(wire::PROTOCOL);
   hello.setName(parts.name);
+  hello.setEpoch(raw(parts.cluster.epoch));
+}
+
+Address addressOfSelf(const JoiningParts& parts) {
+  for (const auto& master : parts.cluster.masters) {
+    if (master.name == parts.name) {
+      return master.address;
+    }
+  }
+  return {};
 }
 
 Task<Said> ask(const JoiningParts& parts, Address address, raft::MemberId self) {
@@ -35,6 +47,7 @@ Task<Said> ask(const JoiningParts& parts, Address address, raft::MemberId self) 
     auto request = link->bootstrap().castAs<wire::MasterDoor>().joinRequest();
     fillHello(parts, request.initHello());
     request.setMember(raw(self));
+    request.setAddress(addressOfSelf(parts));
     kj::Promise<capnp::Response<wire::MasterDoor::JoinResults>> sent = request.send();
     auto reply = co_await withDeadline(parts.clock, JOIN_LIMIT, kj::mv(sent), "another master");
     said = {true, reply.getOutcome().getErrno(), reply.getOutcome().getWhy().cStr()};
@@ -42,6 +55,23 @@ Task<Said> ask(const JoiningParts& parts, Address address, raft::MemberId self) 
     spdlog::debug("{}: {}", address, e.getDescription().cStr());
   }
   co_return said;
+}
+
+// The epoch of the master there.
+Task<GroupEpoch> meet(const JoiningParts& parts, Address address, GroupEpoch own) {
+  GroupEpoch epoch{};
+  try {
+    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT);
+    auto request = link->bootstrap().castAs<wire::MasterDoor>().raftRequest();
+    fillHello(parts, request.initHello());
+    request.getHello().setEpoch(raw(own));
+    kj::Promise<capnp::Response<wire::MasterDoor::RaftResults>> sent = request.send();
+    auto reply = co_await withDeadline(parts.clock, CONNECT_LIMIT, kj::mv(sent), "another master");
+    epoch = GroupEpoch{reply.getEpoch()};
+  } catch (const kj::Exception& e) {
+    spdlog::debug("{}: {}", address, e.getDescription().cStr());
+  }
+  co_return epoch;
 }
 
 Task<bool> hasGroup(const JoiningParts& parts, Address address) {
@@ -60,9 +90,12 @@ Task<bool> hasGroup(const JoiningParts& parts, Address address) {
   co_return found;
 }
 
-std::vector<Address> addressesOfOthers(const JoiningParts& parts) {
+std::vector<Address> addressesOfOthers(const JoiningParts& parts, const std::set<std::string>& but = {}) {
   std::vector<Address> addresses;
   for (const auto& master : parts.cluster.masters) {
+    if (but.contains(master.name)) {
+      continue;
+    }
     if (master.name != parts.name && !master.address.empty()) {
       addresses.push_back(master.address);
     }
@@ -102,6 +135,34 @@ Task<Status> findGroup(JoiningParts parts) {
     }
   }
   co_return Status();
+}
+
+Task<void> announceEpoch(JoiningParts parts, Group& group) {
+  for (;;) {
+    co_await parts.clock.after(ANNOUNCE_PERIOD);
+    if (group.epoch() == GroupEpoch{}) {
+      continue;
+    }
+    std::set<std::string> members;
+    for (const auto& member : group.status().members) {
+      members.insert(member.name);
+    }
+    auto addresses = addressesOfOthers(parts, members);
+    for (auto& address : addresses) {
+      auto epoch = co_await meet(parts, address, group.epoch());
+      if (epoch > group.epoch()) {
+        (void)group.meetEpoch(epoch);
+        co_return;
+      }
+    }
+  }
+}
+
+Error replacedGroup(const std::string& name, GroupEpoch own, GroupEpoch later) {
+  return {ESTALE, "master " + name + " is of the group as it was before `dfsadmin raft recover` (epoch " + toText(own) +
+                      ", now epoch " + toText(later) +
+                      "): what it has beyond the new group's state is void. Move its data directory away, then start "
+                      "it with --join in an empty one"};
 }
 
 }  // namespace cairn

@@ -41,6 +41,13 @@ Task<Status> formatCluster(Replica& replica, const MemberOptions& options) {
   co_return outcomeOf(applied);
 }
 
+// The first entry of a group that was begun anew.
+Task<Status> leapAhead(Replica& replica, GroupEpoch epoch) {
+  auto fill = [&](wire::Command::Builder command) { command.setRecovered(raw(epoch)); };
+  auto applied = co_await propose(replica, fill);
+  co_return outcomeOf(applied);
+}
+
 class MemberImpl final : public Member, private OfficeObserver, private kj::TaskSet::ErrorHandler {
  public:
   MemberImpl(MemberOptions options, ReplicaSeams seams, kj::Own<Replica> replica)
@@ -68,6 +75,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
     tasks_.add(tick().promise());
     JoiningParts parts{seams_.clock, seams_.random, seams_.network, options_.cluster, options_.name};
     tasks_.add(joinGroup(parts, replica_->group()).promise());
+    tasks_.add(announceEpoch(parts, replica_->group()).promise());
   }
 
   std::vector<Address> addresses() const override {
@@ -105,19 +113,32 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
     if (!leads) {
       doorway_->setOffice({});
       office_ = nullptr;
-    } else if (!replica_->reader().formatted()) {
-      tasks_.add(formatFirst().promise());
+    } else if (!isPrepared()) {
+      tasks_.add(prepareFirst().promise());
     } else if (!stopping_) {
       openOffice();
     }
   }
 
-  Task<void> formatFirst() {
-    auto formatted = co_await formatCluster(*replica_, options_);
-    while (!formatted.ok() && !replica_->reader().formatted() && replica_->isLeader() && !stopping_) {
-      spdlog::warn("the cluster isn't begun yet: {}", formatted.error().why);
-      co_await seams_.clock.after(FORMAT_RETRY);
-      formatted = co_await formatCluster(*replica_, options_);
+  // The state is that of a cluster, and of this master's group.
+  bool isPrepared() {
+    return replica_->reader().formatted() && replica_->reader().groupEpoch() >= replica_->group().epoch();
+  }
+
+  Task<Status> prepare() {
+    if (!replica_->reader().formatted()) {
+      return formatCluster(*replica_, options_);
+    }
+    return leapAhead(*replica_, replica_->group().epoch());
+  }
+
+  Task<void> prepareFirst() {
+    while (!isPrepared() && replica_->isLeader() && !stopping_) {
+      auto prepared = co_await prepare();
+      if (!prepared.ok()) {
+        spdlog::warn("the cluster isn't begun yet: {}", prepared.error().why);
+        co_await seams_.clock.after(FORMAT_RETRY);
+      }
     }
     if (replica_->isLeader() && office_.get() == nullptr && !stopping_) {
       openOffice();

@@ -57,7 +57,7 @@ Task<DigestComparison> RaftReplica::compareDigests() {
       auto asked = co_await links_.askDigest(member.id, out.index);
       digest = asked;
     }
-    out.members.push_back({member.about, digest});
+    out.members.push_back({memberAbout(member.about).name, digest});
     if (digest) {
       votes.push_back({member.id, *digest});
     }
@@ -78,7 +78,7 @@ void RaftReplica::act(const DigestVerdict& verdict, LogIndex checkpoint) {
   for (raft::MemberId member : verdict.odd) {
     const auto* record = raft_->membership().find(member);
     spdlog::error("the state of master {} differs from that of most others at entry {}: it is stopped",
-                  record == nullptr ? "?" : record->about, raw(checkpoint));
+                  record == nullptr ? "?" : memberAbout(record->about).name, raw(checkpoint));
     if (member == self_) {
       differs(checkpoint);
     } else {

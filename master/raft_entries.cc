@@ -43,6 +43,11 @@ Payload termStartPayload() {
   return payloadOf(capnp::messageToFlatArray(message));
 }
 
+raft::MemberId memberId(const Identity& identity) {
+  uint64_t id = identity.incarnation.high ^ identity.incarnation.low;
+  return raft::MemberId{id == 0 ? 1 : id};
+}
+
 raft::Membership membershipOf(const std::string& kept) {
   auto bytes = kj::arrayPtr(reinterpret_cast<const kj::byte*>(kept.data()), kept.size());
   return raft::Membership::decode(bytes).value();

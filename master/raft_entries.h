@@ -8,6 +8,7 @@
 
 #include <string>
 
+#include "master/log/identity.h"
 #include "master/log/record.h"
 #include "master/raft/entry.h"
 #include "master/raft/message.h"
@@ -19,6 +20,9 @@ namespace cairn {
 raft::Payload payloadOf(kj::Array<capnp::word> words);
 // A noop command: the payload of a term's first entry.
 raft::Payload termStartPayload();
+
+// By which the group knows that directory.
+raft::MemberId memberId(const Identity& identity);
 
 // A membership as the state keeps it.
 raft::Membership membershipOf(const std::string& kept);

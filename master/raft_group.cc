@@ -4,10 +4,30 @@
 
 #include "common/log.h"
 #include "master/namespace/snapshot.h"
+#include "master/joining.h"
 #include "master/raft_entries.h"
 #include "master/raft_replica.h"
 
 namespace cairn {
+
+Status RaftReplica::meetEpoch(GroupEpoch epoch) {
+  auto& identity = directory_.identity;
+  if (epoch <= identity.epoch) {
+    return {};
+  }
+  if (raw(log_->lastIndex()) > 0) {
+    auto replaced = replacedGroup(options_.member, identity.epoch, epoch);
+    fail(replaced);
+    return replaced;
+  }
+  auto later = identity;
+  later.epoch = epoch;
+  auto saved = saveIdentity(seams_.disk, later);
+  if (saved.ok()) {
+    identity = later;
+  }
+  return saved;
+}
 
 void RaftReplica::receive(raft::Message message, const std::string& name) {
   if (failed_) {
@@ -68,7 +88,7 @@ Task<Status> RaftReplica::takeSnapshot(kj::Own<File> file, raft::Message message
 
 const raft::MemberRecord* RaftReplica::findByName(const std::string& name) const {
   for (const auto& member : raft_->membership().members()) {
-    if (member.about == name) {
+    if (memberAbout(member.about).name == name) {
       return &member;
     }
   }
@@ -98,22 +118,22 @@ Task<Status> RaftReplica::change(raft::Membership membership) {
   co_return applied.ok() ? Status() : Status(applied.error());
 }
 
-Task<Status> RaftReplica::join(raft::MemberId id, std::string name) {
+Task<Status> RaftReplica::join(raft::MemberId id, MemberAbout about) {
   if (!leads_) {
     co_return Error{EAGAIN, "master " + options_.member + " is not the leader"};
   }
-  const auto* known = findByName(name);
+  const auto* known = findByName(about.name);
   if (known != nullptr && known->id != id) {
-    co_return Error{EEXIST, "the group has a master " + name +
+    co_return Error{EEXIST, "the group has a master " + about.name +
                                 " with another data directory: if that is lost for good, run `dfsadmin raft remove " +
-                                name + "`, then start this one again"};
+                                about.name + "`, then start this one again"};
   }
   if (known != nullptr) {
     co_return Status();
   }
   auto membership = raft_->membership();
-  membership.set({id, false, name});
-  spdlog::info("master {} joins the group", name);
+  membership.set({id, false, toText(about)});
+  spdlog::info("master {} joins the group", about.name);
   co_return co_await change(membership);
 }
 
@@ -123,7 +143,7 @@ Task<Status> RaftReplica::promote(std::string name) {
     co_return Error{ENOENT, "the group has no master " + name};
   }
   auto membership = raft_->membership();
-  membership.set({member->id, true, name});
+  membership.set({member->id, true, member->about});
   co_return co_await change(membership);
 }
 
@@ -173,8 +193,9 @@ void RaftReplica::promoteNewcomers() {
                    progress->second.match() >= raft_->commit();
     if (isReady) {
       changing_ = true;
-      spdlog::info("master {} has caught up and votes from now on", member.about);
-      tasks_.add(promoteOne(member.about));
+      auto name = memberAbout(member.about).name;
+      spdlog::info("master {} has caught up and votes from now on", name);
+      tasks_.add(promoteOne(name));
       return;
     }
   }
@@ -211,7 +232,8 @@ GroupStatus RaftReplica::status() const {
   for (const auto& member : raft_->membership().members()) {
     GroupMember out;
     out.id = member.id;
-    out.name = member.about;
+    out.name = memberAbout(member.about).name;
+    out.address = memberAbout(member.about).address;
     out.voter = member.voter;
     out.leader = member.id == raft_->leader();
     auto progress = raft_->progress().find(member.id);

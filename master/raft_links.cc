@@ -3,6 +3,7 @@
 #include <deque>
 
 #include "common/log.h"
+#include "master/member_about.h"
 #include "master/namespace/snapshot.h"
 #include "master/raft_entries.h"
 #include "rpc/shard_map.h"
@@ -19,8 +20,8 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos PIECE_LIMIT = 10 * SECOND;
   static constexpr size_t PIECE_BYTES = 512 << 10;  // of a snapshot
 
-  RaftLink(RaftLinks& links, raft::MemberId to, std::string name)
-      : links_(links), to_(to), name_(std::move(name)), tasks_(*this) {
+  RaftLink(RaftLinks& links, raft::MemberId to, MemberAbout about)
+      : links_(links), to_(to), name_(std::move(about.name)), address_(std::move(about.address)), tasks_(*this) {
     tasks_.add(run());
   }
 
@@ -93,17 +94,21 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
     return kj::evalLater([] {});
   }
 
-  Task<bool> connect() {
+  std::vector<Address> addresses() const {
     for (const auto& master : links_.cluster_.masters) {
-      if (master.name != name_) {
-        continue;
+      if (master.name == name_) {
+        return master.addresses();
       }
-      auto addresses = master.addresses();
-      for (auto& address : addresses) {
-        bool entered = co_await enter(address);
-        if (entered) {
-          co_return true;
-        }
+    }
+    return address_.empty() ? std::vector<Address>() : std::vector<Address>{address_};
+  }
+
+  Task<bool> connect() {
+    auto known = addresses();
+    for (auto& address : known) {
+      bool entered = co_await enter(address);
+      if (entered) {
+        co_return true;
       }
     }
     co_return false;
@@ -118,11 +123,13 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
       hello.setRole(wire::Role::MASTER);
       hello.setProtocol(wire::PROTOCOL);
       hello.setName(links_.name_);
+      hello.setEpoch(raw(links_.owner_.ownEpoch()));
       request.setTo(raw(to_));
       kj::Promise<capnp::Response<wire::MasterDoor::RaftResults>> sent = request.send();
       auto reply = co_await withDeadline(links_.seams_.clock, CONNECT_LIMIT, kj::mv(sent), "another master");
       if (reply.getOutcome().getErrno() != 0) {
         complain(reply.getOutcome().getWhy().cStr());
+        links_.owner_.onEpoch(GroupEpoch{reply.getEpoch()});
         links_.dismiss(to_, name_);
         co_return false;
       }
@@ -236,6 +243,7 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
   RaftLinks& links_;
   const raft::MemberId to_;
   const std::string name_;
+  const Address address_;  // for when cluster.toml doesn't know it
   kj::Own<Link> link_;
   kj::Maybe<wire::RaftPeer::Client> peer_;
   std::deque<raft::Message> waiting_;
@@ -271,7 +279,7 @@ void RaftLinks::applyMembers() {
   std::erase_if(links_, [&](const auto& link) { return !wanted.contains(link.first); });
   for (const auto& member : wanted.members()) {
     if (member.id != self_ && !links_.contains(member.id)) {
-      links_[member.id] = kj::heap<RaftLink>(*this, member.id, member.about);
+      links_[member.id] = kj::heap<RaftLink>(*this, member.id, memberAbout(member.about));
     }
   }
 }

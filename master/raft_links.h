@@ -36,6 +36,9 @@ class RaftLinks final : private kj::TaskSet::ErrorHandler {
     virtual ~Owner() noexcept(false) = default;
     virtual void onUnreachable(raft::MemberId member) = 0;
     virtual void onSnapshotSent(raft::MemberId member, bool arrived) = 0;
+    virtual GroupEpoch ownEpoch() const = 0;
+    // Another master is of that epoch.
+    virtual void onEpoch(GroupEpoch epoch) = 0;
   };
 
   RaftLinks(RaftLinkSeams seams, const ClusterFile& cluster, std::string name, raft::MemberId self, Owner& owner);

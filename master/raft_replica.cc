@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "master/joining.h"
 #include "master/log_repair.h"
 #include "master/namespace/snapshot.h"
 #include "master/raft_entries.h"
@@ -22,11 +23,6 @@ constexpr size_t APPLIED_AT_ONCE = 32;
 // has died, it was answered some 20 ms ago.
 constexpr Nanos RAFT_PROMISE = 40 * MILLISECOND;
 
-raft::MemberId idOf(const Identity& identity) {
-  uint64_t id = identity.incarnation.high ^ identity.incarnation.low;
-  return raft::MemberId{id == 0 ? 1 : id};
-}
-
 }  // namespace
 
 RaftReplica::RaftReplica(ReplicaOptions options, const ClusterFile& cluster, ReplicaSeams seams,
@@ -34,7 +30,7 @@ RaftReplica::RaftReplica(ReplicaOptions options, const ClusterFile& cluster, Rep
     : options_(kj::mv(options)),
       seams_(seams),
       directory_(kj::mv(directory)),
-      self_(idOf(directory_.identity)),
+      self_(memberId(directory_.identity)),
       log_(kj::mv(log)),
       store_(seams.clock, seams.disk, *log_, *this),
       links_({seams.clock, seams.random, seams.network, seams.disk}, cluster, options_.member, self_, *this),
@@ -213,9 +209,14 @@ bool RaftReplica::isCurrent() {
   return true;
 }
 
+std::string RaftReplica::leaderAddress() const {
+  const auto* leader = raft_->membership().find(raft_->leader());
+  return leader == nullptr ? "" : memberAbout(leader->about).address;
+}
+
 std::string RaftReplica::leaderName() const {
   const auto* leader = raft_->membership().find(raft_->leader());
-  return leader == nullptr ? "" : leader->about;
+  return leader == nullptr ? "" : memberAbout(leader->about).name;
 }
 
 Task<void> RaftReplica::stop() {
@@ -530,6 +531,10 @@ Task<Result<kj::Own<Replica>>> openReplica(ReplicaOptions options, const Cluster
   }
   if (!log.ok()) {
     co_return log.error();
+  }
+  const auto& identity = directory.value().identity;
+  if (cluster.epoch > identity.epoch && raw(log.value()->lastIndex()) > 0) {
+    co_return replacedGroup(identity.member, identity.epoch, cluster.epoch);
   }
   auto replica = kj::heap<RaftReplica>(kj::mv(options), cluster, seams, kj::mv(directory.value()), kj::mv(log.value()));
   auto started = replica->start();

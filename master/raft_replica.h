@@ -36,6 +36,7 @@ class RaftReplica final : public Replica,
   const NamespaceReader& reader() const override { return state_.machine().reader(); }
   bool isLeader() const override { return leads_ && !failed_; }
   std::string leaderName() const override;
+  std::string leaderAddress() const override;
   Term term() const override { return raft_->term(); }
   void setObserver(ReplicaObserver* observer) override { observer_ = observer; }
   void setOfficeObserver(OfficeObserver* observer) override { office_ = observer; }
@@ -45,6 +46,8 @@ class RaftReplica final : public Replica,
 
   // ---- Group ----
   raft::MemberId self() const override { return self_; }
+  GroupEpoch epoch() const override { return directory_.identity.epoch; }
+  Status meetEpoch(GroupEpoch epoch) override;
   bool hasJoined() const override { return raft_->membership().contains(self_); }
   void receive(raft::Message message, const std::string& name) override;
   kj::Promise<void> receipt() override;
@@ -52,7 +55,7 @@ class RaftReplica final : public Replica,
   Task<Status> takeSnapshot(kj::Own<File> file, raft::Message message) override;
   std::optional<uint64_t> digestAt(LogIndex index) const override;
   void differs(LogIndex index) override;
-  Task<Status> join(raft::MemberId id, std::string name) override;
+  Task<Status> join(raft::MemberId id, MemberAbout about) override;
   Task<Status> promote(std::string name) override;
   Task<Status> remove(std::string name) override;
   Status transfer(const std::string& name) override;
@@ -98,6 +101,8 @@ class RaftReplica final : public Replica,
   // RaftLinks::Owner
   void onUnreachable(raft::MemberId member) override;
   void onSnapshotSent(raft::MemberId member, bool arrived) override;
+  GroupEpoch ownEpoch() const override { return epoch(); }
+  void onEpoch(GroupEpoch epoch) override { (void)meetEpoch(epoch); }
   // StateKeeper::Owner
   void onSnapshot(LogIndex index, LogIndex oldest) override;
   void onStateFailed(Error error) override { fail(kj::mv(error)); }

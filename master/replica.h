@@ -66,7 +66,8 @@ class Replica {
   virtual const NamespaceReader& reader() const = 0;
 
   virtual bool isLeader() const = 0;
-  virtual std::string leaderName() const = 0;  // empty when unknown
+  virtual std::string leaderName() const = 0;     // empty when unknown
+  virtual std::string leaderAddress() const = 0;  // of one that was added; else empty, and cluster.toml knows it
   virtual Term term() const = 0;
 
   // At most one; older than the replica, or null. Set before the first proposal.

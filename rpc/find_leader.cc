@@ -16,6 +16,12 @@ constexpr Nanos GRACE = 30 * MILLISECOND;
 constexpr unsigned QUICK_TRIES = 40;
 constexpr Nanos QUICK_DELAY_MAX = 50 * MILLISECOND;
 
+struct Answer {
+  Status entered;
+  GroupEpoch epoch{};
+  MasterAddress leader;  // by what this one says, when the cluster file doesn't name it
+};
+
 // What the answers amount to.
 struct Race {
   kj::PromiseFulfillerPair<void> decided = kj::newPromiseAndFulfiller<void>();
@@ -28,8 +34,13 @@ struct Race {
   Clock& clock;
   const Nanos grace;
 
-  void take(size_t master, const Status& entered) {
+  void take(size_t master, const Answer& answer) {
+    const Status& entered = answer.entered;
     --open;
+    found.epoch = std::max(found.epoch, answer.epoch);
+    if (!answer.leader.address.empty()) {
+      found.unnamed = answer.leader;
+    }
     if (entered.code() == EAGAIN && !isLate) {
       isLate = true;
       late = clock.after(grace).then([this] { decided.fulfiller->fulfill(); }).eagerlyEvaluate(nullptr);
@@ -45,7 +56,14 @@ struct Race {
   }
 };
 
-Task<Status> enter(const LeaderSearch& search, Address address) {
+bool isNamed(const ClusterFile& cluster, const std::string& name) {
+  auto isIt = [&](const MasterAddress& master) { return master.name == name; };
+  return std::any_of(cluster.masters.begin(), cluster.masters.end(), isIt);
+}
+
+Task<Answer> enter(const LeaderSearch& search, Address address) {
+  Answer answer;
+  answer.entered = Error{EIO, "no answer"};
   try {
     auto link = co_await dial(search.network, search.clock, address, ANSWER_LIMIT);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
@@ -54,30 +72,35 @@ Task<Status> enter(const LeaderSearch& search, Address address) {
     hello.setRole(search.role);
     hello.setProtocol(wire::PROTOCOL);
     hello.setName(search.name);
+    hello.setEpoch(raw(search.epoch));
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(search.clock, ANSWER_LIMIT, kj::mv(sent), "a master");
     auto outcome = reply.getOutcome();
-    if (outcome.getErrno() == 0) {
-      co_return Status();
+    answer.entered = outcome.getErrno() == 0
+                         ? Status()
+                         : Status(Error{static_cast<int>(outcome.getErrno()), outcome.getWhy().cStr()});
+    answer.epoch = GroupEpoch{reply.getEpoch()};
+    if (!isNamed(search.cluster, reply.getLeader().cStr())) {
+      answer.leader = {reply.getLeader().cStr(), reply.getLeaderAddress().cStr(), {}};
     }
-    co_return Error{static_cast<int>(outcome.getErrno()), outcome.getWhy().cStr()};
   } catch (const kj::Exception& e) {
     spdlog::debug("{}: {}", address, e.getDescription().cStr());
   }
-  co_return Error{EIO, "no answer"};
+  co_return kj::mv(answer);
 }
 
-Task<Status> ask(const LeaderSearch& search, MasterAddress master) {
-  Status entered = Error{EIO, "no address"};
+Task<Answer> ask(const LeaderSearch& search, MasterAddress master) {
+  Answer answer;
+  answer.entered = Error{EIO, "no address"};
   auto addresses = master.addresses();
   for (auto& address : addresses) {
-    auto answer = co_await enter(search, address);
-    entered = kj::mv(answer);
-    if (entered.code() != EIO) {
+    auto heard = co_await enter(search, address);
+    answer = kj::mv(heard);
+    if (answer.entered.code() != EIO) {
       break;
     }
   }
-  co_return entered;
+  co_return kj::mv(answer);
 }
 
 }  // namespace
@@ -104,7 +127,7 @@ Task<LeaderFound> findLeader(LeaderSearch search, unsigned tries, std::optional<
     if (but == i) {
       continue;
     }
-    auto answered = ask(search, masters[i]).promise().then([&race, i](Status entered) { race.take(i, entered); });
+    auto answered = ask(search, masters[i]).promise().then([&race, i](Answer answer) { race.take(i, answer); });
     asking.push_back(answered.eagerlyEvaluate(nullptr));
   }
   co_await kj::mv(race.decided.promise);

@@ -19,12 +19,15 @@ struct LeaderSearch {
   Clock& clock;
   const ClusterFile& cluster;
   wire::Role role;
-  std::string name;  // of who asks
+  std::string name;      // of who asks
+  GroupEpoch epoch{};    // the highest that it knows of: masters of a lower one don't count
 };
 
 struct LeaderFound {
   std::optional<size_t> leader;  // its place in ClusterFile::masters; nothing: none said in time that it leads
   Status refusal;                // one that didn't: ESTALE when a master belongs to another cluster or protocol
+  GroupEpoch epoch{};            // the highest that was heard of
+  MasterAddress unnamed;         // said to lead, and the cluster file doesn't name it; no name: there is none
 };
 
 // A master that leaves something unanswered for so long may be gone without a word: the others are asked who leads, and

@@ -36,7 +36,13 @@ class MasterSession::Holder final : public wire::LeaseHolder::Server {
 
 MasterSession::MasterSession(Context& context, const ClusterFile& cluster, MapHolder& map, LeaseBook& leases,
                              Listener& listener)
-    : context_(context), cluster_(cluster), map_(map), leases_(leases), listener_(listener), tasks_(*this) {
+    : context_(context),
+      cluster_(cluster),
+      epoch_(cluster.epoch),
+      map_(map),
+      leases_(leases),
+      listener_(listener),
+      tasks_(*this) {
   for (unsigned slot = SLOTS; slot > 0; --slot) {
     freeSlots_.push_back(static_cast<uint8_t>(slot - 1));
   }
@@ -96,11 +102,12 @@ Task<void> MasterSession::run() {
 }
 
 LeaderSearch MasterSession::search() const {
-  return {context_.network, context_.clock, cluster_, wire::Role::CLIENT, context_.options.name};
+  return {context_.network, context_.clock, cluster_, wire::Role::CLIENT, context_.options.name, epoch_};
 }
 
 Task<bool> MasterSession::seekLeader(unsigned tries) {
   auto found = co_await findLeader(search(), tries);
+  learn(found);
   if (found.leader) {
     nextMaster_ = *found.leader;
     co_return true;
@@ -111,6 +118,18 @@ Task<bool> MasterSession::seekLeader(unsigned tries) {
     changed_.raise();
   }
   co_return false;
+}
+
+// Of an epoch, and of a master that was added since the cluster file was read.
+void MasterSession::learn(const LeaderFound& found) {
+  if (found.epoch > epoch_) {
+    spdlog::info("the masters are of epoch {}", toText(found.epoch));
+    epoch_ = found.epoch;
+  }
+  if (!found.unnamed.name.empty()) {
+    spdlog::info("master {} at {} was added to the group", found.unnamed.name, found.unnamed.address);
+    cluster_.masters.push_back(found.unnamed);
+  }
 }
 
 Task<bool> MasterSession::connect() {
@@ -163,6 +182,7 @@ Task<bool> MasterSession::connectTo(const MasterAddress& master, Address address
     hello.setRole(wire::Role::CLIENT);
     hello.setProtocol(wire::PROTOCOL);
     hello.setName(context_.options.name);
+    hello.setEpoch(raw(epoch_));
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(context_.clock, CONNECT_LIMIT, kj::mv(sent), "enter");
     Status outcome = readOutcome(reply.getOutcome());

@@ -133,6 +133,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   bool isGroup() const { return cluster_.masters.size() > 1; }
   LeaderSearch search() const;
   Task<bool> seekLeader(unsigned tries);
+  void learn(const LeaderFound& found);
   void callBegins();
   void heard() { heardAt_ = context_.clock.monotonic(); }
   Task<void> watchSilence();
@@ -162,7 +163,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void taskFailed(kj::Exception&& e) override;
 
   Context& context_;
-  const ClusterFile& cluster_;
+  ClusterFile cluster_;
+  GroupEpoch epoch_;  // the highest that was heard of
   MapHolder& map_;
   LeaseBook& leases_;
   Listener& listener_;

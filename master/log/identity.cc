@@ -25,6 +25,7 @@ std::string toText(const Identity& identity) {
   text += "member = " + identity.member + "\n";
   text += "incarnation = " + cairn::toText(identity.incarnation) + "\n";
   text += identity.joined ? "joined = yes\n" : "";
+  text += identity.epoch == GroupEpoch{} ? "" : "epoch = " + cairn::toText(identity.epoch) + "\n";
   return text + "checksum = " + sumText(text) + "\n";
 }
 
@@ -55,7 +56,8 @@ Result<Identity> parseIdentity(const std::string& text, const std::string& path)
   }
   size_t summed = text.rfind("checksum = ");
   bool whole = summed != std::string::npos && fields["checksum"] == sumText(text.substr(0, summed)) &&
-               parse(fields["cluster"], identity.cluster) && parse(fields["incarnation"], identity.incarnation);
+               parse(fields["cluster"], identity.cluster) && parse(fields["incarnation"], identity.incarnation) &&
+               (!fields.contains("epoch") || parse(fields["epoch"], identity.epoch));
   if (!whole) {
     return Error{EIO, path + ": damaged; restore this file from a copy. Nothing was changed"};
   }
@@ -76,9 +78,7 @@ Result<Identity> makeIdentity(Disk& disk, ClusterId cluster, const std::string& 
     }
   }
   Identity identity{Identity::FORMAT, cluster, member, random.uuid<MemberIncarnation>(), joins};
-  auto text = toText(identity);
-  auto bytes = kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size());
-  auto written = replaceFile(disk, FILE_NAME, bytes);
+  auto written = saveIdentity(disk, identity);
   return written.ok() ? Result<Identity>(identity) : Result<Identity>(written.error());
 }
 
@@ -109,6 +109,11 @@ Result<Identity> findIdentity(Disk& disk, ClusterId cluster, const std::string& 
 }
 
 }  // namespace
+
+Status saveIdentity(Disk& disk, const Identity& identity) {
+  auto text = toText(identity);
+  return replaceFile(disk, FILE_NAME, kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size()));
+}
 
 Result<OwnedDirectory> openDirectory(Disk& disk, ClusterId cluster, const std::string& member, Random& random,
                                      bool joins) {

@@ -21,7 +21,11 @@ struct Identity {
   std::string member;
   MemberIncarnation incarnation;
   bool joined = false;  // it waited for a group to take it in; else it may begin one
+  GroupEpoch epoch{};   // of its group
 };
+
+// Durable when it returns. For who holds the directory.
+Status saveIdentity(Disk& disk, const Identity& identity);
 
 struct OwnedDirectory {
   Identity identity;

@@ -11,6 +11,8 @@ namespace cairn {
 namespace {
 
 constexpr size_t MEMBERSHIPS_KEPT = 64;
+// More than a group could have given out between what one member knows and its end.
+constexpr uint64_t LEAP = uint64_t{1} << 32;
 
 void makeRoot(Execution& execution, wire::Format::Reader command, ClassId cls) {
   InodeRecord root;
@@ -65,6 +67,26 @@ Status changeMembership(Execution& execution, capnp::Data::Reader membership) {
     execution.store.erase(old[i]);
   }
   execution.store.put(keys::membership(execution.head.index), std::string(viewOf(membership)));
+  return {};
+}
+
+// What was acknowledged elsewhere and is lost here may have given out inodes, objects, sessions, epochs of shards and
+// versions of the map: chunkservers and clients still know them, and they mustn't come to mean something else.
+Status leap(Execution& execution, GroupEpoch epoch) {
+  auto& head = execution.head;
+  head.nextInode += LEAP;
+  head.nextObject += LEAP;
+  head.nextSession += LEAP;
+  head.nextQueueId += LEAP;
+  head.map = MapVersion{raw(head.map) + LEAP};
+  execution.map.version = head.map;
+  execution.changes.map = true;
+  for (auto& [id, shard] : execution.map.shards) {
+    shard.epoch = Epoch{raw(shard.epoch) + LEAP};
+    shard.changed = head.map;
+    execution.store.put(keys::shard(id), encode(shard));
+  }
+  execution.store.put(std::string(keys::GROUP_EPOCH), encodeNumber(raw(epoch)));
   return {};
 }
 

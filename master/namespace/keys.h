@@ -15,6 +15,7 @@
 //   T <session> <slot>             ReplySlot
 //   N <nonce>                      session opened with that nonce
 //   G <index>                      membership of the masters from that entry on
+//   E                              epoch of the masters' group, when it isn't 0
 //   R <queue id>                   ReclaimItem
 //   C <queue id>                   CutItem
 //   M c <class>  M s <server>  M v <volume>  M h <shard>      the shard map
@@ -33,6 +34,7 @@ inline constexpr std::string_view MARKS = "K";
 inline constexpr std::string_view ORPHANS = "O";
 inline constexpr std::string_view SESSIONS = "S";
 inline constexpr std::string_view MEMBERSHIPS = "G";
+inline constexpr std::string_view GROUP_EPOCH = "E";
 inline constexpr std::string_view RECLAIMS = "R";
 inline constexpr std::string_view CUTS = "C";
 inline constexpr std::string_view CLASSES = "Mc";

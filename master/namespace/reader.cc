@@ -102,6 +102,11 @@ std::vector<std::pair<LogIndex, std::string>> NamespaceReader::memberships() con
   return found;
 }
 
+GroupEpoch NamespaceReader::groupEpoch() const {
+  std::string value;
+  return store_.get(keys::GROUP_EPOCH, value) ? GroupEpoch{decodeNumber(value)} : GroupEpoch{};
+}
+
 std::vector<SessionRecord> NamespaceReader::sessions() const {
   std::vector<SessionRecord> found;
   for (auto at = store_.scan(keys::SESSIONS); at.valid(); at.next()) {

@@ -42,6 +42,8 @@ class NamespaceReader {
   ClusterId cluster() const;
   LogIndex appliedIndex() const;
   Term appliedTerm() const;
+  // Of the masters' group.
+  GroupEpoch groupEpoch() const;
   // Hash chained over every change so far: equal on two members with equal history.
   uint64_t digest() const;
   Counters counters() const;

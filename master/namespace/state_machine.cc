@@ -57,6 +57,8 @@ Status runCommand(Execution& execution, wire::Command::Reader command) {
       return cutsApplied(execution, command.getCutsApplied());
     case wire::Command::MEMBERSHIP:
       return changeMembership(execution, command.getMembership());
+    case wire::Command::RECOVERED:
+      return leap(execution, GroupEpoch{command.getRecovered()});
     case wire::Command::UNFENCE:
       return unfence(execution, command.getUnfence());
     case wire::Command::CLIENT:

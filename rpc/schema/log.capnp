@@ -20,6 +20,7 @@ struct Command {
     cutsApplied @9 :List(UInt64);  # cut queue ids that every primary has confirmed
     unfence @10 :List(UInt64);     # sessions whose late writes can't exist any more
     membership @11 :Data;          # of the masters: an encoded raft::Membership, in force from this entry on
+    recovered @12 :UInt64;         # GroupEpoch: the group was begun anew from one survivor; numbers leap over what is lost
   }
 }
 

@@ -8,14 +8,18 @@ using Raft = import "raft.capnp";
 # Bootstrap capability of a master's ports.
 interface MasterDoor {
   # errno ESTALE: wrong cluster or protocol; EAGAIN: not the leader (`leader` names it when known). `grouped`: it is one
-  # of a group, and doesn't only wait for one to take it in.
-  enter @0 (hello :Types.Hello) -> (outcome :Types.Outcome, leader :Text, master :Master, grouped :Bool);
+  # of a group, and doesn't only wait for one to take it in. `epoch`: GroupEpoch; a caller that knows of a higher one gets
+  # EAGAIN. `leaderAddress`: host:port, for callers whose cluster.toml doesn't name the leader yet.
+  enter @0 (hello :Types.Hello) -> (outcome :Types.Outcome, leader :Text, master :Master, grouped :Bool, epoch :UInt64,
+                                    leaderAddress :Text);
   # Another master. `to` is the member it means to speak to: errno ESTALE when this one is another (a new directory
-  # under the old name), or of another cluster.
-  raft @1 (hello :Types.Hello, to :UInt64) -> (outcome :Types.Outcome, peer :Raft.RaftPeer);
+  # under the old name), or of another cluster, or when their epochs differ: then the one with the lower `epoch` is of a
+  # group that was replaced, and must end. `to` 0: nobody, it is only about the epochs.
+  raft @1 (hello :Types.Hello, to :UInt64) -> (outcome :Types.Outcome, peer :Raft.RaftPeer, epoch :UInt64);
   # A new master's directory asks to become part of the group: as a learner first, as a voter when it has caught up.
-  # EAGAIN: not the leader; EEXIST: the group has a member of that name with another directory.
-  join @2 (hello :Types.Hello, member :UInt64) -> (outcome :Types.Outcome, leader :Text);
+  # EAGAIN: not the leader; EEXIST: the group has a member of that name with another directory. `address`: where the
+  # others find it, whose cluster.toml may not name it yet.
+  join @2 (hello :Types.Hello, member :UInt64, address :Text) -> (outcome :Types.Outcome, leader :Text);
 }
 
 interface Master {

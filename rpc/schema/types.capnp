@@ -13,6 +13,7 @@ struct Hello {
   role @1 :Role;
   protocol @2 :UInt32;      # PROTOCOL below
   name @3 :Text;            # of the caller, for messages
+  epoch @4 :UInt64;         # GroupEpoch, the highest that the caller knows of
 }
 const protocol :UInt32 = 1;
 

@@ -1,6 +1,7 @@
 // How many files a second one client library process creates in a running cluster, and how many it then looks up:
-// create_bench CLUSTER_FILE [COUNT [IN_FLIGHT [MASTER_DIRECTORY]]]. They go into a new directory of the root, and stay
-// there. With the leader's directory it says how often that one synced its log for the creates.
+// create_bench CLUSTER_FILE [COUNT [IN_FLIGHT [MASTER_DIRECTORY [IN_DIRECTORY]]]]. They go into new directories of the
+// root, IN_DIRECTORY into each (all into one when it isn't said), and stay there. With the leader's directory ("": none)
+// it says how often that one synced its log for the creates.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,11 +62,12 @@ class LogSyncs {
 
 class Bench {
  public:
-  Bench(ClusterFile cluster, uint64_t count, const char* masterDirectory)
+  Bench(ClusterFile cluster, uint64_t count, const char* masterDirectory, uint64_t inDirectory)
       : network_(newSystemNetwork(runtime_.io)),
         client_(*runtime_.clock, *network_, *runtime_.random, kj::mv(cluster), options()),
-        count_(count) {
-    if (masterDirectory != nullptr) {
+        count_(count),
+        inDirectory_(inDirectory) {
+    if (*masterDirectory != '\0') {
       syncs_.emplace(masterDirectory);
       KJ_REQUIRE(syncs_->count() > 0, "no log of a master there", masterDirectory);
     }
@@ -73,10 +75,12 @@ class Bench {
 
   void run(unsigned inFlight) {
     require(wait(client_.start()));
-    std::string name = "create_bench-" + std::to_string(getpid());
-    auto made = wait(client_.makeDirectory(ROOT_INODE, name, 0755, Caller{}));
-    KJ_REQUIRE(made.ok(), made.error().why);
-    directory_ = made.value().inode;
+    for (uint64_t i = 0; i * inDirectory_ < count_; ++i) {
+      std::string name = "create_bench-" + std::to_string(getpid()) + "-" + std::to_string(i);
+      auto made = wait(client_.makeDirectory(ROOT_INODE, name, 0755, Caller{}));
+      KJ_REQUIRE(made.ok(), made.error().why);
+      directories_.push_back(made.value().inode);
+    }
     measure("creates", inFlight, &Bench::create);
     measure("lookups", inFlight, &Bench::lookUp);
     require(wait(client_.stop()));
@@ -95,7 +99,7 @@ class Bench {
     return promise.wait(runtime_.io.waitScope);
   }
 
-  using Step = Task<void> (Bench::*)(std::string name);
+  using Step = Task<void> (Bench::*)(InodeId directory, std::string name);
 
   void measure(const char* what, unsigned inFlight, Step step) {
     next_ = 0;
@@ -122,22 +126,23 @@ class Bench {
 
   Task<void> lane(Step step) {
     while (next_ < count_) {
+      InodeId directory = directories_[next_ / inDirectory_];
       std::string name = "file" + std::to_string(next_++);
       Nanos began = runtime_.clock->monotonic();
-      co_await (this->*step)(name);
+      co_await (this->*step)(directory, name);
       nanos_.push_back(runtime_.clock->monotonic() - began);
     }
   }
 
-  Task<void> create(std::string name) {
+  Task<void> create(InodeId directory, std::string name) {
     Caller root;
-    auto made = co_await client_.makeNode(directory_, name, S_IFREG | 0644, 0, root);
+    auto made = co_await client_.makeNode(directory, name, S_IFREG | 0644, 0, root);
     KJ_REQUIRE(made.ok(), made.error().why);
   }
 
-  Task<void> lookUp(std::string name) {
+  Task<void> lookUp(InodeId directory, std::string name) {
     Caller root;
-    auto found = co_await client_.lookup(directory_, name, root);
+    auto found = co_await client_.lookup(directory, name, root);
     KJ_REQUIRE(found.ok(), found.error().why);
   }
 
@@ -145,15 +150,16 @@ class Bench {
   kj::Own<Network> network_;
   Client client_;
   const uint64_t count_;
+  const uint64_t inDirectory_;
   uint64_t next_ = 0;
   std::optional<LogSyncs> syncs_;
-  InodeId directory_{};
+  std::vector<InodeId> directories_;
   std::vector<Nanos> nanos_;
 };
 
 int benchMain(int argc, char** argv) {
   if (argc < 2) {
-    std::cerr << "usage: create_bench CLUSTER_FILE [COUNT [IN_FLIGHT [MASTER_DIRECTORY]]]\n";
+    std::cerr << "usage: create_bench CLUSTER_FILE [COUNT [IN_FLIGHT [MASTER_DIRECTORY [IN_DIRECTORY]]]]\n";
     return 64;
   }
   std::ifstream file(argv[1]);
@@ -163,9 +169,10 @@ int benchMain(int argc, char** argv) {
   KJ_REQUIRE(cluster.ok(), cluster.error().why);
   uint64_t count = argc > 2 ? strtoull(argv[2], nullptr, 10) : 20000;
   unsigned inFlight = argc > 3 ? static_cast<unsigned>(strtoul(argv[3], nullptr, 10)) : 64;
-  KJ_REQUIRE(count > 0 && inFlight > 0, "COUNT and IN_FLIGHT are numbers above 0");
+  uint64_t inDirectory = argc > 5 ? strtoull(argv[5], nullptr, 10) : count;
+  KJ_REQUIRE(count > 0 && inFlight > 0 && inDirectory > 0, "COUNT, IN_FLIGHT and IN_DIRECTORY are numbers above 0");
   startLogging("create_bench", "warning");
-  Bench(kj::mv(cluster.value()), count, argc > 4 ? argv[4] : nullptr).run(inFlight);
+  Bench(kj::mv(cluster.value()), count, argc > 4 ? argv[4] : "", inDirectory).run(inFlight);
   return 0;
 }
 

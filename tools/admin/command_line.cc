@@ -87,13 +87,15 @@ class Words {
   }
 
   void addRaft(CLI::App& app) {
-    auto& noun = addNoun(app, "raft", "the masters as a group; a new one comes in by itself: dfs-master --join",
+    auto& noun = addNoun(app, "raft", "the masters as a group",
                          "dfsadmin raft status");
     add(noun, "status", "all masters: role, how far their logs are, digest of the leader's state",
         "dfsadmin raft status", showRaft);
     auto addNamed = [&](const char* name, const char* what, const char* example, Verb verb) {
       add(noun, name, what, example, verb)->add_option("NAME", options_.name, "name of the master")->required();
     };
+    addAdd(noun);
+    addRecover(noun);
     addNamed("promote", "give a learner its vote before that happens by itself", "dfsadmin raft promote m3",
              promoteMaster);
     addNamed("remove", "take a master out of the group, so that it counts no more and another may have its name",
@@ -103,6 +105,31 @@ class Words {
         snapshotMaster);
     add(noun, "digest", "compare the masters' states at a recent entry; one that differs from most is stopped",
         "dfsadmin raft digest", compareMasters);
+  }
+
+  void addAdd(CLI::App& noun) {
+    auto* verb = add(noun, "add",
+                     "take a further master in: notes it in cluster.toml, says what to start where, and waits for its "
+                     "vote",
+                     "dfsadmin raft add m4 --address 10.0.0.4:7000", addMaster);
+    verb->add_option("NAME", options_.name, "name of the new master")->required();
+    verb->add_option("--address", options_.address, "its HOST:PORT, when cluster.toml doesn't name it yet");
+    verb->add_option("--socket", options_.socket, "its Unix socket on its own machine, likewise");
+    verb->add_option("--timeout", options_.timeoutSeconds, "seconds to watch it at most; 0: not at all")
+        ->check(CLI::Range(0.0, 1e6))
+        ->capture_default_str();
+  }
+
+  void addRecover(CLI::App& noun) {
+    auto* verb = add(noun, "recover",
+                     "when most masters are lost for good: begin the group anew from one that is stopped. Shows a plan "
+                     "and what may be lost; nothing is done without --apply",
+                     "dfsadmin raft recover m1 --dir /srv/m1\n  "
+                     "dfsadmin raft recover m1 --dir /srv/m1 --apply 5f3a9c21",
+                     recoverGroup);
+    verb->add_option("NAME", options_.name, "name of the master that is left")->required();
+    verb->add_option("--dir", options_.directory, "its data directory, on this machine")->required();
+    verb->add_option("--apply", options_.planId, "carry this plan out");
   }
 
   void addCluster(CLI::App& app) {

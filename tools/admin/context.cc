@@ -25,6 +25,15 @@ Result<ClusterFile> readCluster(const Context& context) {
                            " is there; name one with --cluster FILE or DFS_CLUSTER, or start a cluster: tools/dfs up"};
 }
 
+std::string usualPlace() {
+  for (const char* place : USUAL_PLACES) {
+    if (readClusterFile(place).code() != ENOENT) {
+      return place;
+    }
+  }
+  return "";
+}
+
 int complain(int code, const std::string& what) {
   std::cerr << "dfsadmin: " << what << std::endl;
   return code;

@@ -1,5 +1,7 @@
 // What every verb of dfsadmin gets: the seams, the global options, what main.cc knows of the machine.
 #pragma once
+#include <leveldb/env.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -34,10 +36,15 @@ struct Context {
   // Set by the global options.
   std::string clusterFile;
   bool json = false;
+
+  leveldb::Env* env = nullptr;
 };
 
 // The cluster of --cluster, or of the first of the usual places that has one.
 Result<ClusterFile> readCluster(const Context& context);
+
+// Which of the usual places has one; empty: none.
+std::string usualPlace();
 
 // "dfsadmin: what" on standard error: thing, cause and next step. Returns `code`.
 int complain(int code, const std::string& what);

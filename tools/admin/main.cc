@@ -32,6 +32,7 @@ int mainProgram(int argc, char** argv) {
   auto network = newSystemNetwork(runtime.io);
   Context context{*runtime.clock, *network, *runtime.random};
   context.openDisk = [&runtime](const std::string& path) { return openSystemDisk(path, *runtime.workers); };
+  context.env = leveldb::Env::Default();
   context.hostId = thisHostId();
   context.workingDirectory = workingDirectory();
   context.mounts = mountTable();

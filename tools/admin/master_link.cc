@@ -28,6 +28,7 @@ Task<Attempt> enter(Context& context, const ClusterFile& cluster, const MasterAd
     hello.setRole(wire::Role::ADMIN);
     hello.setProtocol(wire::PROTOCOL);
     hello.setName("dfsadmin");
+    hello.setEpoch(raw(cluster.epoch));
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(context.clock, DIAL_LIMIT, kj::mv(sent), "enter");
     auto outcome = readOutcome(reply.getOutcome());

@@ -7,6 +7,7 @@
 #include "fuse-client/client/wire.h"
 #include "tools/admin/master_link.h"
 #include "tools/admin/output.h"
+#include "tools/admin/raft_group.h"
 #include "tools/admin/verbs.h"
 
 namespace cairn::admin {
@@ -20,27 +21,6 @@ std::string digestText(uint64_t digest) {
   char text[20];
   snprintf(text, sizeof(text), "%016" PRIx64, digest);
   return text;
-}
-
-Task<Json> readGroup(Context& context, MasterLink& master) {
-  kj::Promise<capnp::Response<wire::Admin::RaftResults>> sent = master.admin.raftRequest().send();
-  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "the group");
-  auto group = reply.getGroup();
-  Json members = Json::array();
-  for (auto member : group.getMembers()) {
-    members.push_back({{"name", member.getName().cStr()},
-                       {"id", member.getId()},
-                       {"role", member.getRole().cStr()},
-                       {"reachable", member.getReachable()},
-                       {"matchIndex", member.getMatchIndex()}});
-  }
-  std::sort(members.begin(), members.end(), [](const Json& a, const Json& b) { return a["name"] < b["name"]; });
-  Json out = {{"term", group.getTerm()},
-              {"commitIndex", group.getCommitIndex()},
-              {"appliedIndex", group.getAppliedIndex()},
-              {"digest", digestText(group.getDigest())},
-              {"members", members}};
-  co_return kj::mv(out);
 }
 
 void print(const Json& group) {
@@ -140,6 +120,27 @@ Task<int> make(Context& context, Change change) {
 }
 
 }  // namespace
+
+Task<Json> readGroup(Context& context, MasterLink& master) {
+  kj::Promise<capnp::Response<wire::Admin::RaftResults>> sent = master.admin.raftRequest().send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "the group");
+  auto group = reply.getGroup();
+  Json members = Json::array();
+  for (auto member : group.getMembers()) {
+    members.push_back({{"name", member.getName().cStr()},
+                       {"id", member.getId()},
+                       {"role", member.getRole().cStr()},
+                       {"reachable", member.getReachable()},
+                       {"matchIndex", member.getMatchIndex()}});
+  }
+  std::sort(members.begin(), members.end(), [](const Json& a, const Json& b) { return a["name"] < b["name"]; });
+  Json out = {{"term", group.getTerm()},
+              {"commitIndex", group.getCommitIndex()},
+              {"appliedIndex", group.getAppliedIndex()},
+              {"digest", digestText(group.getDigest())},
+              {"members", members}};
+  co_return kj::mv(out);
+}
 
 Task<int> showRaft(Context& context, const Options&) {
   auto found = co_await findMaster(context, FIND_LIMIT);

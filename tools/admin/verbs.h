@@ -20,6 +20,10 @@ struct Options {
   uint32_t minCopies = 2;
   uint32_t servers = 3;
   uint64_t id = 0;
+  std::string address;
+  std::string socket;
+  std::string directory;
+  std::string planId;
   bool onlyUnhealthy = false;
 };
 
@@ -40,6 +44,8 @@ Task<int> promoteMaster(Context& context, const Options& options);
 Task<int> removeMaster(Context& context, const Options& options);
 Task<int> transferToMaster(Context& context, const Options& options);
 Task<int> snapshotMaster(Context& context, const Options& options);
+Task<int> addMaster(Context& context, const Options& options);
+Task<int> recoverGroup(Context& context, const Options& options);
 Task<int> compareMasters(Context& context, const Options& options);
 Task<int> initCluster(Context& context, const Options& options);
 

@@ -182,5 +182,15 @@ TEST_F(ClusterFileOnDisk, ErrorsNameTheFile) {
   EXPECT_EQ(read.error().why.rfind(directory_ + "/cluster.toml:1: ", 0), 0u) << read.error().why;
 }
 
+TEST(ClusterFile, AnEpochIsWhatRecoverPrints) {
+  auto read = parseClusterFile("epoch = \"3-5f3a9c21\"\n" + std::string(GOOD), "c");
+  ASSERT_TRUE(read.ok()) << read.error().why;
+  EXPECT_EQ(toText(read.value().epoch), "3-5f3a9c21");
+  EXPECT_EQ(parseClusterFile(GOOD, "c").value().epoch, GroupEpoch{});
+  auto wrong = parseClusterFile("epoch = \"3\"\n" + std::string(GOOD), "c");
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_THAT(wrong.error().why, HasSubstr("c:1: '3' is no epoch"));
+}
+
 }  // namespace
 }  // namespace cairn

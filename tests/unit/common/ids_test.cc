@@ -79,5 +79,22 @@ TEST(Hash64, DependsOnSeedAndBytes) {
   EXPECT_EQ(hash64("a"), hash64(kj::StringPtr("a").asBytes()));
 }
 
+TEST(GroupEpoch, TextAndOrder) {
+  GroupEpoch first = recoveredEpoch(GroupEpoch{}, 0xffffffff0012ab34), second = recoveredEpoch(first, 1);
+  EXPECT_EQ(toText(GroupEpoch{}), "0");
+  EXPECT_EQ(toText(first), "1-0012ab34");
+  EXPECT_EQ(toText(second), "2-00000001");
+  EXPECT_LT(first, second);
+  for (auto epoch : {GroupEpoch{}, first, second}) {
+    GroupEpoch read{99};
+    EXPECT_TRUE(parse(toText(epoch), read));
+    EXPECT_EQ(read, epoch);
+  }
+  for (const char* wrong : {"", "1", "-", "1-", "1-0012ab3", "1-0012ab345", "x-0012ab34", "1-0012AB34", "1-00-2ab34"}) {
+    GroupEpoch read{99};
+    EXPECT_FALSE(parse(wrong, read)) << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace cairn

@@ -117,6 +117,17 @@ std::string GroupWorld::fatal(const std::string& name) {
   return processes_.at(name)->fatal;
 }
 
+Result<RecoveryPlan> GroupWorld::planRecovery(const std::string& name) {
+  Process tool(world, name, volumes_[name]);
+  return cairn::planRecovery({*tool.disk, *tool.env, *tool.random, cluster_, name, segmentBytes});
+}
+
+Result<GroupEpoch> GroupWorld::recover(const std::string& name, const std::string& plan) {
+  Process tool(world, name, volumes_[name]);
+  RecoveryParts parts{*tool.disk, *tool.env, *tool.random, cluster_, name, segmentBytes};
+  return world.await(cairn::recover(parts, plan), LIMIT);
+}
+
 void GroupWorld::powerCut(const std::string& name) {
   world.volume(volumes_[name]).powerCut();
   world.network().powerOff(name);

@@ -7,6 +7,7 @@
 
 #include "master/group.h"
 #include "master/member.h"
+#include "master/recovering.h"
 #include "tests/sim/world/world.h"
 
 namespace cairn {
@@ -32,6 +33,11 @@ class GroupWorld {
   void twistState(const std::string& name);
   // Why it ended by itself; empty: it didn't.
   std::string fatal(const std::string& name);
+  // The plan, or the new epoch, for a master that is down.
+  Result<RecoveryPlan> planRecovery(const std::string& name);
+  Result<GroupEpoch> recover(const std::string& name, const std::string& plan);
+  // What every master's cluster.toml says from its next start on.
+  void noteEpoch(GroupEpoch epoch) { cluster_.epoch = epoch; }
   // The master gets an empty disk.
   void replaceDisk(const std::string& name) { volumes_[name] += "-new"; }
 
