@@ -19,6 +19,7 @@ namespace cairn {
 struct FileInfo {
   uint64_t sizeBytes = 0;
   uint64_t allocatedBytes = 0;
+  uint64_t number = 0;  // stays as long as the file, and a copy has another
 };
 
 // An open file. Not shared between processes; closing does not sync.

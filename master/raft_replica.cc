@@ -58,6 +58,10 @@ Status RaftReplica::start() {
   options.termStart = termStartPayload();
   options.promise = RAFT_PROMISE;
   raft_ = kj::heap<raft::Raft>(options, seams_.random, kj::mv(restart.value()), seams_.clock.monotonic());
+  auto placed = acceptPlace();
+  if (!placed.ok()) {
+    return placed;
+  }
   tasks_.add(watchLog());
   tasks_.add(clockwork());
   if (raft_->membership().members().size() == 1 && raft_->membership().isVoter(self_)) {
@@ -65,6 +69,22 @@ Status RaftReplica::start() {
   }
   pumpSoon();
   return {};
+}
+
+// A copy may lack what the original has voted and acknowledged since, so in a group it is nobody. Alone it goes on.
+Status RaftReplica::acceptPlace() {
+  if (!directory_.isCopy) {
+    return {};
+  }
+  const auto& membership = raft_->membership();
+  bool hasOthers = membership.voterCount() > (membership.isVoter(self_) ? 1 : 0);
+  if (hasOthers) {
+    return Error{ESTALE, seams_.disk.hostPath("") + " is a copy of master " + options_.member +
+                             "'s data directory, and what the original has promised since isn't in it: run `dfsadmin "
+                             "raft remove " + options_.member +
+                             "`, then start this master with --join in an empty directory"};
+  }
+  return saveIdentity(seams_.disk, directory_.identity);
 }
 
 Result<raft::Restart> RaftReplica::findRestart() {

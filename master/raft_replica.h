@@ -72,6 +72,7 @@ class RaftReplica final : public Replica,
   using ReadDone = kj::Own<kj::PromiseFulfiller<Result<LogIndex>>>;
 
   // raft_replica.cc
+  Status acceptPlace();
   Result<raft::Restart> findRestart();
   Status readTail(raft::Restart& restart);
   raft::Membership membershipAt(LogIndex index) const;

@@ -137,7 +137,8 @@ class SystemFile final : public File {
     if (fstat(fd(), &found) < 0) {
       return failure(errno, path_, "stat");
     }
-    return FileInfo{static_cast<uint64_t>(found.st_size), static_cast<uint64_t>(found.st_blocks) * 512};
+    return FileInfo{static_cast<uint64_t>(found.st_size), static_cast<uint64_t>(found.st_blocks) * 512,
+                    static_cast<uint64_t>(found.st_ino)};
   }
 
  private:

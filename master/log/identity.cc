@@ -26,6 +26,7 @@ std::string toText(const Identity& identity) {
   text += "incarnation = " + cairn::toText(identity.incarnation) + "\n";
   text += identity.joined ? "joined = yes\n" : "";
   text += identity.epoch == GroupEpoch{} ? "" : "epoch = " + cairn::toText(identity.epoch) + "\n";
+  text += "place = " + std::to_string(identity.place) + "\n";
   return text + "checksum = " + sumText(text) + "\n";
 }
 
@@ -62,6 +63,7 @@ Result<Identity> parseIdentity(const std::string& text, const std::string& path)
     return Error{EIO, path + ": damaged; restore this file from a copy. Nothing was changed"};
   }
   identity.member = fields["member"];
+  identity.place = strtoull(fields["place"].c_str(), nullptr, 10);
   identity.joined = fields["joined"] == "yes";
   return identity;
 }
@@ -108,6 +110,15 @@ Result<Identity> findIdentity(Disk& disk, ClusterId cluster, const std::string& 
   return parsed;
 }
 
+Result<uint64_t> placeOf(Disk& disk) {
+  auto file = disk.open(LOCK_NAME, Disk::Mode::READ);
+  if (!file.ok()) {
+    return file.error();
+  }
+  auto info = file.value()->info();
+  return info.ok() ? Result<uint64_t>(info.value().number) : Result<uint64_t>(info.error());
+}
+
 }  // namespace
 
 Status saveIdentity(Disk& disk, const Identity& identity) {
@@ -121,11 +132,25 @@ Result<OwnedDirectory> openDirectory(Disk& disk, ClusterId cluster, const std::s
   if (!lock.ok()) {
     return lock.error();
   }
-  auto identity = findIdentity(disk, cluster, member, random, joins);
-  if (!identity.ok()) {
-    return identity.error();
+  auto place = placeOf(disk);
+  if (!place.ok()) {
+    return place.error();
   }
-  return OwnedDirectory{identity.value(), kj::mv(lock.value())};
+  auto found = findIdentity(disk, cluster, member, random, joins);
+  if (!found.ok()) {
+    return found.error();
+  }
+  auto identity = found.value();
+  bool isCopy = identity.place != 0 && identity.place != place.value();
+  bool isUnnoted = identity.place == 0;
+  identity.place = place.value();
+  if (isUnnoted) {
+    auto saved = saveIdentity(disk, identity);
+    if (!saved.ok()) {
+      return saved.error();
+    }
+  }
+  return OwnedDirectory{identity, isCopy, kj::mv(lock.value())};
 }
 
 }  // namespace cairn

@@ -22,13 +22,15 @@ struct Identity {
   MemberIncarnation incarnation;
   bool joined = false;  // it waited for a group to take it in; else it may begin one
   GroupEpoch epoch{};   // of its group
+  uint64_t place = 0;   // number of the directory's lock file: a copy has another. 0: not noted yet
 };
 
 // Durable when it returns. For who holds the directory.
 Status saveIdentity(Disk& disk, const Identity& identity);
 
 struct OwnedDirectory {
-  Identity identity;
+  Identity identity;    // with the place where it is now
+  bool isCopy = false;  // it was made elsewhere: what its original has promised since isn't known here
   kj::Own<DirectoryLock> lock;
 };
 

@@ -154,6 +154,20 @@ class Raft(CommandTest):
         self.cluster.play("start", leader)
         self.cluster.wait_healthy()
 
+    def test_a_copied_directory_is_refused_under_its_old_name(self):
+        leader, (copied, _) = self.leader_and_followers()
+        self.cluster.play("kill", copied)
+        data = os.path.join(self.cluster.dir, copied)
+        os.rename(data, data + ".original")
+        shutil.copytree(data + ".original", data)
+        file = os.path.join(self.cluster.dir, "cluster.toml")
+        words = ("dfs-master", "--cluster", file, "--name", copied, "--dir", data)
+        self.refused(REFUSED, ["is a copy", copied, f"dfsadmin raft remove {copied}", "--join"], *words)
+        shutil.rmtree(data)
+        os.rename(data + ".original", data)  # which is only a move
+        self.cluster.play("start", copied)
+        self.cluster.wait_healthy()
+
     def test_a_wiped_directory_is_refused_under_its_old_name(self):
         leader, (wiped, _) = self.leader_and_followers()
         self.cluster.play("kill", wiped)

@@ -302,7 +302,7 @@ Result<FileInfo> SimVolume::info(Life life, NodeId node) {
     return entered.error();
   }
   const SimContent& content = files_.at(node).content;
-  return FileInfo{content.size(), content.allocatedBytes()};
+  return FileInfo{content.size(), content.allocatedBytes(), static_cast<uint64_t>(node)};
 }
 
 Result<SimVolume::Sync> SimVolume::beginSync(Life life, NodeId node) {

@@ -303,6 +303,38 @@ TEST(GroupTest, P3_ALostDirectoryIsNotLetInUnderItsOldName) {
   cluster.expectEqual();
 }
 
+TEST(GroupTest, P3_ACopiedDirectoryIsNotLetInUnderItsOldName) {
+  GroupWorld cluster(10);
+  cluster.form();
+  cluster.crash("m2");
+  cluster.copyDirectory("m2");
+  auto refused = cluster.start("m2");
+  EXPECT_EQ(refused.code(), ESTALE);
+  EXPECT_NE(refused.error().why.find("dfsadmin raft remove m2"), std::string::npos) << refused.error().why;
+  EXPECT_EQ(cluster.start("m2").code(), ESTALE) << "and it stays so";
+  cluster.replaceDisk("m2");
+  ASSERT_TRUE(cluster.start("m2", false, true).ok());
+  cluster.writeSomehow("by whoever leads now");
+  auto removed = cluster.world.await(cluster.group(cluster.leader()).remove("m2"), GroupWorld::LIMIT);
+  EXPECT_TRUE(removed.ok()) << removed.error().why;
+  EXPECT_TRUE(cluster.world.runUntil([&] { return cluster.group("m2").hasJoined(); }, GroupWorld::LIMIT));
+}
+
+TEST(GroupTest, ALoneMasterMayMove) {
+  GroupWorld cluster(11, 1);
+  cluster.form();
+  cluster.writeSomehow("before");
+  cluster.stop("m1");
+  for (int moves = 0; moves < 2; ++moves) {
+    cluster.copyDirectory("m1");
+    auto started = cluster.start("m1");
+    ASSERT_TRUE(started.ok()) << started.error().why;
+    cluster.writeSomehow("after");
+    EXPECT_TRUE(cluster.has("m1", "before"));
+    cluster.stop("m1");
+  }
+}
+
 TEST(GroupTest, WhoOnlyWaitsToJoinIsNoGroupYet) {
   GroupWorld cluster(9);
   ASSERT_TRUE(cluster.start("m2", false, true).ok());

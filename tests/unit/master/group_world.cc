@@ -117,6 +117,10 @@ std::string GroupWorld::fatal(const std::string& name) {
   return processes_.at(name)->fatal;
 }
 
+void GroupWorld::copyDirectory(const std::string& name) {
+  ASSERT_TRUE(world.volume(volumes_[name]).open()->remove("lock").ok());  // made anew at the start, as another file
+}
+
 Result<RecoveryPlan> GroupWorld::planRecovery(const std::string& name) {
   Process tool(world, name, volumes_[name]);
   return cairn::planRecovery({*tool.disk, *tool.env, *tool.random, cluster_, name, segmentBytes});

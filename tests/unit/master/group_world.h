@@ -33,6 +33,8 @@ class GroupWorld {
   void twistState(const std::string& name);
   // Why it ended by itself; empty: it didn't.
   std::string fatal(const std::string& name);
+  // Its directory is a copy of itself from now on; while it is down.
+  void copyDirectory(const std::string& name);
   // The plan, or the new epoch, for a master that is down.
   Result<RecoveryPlan> planRecovery(const std::string& name);
   Result<GroupEpoch> recover(const std::string& name, const std::string& plan);

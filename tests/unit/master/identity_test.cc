@@ -122,5 +122,24 @@ TEST_F(IdentityTest, TermsAreKeptWhole) {
   }
 }
 
+TEST_F(IdentityTest, ACopyIsKnownByItsPlace) {
+  ASSERT_TRUE(open().ok());
+  EXPECT_FALSE(open().value().isCopy) << "it was only opened again";
+  ASSERT_TRUE(disk->remove("lock").ok());  // the file that is made instead is another, as in a copy
+  auto copy = open();
+  ASSERT_TRUE(copy.ok()) << copy.error().why;
+  EXPECT_TRUE(copy.value().isCopy);
+  ASSERT_TRUE(saveIdentity(*disk, copy.value().identity).ok());
+  copy = Error{EIO, "closed"};
+  EXPECT_FALSE(open().value().isCopy) << "its place was accepted";
+}
+
+TEST_F(IdentityTest, ThePlaceSurvivesAPowerCut) {
+  ASSERT_TRUE(open().ok());
+  world.volume("m").powerCut();
+  disk = world.volume("m").open();
+  EXPECT_FALSE(open().value().isCopy);
+}
+
 }  // namespace
 }  // namespace cairn
