@@ -1,7 +1,7 @@
 // How many files a second one client library process creates in a running cluster, and how many it then looks up:
 // create_bench CLUSTER_FILE [COUNT [IN_FLIGHT [MASTER_DIRECTORY [IN_DIRECTORY]]]]. They go into new directories of the
-// root, IN_DIRECTORY into each (all into one when it isn't said), and stay there. With the leader's directory ("": none)
-// it says how often that one synced its log for the creates.
+// root, IN_DIRECTORY into each (all into one when it isn't said), and stay there. With the leader's directory
+// ("": none) it says how often that one synced its log for the creates.
 #include <sys/stat.h>
 #include <unistd.h>
 
