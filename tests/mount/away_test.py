@@ -48,7 +48,7 @@ class ClusterAway(unittest.TestCase):
     def test_a_waiting_program_can_be_killed(self):
         self.cluster.play("pause", "m1")
         users = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for words in (
-            ["stat", os.path.join(self.top, "x")], ["mkdir", os.path.join(self.cluster.mnt, "made-while-away")])]
+            ["stat", self.cluster.path("never-asked-for")], ["mkdir", self.cluster.path("made-while-away")])]
         time.sleep(0.5)
         self.assertEqual([user.poll() for user in users], [None, None])
         for user in users:
