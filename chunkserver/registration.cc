@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "rpc/hello.h"
 
 namespace cairn {
 namespace {
@@ -156,12 +157,7 @@ Task<Registration::End> Registration::session(MasterAddress master) {
   }
   try {
     auto request = link_->bootstrap().castAs<wire::MasterDoor>().enterRequest();
-    auto hello = request.initHello();
-    toWire(cluster_.cluster, hello.initCluster());
-    hello.setRole(wire::Role::CHUNKSERVER);
-    hello.setProtocol(wire::PROTOCOL);
-    hello.setName(membership_.self().name);
-    hello.setEpoch(raw(epoch()));
+    writeHello(request.initHello(), cluster_.cluster, wire::Role::CHUNKSERVER, membership_.self().name, epoch());
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto response = co_await withDeadline(clock_, REGISTER_LIMIT, kj::mv(sent), "greeting the master");
     if (response.getOutcome().getErrno() != 0) {

@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "rpc/connection.h"
+#include "rpc/hello.h"
 #include "rpc/shard_map.h"
 #include "schema/master.capnp.h"
 
@@ -24,11 +25,7 @@ struct Said {
 };
 
 void fillHello(const JoiningParts& parts, wire::Hello::Builder hello) {
-  toWire(parts.cluster.cluster, hello.initCluster());
-  hello.setRole(wire::Role::MASTER);
-  hello.setProtocol(wire::PROTOCOL);
-  hello.setName(parts.name);
-  hello.setEpoch(raw(parts.cluster.epoch));
+  writeHello(hello, parts.cluster.cluster, wire::Role::MASTER, parts.name, parts.cluster.epoch);
 }
 
 Address addressOfSelf(const JoiningParts& parts) {

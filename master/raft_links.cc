@@ -6,6 +6,7 @@
 #include "master/member_about.h"
 #include "master/namespace/snapshot.h"
 #include "master/raft_entries.h"
+#include "rpc/hello.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -118,12 +119,8 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
     try {
       link_ = co_await dial(links_.seams_.network, links_.seams_.clock, address, CONNECT_LIMIT);
       auto request = link_->bootstrap().castAs<wire::MasterDoor>().raftRequest();
-      auto hello = request.initHello();
-      toWire(links_.cluster_.cluster, hello.initCluster());
-      hello.setRole(wire::Role::MASTER);
-      hello.setProtocol(wire::PROTOCOL);
-      hello.setName(links_.name_);
-      hello.setEpoch(raw(links_.owner_.ownEpoch()));
+      writeHello(request.initHello(), links_.cluster_.cluster, wire::Role::MASTER,
+                 links_.name_, links_.owner_.ownEpoch());
       request.setTo(raw(to_));
       kj::Promise<capnp::Response<wire::MasterDoor::RaftResults>> sent = request.send();
       auto reply = co_await withDeadline(links_.seams_.clock, CONNECT_LIMIT, kj::mv(sent), "another master");

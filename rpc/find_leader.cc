@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "rpc/connection.h"
+#include "rpc/hello.h"
 #include "rpc/shard_map.h"
 #include "schema/master.capnp.h"
 
@@ -67,12 +68,7 @@ Task<Answer> enter(const LeaderSearch& search, Address address) {
   try {
     auto link = co_await dial(search.network, search.clock, address, ANSWER_LIMIT);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
-    auto hello = request.initHello();
-    toWire(search.cluster.cluster, hello.initCluster());
-    hello.setRole(search.role);
-    hello.setProtocol(wire::PROTOCOL);
-    hello.setName(search.name);
-    hello.setEpoch(raw(search.epoch));
+    writeHello(request.initHello(), search.cluster.cluster, search.role, search.name, search.epoch);
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(search.clock, ANSWER_LIMIT, kj::mv(sent), "a master");
     auto outcome = reply.getOutcome();

@@ -1,6 +1,7 @@
 #include "chunkserver/replication/peers.h"
 
 #include "common/log.h"
+#include "rpc/hello.h"
 
 namespace cairn {
 
@@ -64,11 +65,7 @@ class Peers::Peer {
       link_ = kj::mv(link);
       auto request = link_->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
       const SelfIdentity& self = peers_.membership_.self();
-      auto hello = request.initHello();
-      toWire(self.cluster, hello.initCluster());
-      hello.setRole(wire::Role::CHUNKSERVER);
-      hello.setProtocol(wire::PROTOCOL);
-      hello.setName(self.name);
+      writeHello(request.initHello(), self.cluster, wire::Role::CHUNKSERVER, self.name);
       toWire(record_.id, request.initServer());
       auto sent = request.send();
       kj::Promise<capnp::Response<wire::ChunkDoor::EnterResults>> answered = kj::mv(sent);

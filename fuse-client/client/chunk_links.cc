@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "fuse-client/client/wire.h"
+#include "rpc/hello.h"
 
 namespace cairn {
 
@@ -52,11 +53,7 @@ Task<bool> ChunkLink::connectTo(const ServerRecord& record, Address address) {
   try {
     auto link = co_await dial(context_.network, context_.clock, address, CONNECT_LIMIT);
     auto request = link->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
-    auto hello = request.initHello();
-    toWire(cluster_.cluster, hello.initCluster());
-    hello.setRole(wire::Role::CLIENT);
-    hello.setProtocol(wire::PROTOCOL);
-    hello.setName(context_.options.name);
+    writeHello(request.initHello(), cluster_.cluster, wire::Role::CLIENT, context_.options.name);
     toWire(server_, request.initServer());
     kj::Promise<capnp::Response<wire::ChunkDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(context_.clock, CONNECT_LIMIT, kj::mv(sent), "enter");

@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "fuse-client/client/wire.h"
+#include "rpc/hello.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -177,12 +178,7 @@ Task<bool> MasterSession::connectTo(const MasterAddress& master, Address address
   try {
     link_ = co_await dial(context_.network, context_.clock, address, CONNECT_LIMIT);
     auto request = link_->bootstrap().castAs<wire::MasterDoor>().enterRequest();
-    auto hello = request.initHello();
-    toWire(cluster_.cluster, hello.initCluster());
-    hello.setRole(wire::Role::CLIENT);
-    hello.setProtocol(wire::PROTOCOL);
-    hello.setName(context_.options.name);
-    hello.setEpoch(raw(epoch_));
+    writeHello(request.initHello(), cluster_.cluster, wire::Role::CLIENT, context_.options.name, epoch_);
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(context_.clock, CONNECT_LIMIT, kj::mv(sent), "enter");
     Status outcome = readOutcome(reply.getOutcome());

@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import sys
-import threading
 import time
 import unittest
 
@@ -20,6 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 sys.path.insert(0, HERE)
 from cluster import Cluster, wait_for  # noqa: E402
 from namespaces import SplitCluster  # noqa: E402
+from worker import Worker  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 LOSSES = 10 if FULL else 1  # times as many
@@ -28,31 +28,12 @@ PAUSE_SECONDS = 5
 SLOW_SECONDS = 1  # a stall that long is explained by the logs
 
 
-class Writer:
-    """One thread with a directory of its own. Stops at the first operation that fails."""
-
+class Writer(Worker):
     def __init__(self, root, name):
-        self.root = os.path.join(root, name)
+        super().__init__(root, name)
         self.expected = {}  # name: bytes, or None for a directory
         self.creates = []  # (begun, acknowledged)
         self.fsyncs = []
-        self.failure = None
-        self.since = time.monotonic()  # when the operation under way began
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        os.mkdir(self.root)
-
-    def path(self, name):
-        return os.path.join(self.root, name)
-
-    def run(self):
-        number = 0
-        try:
-            while not self.stop.is_set():
-                self.round(number)
-                number += 1
-        except BaseException as e:  # noqa: B902
-            self.failure = e
 
     def timed(self, what, *arguments):
         self.since = time.monotonic()

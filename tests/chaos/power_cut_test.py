@@ -22,7 +22,9 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
+sys.path.insert(0, HERE)
 from cluster import BIN, Cluster, run, wait_for  # noqa: E402
+from worker import Worker  # noqa: E402
 
 CUTS = 300 if os.environ.get("CAIRN_FULL") == "1" else 30
 SEED = int(os.environ.get("CAIRN_SEED", random.randrange(1 << 32)))
@@ -138,32 +140,14 @@ class CutCluster(Cluster):
         self.process = None
 
 
-class Writer:
-    """One thread with a directory of its own. Stops at the first operation that fails; can be held between two."""
+class Writer(Worker):
+    """Can be held between two operations."""
 
     def __init__(self, root, name):
-        self.name = name
-        self.root = os.path.join(root, name)
+        super().__init__(root, name)
         self.expected = {}  # name: whether it is a directory
         self.done = 0
-        self.failure = None
-        self.since = time.monotonic()  # when the operation under way began
-        self.stop = threading.Event()
         self.gate = threading.Lock()  # held by the thread during an operation
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        os.mkdir(self.root)
-
-    def path(self, name):
-        return os.path.join(self.root, name)
-
-    def run(self):
-        number = 0
-        try:
-            while not self.stop.is_set():
-                self.round(number)
-                number += 1
-        except BaseException as e:  # noqa: B902
-            self.failure = e
 
     def step(self, what, *names, gone=None, come=None, directory=False):
         with self.gate:

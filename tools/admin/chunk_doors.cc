@@ -4,6 +4,7 @@
 
 #include "common/checksum.h"
 #include "fuse-client/client/wire.h"
+#include "rpc/hello.h"
 
 namespace cairn::admin {
 
@@ -150,11 +151,7 @@ Task<wire::ChunkService::Client> ChunkDoors::door(const ServerRecord& server) {
 Task<wire::ChunkService::Client> ChunkDoors::enter(const ServerRecord& server, Address address) {
   auto link = co_await dial(context_.network, context_.clock, address, DIAL_LIMIT);
   auto request = link->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
-  auto hello = request.initHello();
-  toWire(cluster_, hello.initCluster());
-  hello.setRole(wire::Role::ADMIN);
-  hello.setProtocol(wire::PROTOCOL);
-  hello.setName("dfsadmin");
+  writeHello(request.initHello(), cluster_, wire::Role::ADMIN, "dfsadmin");
   toWire(server.id, request.initServer());
   kj::Promise<capnp::Response<wire::ChunkDoor::EnterResults>> sent = request.send();
   auto reply = co_await withDeadline(context_.clock, DIAL_LIMIT, kj::mv(sent), "enter");

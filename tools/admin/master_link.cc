@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "fuse-client/client/wire.h"
+#include "rpc/hello.h"
 
 namespace cairn::admin {
 
@@ -23,12 +24,7 @@ Task<Attempt> enter(Context& context, const ClusterFile& cluster, const MasterAd
   try {
     auto link = co_await dial(context.network, context.clock, address, DIAL_LIMIT);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
-    auto hello = request.initHello();
-    toWire(cluster.cluster, hello.initCluster());
-    hello.setRole(wire::Role::ADMIN);
-    hello.setProtocol(wire::PROTOCOL);
-    hello.setName("dfsadmin");
-    hello.setEpoch(raw(cluster.epoch));
+    writeHello(request.initHello(), cluster.cluster, wire::Role::ADMIN, "dfsadmin", cluster.epoch);
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(context.clock, DIAL_LIMIT, kj::mv(sent), "enter");
     auto outcome = readOutcome(reply.getOutcome());

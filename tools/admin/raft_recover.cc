@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "master/recovering.h"
+#include "rpc/hello.h"
 #include "tools/admin/cluster_edit.h"
 #include "tools/admin/master_link.h"
 #include "tools/admin/output.h"
@@ -73,12 +74,7 @@ Task<bool> stands(Context& context, ClusterFile cluster, MasterAddress master) {
     try {
       auto link = co_await dial(context.network, context.clock, address, SECOND);
       auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
-      auto hello = request.initHello();
-      toWire(cluster.cluster, hello.initCluster());
-      hello.setRole(wire::Role::ADMIN);
-      hello.setProtocol(wire::PROTOCOL);
-      hello.setName("dfsadmin");
-      hello.setEpoch(raw(cluster.epoch));
+      writeHello(request.initHello(), cluster.cluster, wire::Role::ADMIN, "dfsadmin", cluster.epoch);
       kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
       auto reply = co_await withDeadline(context.clock, SECOND, kj::mv(sent), "enter");
       if (reply.getGrouped() && GroupEpoch{reply.getEpoch()} >= cluster.epoch) {
