@@ -57,7 +57,9 @@ class ClientService final : public wire::ClientSession::Server {
   }
 
   Task<void> execute(Core& core, ExecuteContext context);
-  Task<InodeId> prepare(Core& core, wire::Op::Reader op, const NameGate::Plan& plan, Leases::Change& change);
+  bool mustWait(Core& core, wire::Op::Reader op, const NameGate::Plan& plan, Leases::Change& change);
+  kj::Promise<void> wait(Core& core, const NameGate::Plan& plan, Leases::Change& change);
+  InodeId victimOf(Core& core, const NameGate::Plan& plan);
   Task<Result<Applied>> proposeOp(Core& core, wire::ClientSession::ExecuteParams::Reader params, InodeId victim);
   void takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reader reply);
   uint8_t lease(Core& core, InodeId inode, uint8_t bit);
@@ -86,7 +88,11 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   }
   auto plan = NameGate::planOf(op);
   Leases::Change change(core.sessions.leases(), session_);
-  InodeId victim = co_await prepare(core, op, plan, change);
+  while (mustWait(core, op, plan, change)) {
+    co_await wait(core, plan, change);
+  }
+  // Nothing may come between this and the proposal.
+  InodeId victim = victimOf(core, plan);
   NameGate::Pass pass(core.names, plan);
   auto applied = co_await proposeOp(core, params, victim);
   if (!applied.ok() && applied.error().code == ENOSPC) {
@@ -109,27 +115,27 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   results.setLeased(current ? leasesWith(core, op, reply) : uint8_t{0});
 }
 
-// Waits until nothing under way can give the names concerned another meaning, and nobody else believes what will
-// change. Gives back the inode that may lose its last name.
-Task<InodeId> ClientService::prepare(Core& core, wire::Op::Reader op, const NameGate::Plan& plan,
-                                     Leases::Change& change) {
-  for (;;) {
-    while (!core.names.isClear(plan)) {
-      co_await core.names.whenClear(plan);
-    }
-    addTouched(op, core.replica.reader(), change);
-    if (!change.mustRecall()) {
-      break;
-    }
-    co_await change.recall();
+// Something under way may give the names concerned another meaning, or somebody else may believe what will change.
+bool ClientService::mustWait(Core& core, wire::Op::Reader op, const NameGate::Plan& plan, Leases::Change& change) {
+  if (!core.names.isClear(plan)) {
+    return true;
   }
-  InodeId victim{};
-  if (plan.removes) {
-    std::string_view name(plan.name.asChars().begin(), plan.name.size());
-    auto found = core.replica.reader().lookup(plan.parent, name);
-    victim = found.ok() ? found.value() : InodeId{};
+  addTouched(op, core.replica.reader(), change);
+  return change.mustRecall();
+}
+
+kj::Promise<void> ClientService::wait(Core& core, const NameGate::Plan& plan, Leases::Change& change) {
+  return core.names.isClear(plan) ? change.recall() : core.names.whenClear(plan);
+}
+
+// The inode that may lose its last name.
+InodeId ClientService::victimOf(Core& core, const NameGate::Plan& plan) {
+  if (!plan.removes) {
+    return InodeId{};
   }
-  co_return victim;
+  std::string_view name(plan.name.asChars().begin(), plan.name.size());
+  auto found = core.replica.reader().lookup(plan.parent, name);
+  return found.ok() ? found.value() : InodeId{};
 }
 
 uint8_t ClientService::lease(Core& core, InodeId inode, uint8_t bit) {
@@ -177,7 +183,7 @@ uint8_t ClientService::leasesWith(Core& core, wire::Query::Reader query, wire::A
   if (query.isReadDirectory() && error == 0 && query.getReadDirectory().getWithAttributes()) {
     uint8_t every = wire::LEASED_ATTRIBUTES;
     for (auto entry : answer.getEntries().getList()) {
-      every &= lease(core, InodeId{entry.getInode()}, wire::LEASED_ATTRIBUTES);
+      every &= !entry.hasAttributes() ? uint8_t{0} : lease(core, InodeId{entry.getInode()}, wire::LEASED_ATTRIBUTES);
     }
     return every | lease(core, InodeId{query.getReadDirectory().getInode()}, wire::LEASED_NAMES);
   }

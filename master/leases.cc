@@ -64,6 +64,15 @@ Task<void> Leases::recallFrom(SessionId session, std::vector<Item> items) {
   co_await kj::mv(asked);
 }
 
+// Rejects when a recall has been unanswered for a session's time. In two halves: when this process has stood still,
+// answers may be waiting unread.
+Leases::Recalled Leases::late() {
+  constexpr Nanos HALF = (SESSION_LEASE + SESSION_MARGIN) / 2;
+  return clock_.after(HALF).then([this] { return clock_.after(HALF); }).then([]() -> Recalled {
+    return KJ_EXCEPTION(OVERLOADED, "no answer in time");
+  });
+}
+
 // Comes to its end when the session has answered, and only then.
 Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
   auto link = links_.find(session);
@@ -77,8 +86,8 @@ Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
         list[i].setInode(raw(items[i].inode));
         list[i].setName(kj::StringPtr(items[i].name.c_str(), items[i].name.size()).asBytes());
       }
-      kj::Promise<capnp::Response<wire::LeaseHolder::RecallResults>> sent = request.send();
-      auto answer = co_await withDeadline(clock_, SESSION_LEASE, kj::mv(sent), "recall");
+      Recalled sent = request.send();
+      auto answer = co_await sent.exclusiveJoin(late());
       for (uint64_t inode : answer.getDropped()) {
         table_.release(session, InodeId{inode});
       }
@@ -87,8 +96,9 @@ Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
       spdlog::info("session {} does not answer a recall: {}", raw(session), e.getDescription().cStr());
       linkLost = e.getType() == kj::Exception::Type::DISCONNECTED;
     }
-    if (!linkLost) {  // else it comes again, or its time runs out
+    while (!linkLost) {  // else it comes again, or its time runs out
       evictor_.evict(session, "it left a recall of its leases unanswered");
+      co_await clock_.after(SESSION_LEASE);
     }
   }
   kj::Promise<void> never = kj::NEVER_DONE;

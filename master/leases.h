@@ -74,6 +74,8 @@ class Leases final {
   bool othersMayHold(SessionId by) const;
   Task<void> recallFrom(SessionId session, std::vector<Item> items);
   Task<void> ask(SessionId session, std::vector<Item> items);
+  using Recalled = kj::Promise<capnp::Response<wire::LeaseHolder::RecallResults>>;
+  Recalled late();
   kj::Promise<void> whenFree(SessionId session);
   void setFree(SessionId session);
 

@@ -261,13 +261,7 @@ Task<void> RaftReplica::stop() {
 
 // So that the others needn't wait for this one's silence.
 bool RaftReplica::handOver() {
-  raft::MemberId heir = raft::NOBODY;
-  for (const auto& [id, progress] : raft_->progress()) {
-    bool better = heir == raft::NOBODY || progress.match() > raft_->progress().at(heir).match();
-    if (raft_->membership().isVoter(id) && better) {
-      heir = id;
-    }
-  }
+  raft::MemberId heir = raft_->heir();
   if (heir == raft::NOBODY || raft_->transfer(heir) != raft::Refusal::NONE) {
     return false;
   }

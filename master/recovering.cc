@@ -93,11 +93,12 @@ Result<RecoveryPlan> planFor(const RecoveryParts& parts, Survivor& survivor) {
   }
   plan.damage = damage.value();
   for (const auto& member : membership.members()) {
-    auto name = memberAbout(member.about).name;
-    plan.votes = plan.votes || (member.voter && name == parts.name);
-    if (member.voter && name != parts.name) {
-      plan.others.push_back(name);
+    auto about = memberAbout(member.about);
+    plan.votes = plan.votes || (member.voter && about.name == parts.name);
+    if (member.voter && about.name != parts.name) {
+      plan.others.push_back(about.name);
     }
+    plan.members.push_back(std::move(about));
   }
   std::sort(plan.others.begin(), plan.others.end());
   if (membership.members().empty() || !survivor.state.machine->reader().formatted()) {
@@ -107,15 +108,22 @@ Result<RecoveryPlan> planFor(const RecoveryParts& parts, Survivor& survivor) {
   return plan;
 }
 
-// A group of this directory's next incarnation alone, in a term that nobody has voted in.
-Task<Status> appendMembership(const RecoveryParts& parts, Survivor& survivor, const Identity& identity) {
+// A group of this directory's next incarnation alone, in a term that nobody has voted in: the others may have gone
+// through some without it.
+Task<Status> appendMembership(const RecoveryParts& parts, Survivor& survivor, const Identity& identity,
+                              const RecoveryPlan& plan) {
+  constexpr uint64_t TERM_LEAP = 1 << 20;
   auto hard = RaftStore::readHardState(parts.disk);
   if (!hard.ok()) {
     co_return hard.error();
   }
   raft::Membership alone;
-  alone.set({memberId(identity), true, parts.name});
-  Term term = next(std::max(hard.value().term, survivor.log->lastTerm()));
+  std::string about = parts.name;
+  for (const auto& member : plan.members) {
+    about = member.name == parts.name ? toText(member) : about;
+  }
+  alone.set({memberId(identity), true, about});
+  Term term{raw(std::max(hard.value().term, survivor.log->lastTerm())) + TERM_LEAP};
   raft::Entry entry{term, next(survivor.log->lastIndex()), raft::EntryType::MEMBERSHIP, alone.encode()};
   auto payload = recordOf(entry);
   LogEntry record{entry.index, entry.term, payload.bytes()};
@@ -153,7 +161,7 @@ Task<Result<GroupEpoch>> recover(RecoveryParts parts, std::string id) {
   identity.incarnation = parts.random.uuid<MemberIncarnation>();
   identity.epoch = recoveredEpoch(std::max(identity.epoch, parts.cluster.epoch), identity.incarnation.low);
   identity.joined = false;
-  auto appended = co_await appendMembership(parts, survivor.value(), identity);
+  auto appended = co_await appendMembership(parts, survivor.value(), identity, plan.value());
   if (!appended.ok()) {
     co_return appended.error();
   }

@@ -12,6 +12,7 @@
 #include "common/random.h"
 #include "common/task.h"
 #include "master/log/recovery.h"
+#include "master/member_about.h"
 #include "master/namespace/records.h"
 #include "master/raft/raft.h"
 
@@ -34,6 +35,7 @@ struct RecoveryPlan {
   Timestamp time;                      // of the last entry: nothing acknowledged before is lost
   bool votes = false;                  // it had a vote
   std::vector<std::string> others;     // who else had one
+  std::vector<MemberAbout> members;    // the same with where they are, and the survivor itself
   std::optional<raft::Damage> damage;  // its log has lost entries up to there which the others would have given back
 };
 

@@ -45,7 +45,7 @@ class Client::Impl final : public MasterSession::Listener,
         session(context, cluster, map, leases, *this),
         inodes(context, session, leases),
         io(context, map, links, session.id()),
-        reporter(context, session, inodes),
+        reporter(context, session),
         unsynced(context, io),
         buffer(context, pool, io, reporter, unsynced, session.id()),
         sync(inodes, buffer, unsynced, reporter),
@@ -55,10 +55,12 @@ class Client::Impl final : public MasterSession::Listener,
   void sessionLost(SessionId old) override;
   // ---- leases (lease_ops.cc)
   void linkLost() override;
+  void historyChanged() override;
   void executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) override;
   void refused(wire::Query::Reader query, int code, const Grant& grant) override;
   bool recalled(wire::LeaseChange::Reader change) override;
   bool believes(InodeId inode) override;
+  void setDoubt(wire::Op::Reader op, bool begins) override;
   void noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
   void noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
   void noteNames(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant);

@@ -34,7 +34,11 @@ bool Inode::isIdle() const {
 }
 
 bool Inode::isLeased() const {
-  return known_ && table_.leases().lasts(leasedUnder_);
+  return known_ && table_.leases().lasts(leasedUnder_) && !table_.leases().isInDoubt(LeaseBook::keyOf(id));
+}
+
+bool Inode::mayBeLeased() const {
+  return leasedUnder_ == table_.leases().link();
 }
 
 Nanos Inode::ageNanos() const {
@@ -53,9 +57,11 @@ void Inode::learn(const Attributes& attributes, uint64_t index, bool leased) {
   take(attributes, index, leased);
 }
 
-// No other client's doing, so what is kept of the file's bytes stays.
+// While it was leased no other client can have had a part in it, so what is kept of the file's bytes stays.
 void Inode::reported(const Attributes& attributes, uint64_t index, bool leased) {
-  if (index > index_) {
+  if (!isLeased()) {
+    learn(attributes, index, leased);
+  } else if (index > index_) {
     take(attributes, index, leased);
   }
 }
@@ -152,7 +158,7 @@ void InodeTable::evict() {
   for (unsigned tries = 0; tries < EVICT_TRIES && inodes_.size() > context_.options.limits.inodesMax; ++tries) {
     Inode* oldest = byUse_.front();
     if (oldest->isIdle()) {
-      if (oldest->leasedUnder_ == leases_.link()) {
+      if (oldest->learnedUnder_ == leases_.link()) {
         leases_.giveUp(oldest->id);
       }
       byUse_.pop_front();
@@ -168,9 +174,7 @@ Attributes InodeTable::learn(wire::Attributes::Reader in, const Grant& grant, ui
   auto inode = get(attributes.inode);
   bool granted = grant.has(bit);
   bool stands = leases_.stands(grant);
-  if (granted && !stands) {
-    leases_.giveUp(inode->id);
-  }
+  inode->learnedUnder_ = grant.link;
   inode->learn(attributes, grant.index, granted && stands);
   if (!name.empty()) {
     inode->name = name;
@@ -192,6 +196,7 @@ void InodeTable::learn(wire::Reply::Reader reply, const Grant& grant) {
 
 void InodeTable::reported(Inode& inode, wire::Attributes::Reader in, const Grant& grant) {
   bool leased = grant.has(wire::LEASED_ATTRIBUTES) && leases_.stands(grant);
+  inode.learnedUnder_ = grant.link;
   inode.reported(readAttributes(in), grant.index, leased);
 }
 

@@ -97,7 +97,15 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   void learn(const Attributes& attributes, uint64_t index, bool leased);
   // The master has carried out a report; these are the attributes with it.
   void reported(const Attributes& attributes, uint64_t index, bool leased);
-  void recall() { leasedUnder_ = 0; }
+  // Another client is about to change them: nothing known counts as young any more.
+  void recall() {
+    leasedUnder_ = 0;
+    learnedAt_ = LONG_AGO;
+  }
+  // The master counts on being able to ask for it.
+  bool mayBeLeased() const;
+  // Log indices of before mean nothing any more.
+  void historyChanged() { index_ = 0; }
   // A local write of [.., end) at `now`.
   void written(uint64_t end, FileTime now);
   // The file was truncated to `size` by this mount.
@@ -119,6 +127,7 @@ class Inode final : public kj::Refcounted, public ChunkFile {
 
  private:
   friend class InodeTable;
+  static constexpr Nanos LONG_AGO = INT64_MIN / 2;
 
   void take(const Attributes& attributes, uint64_t index, bool leased);
 
@@ -127,6 +136,7 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   Attributes committed_;
   uint64_t index_ = 0;  // log index that committed_ is of
   uint64_t leasedUnder_ = 0;  // the link; 0: not leased
+  uint64_t learnedUnder_ = 0;  // the master may have granted a lease under that one
   Nanos learnedAt_ = 0;
   uint64_t localEnd_ = 0;  // end of the farthest write that the master may not know
 

@@ -3,11 +3,16 @@
 // All leases end with the link to the master: the master asks nobody on the next link for what was granted on the last.
 // Their time is the session's, counted from when its renewal was sent.
 #pragma once
+#include <kj/string.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "common/checksum.h"
 #include "common/clock.h"
 #include "common/ids.h"
 
@@ -42,7 +47,22 @@ class LeaseBook {
     until_ = 0;
     unwanted_.clear();
   }
+  void historyChanged() { recalledAt_ = 0; }
   void recalled(uint64_t index) { recalledAt_ = std::max(recalledAt_, index); }
+
+  // Names and inodes that changes of this mount are about which nobody has answered yet.
+  static uint64_t keyOf(InodeId inode) { return raw(inode); }
+  static uint64_t keyOf(InodeId directory, const std::string& name) {
+    return hash64(kj::StringPtr(name.c_str(), name.size()).asBytes(), raw(directory));
+  }
+  void setDoubt(uint64_t key, bool begins) {
+    unsigned& count = doubts_[key];
+    count += begins ? 1 : -1;
+    if (count == 0) {
+      doubts_.erase(key);
+    }
+  }
+  bool isInDoubt(uint64_t key) const { return !doubts_.empty() && doubts_.contains(key); }
 
   // Leases that the master may forget about, gathered until there are many.
   void giveUp(InodeId inode) { unwanted_.push_back(inode); }
@@ -63,6 +83,7 @@ class LeaseBook {
   uint64_t forgottenAt_ = 0;
   uint64_t recalledAt_ = 0;
   std::vector<InodeId> unwanted_;
+  std::unordered_map<uint64_t, unsigned> doubts_;
 };
 
 }  // namespace cairn

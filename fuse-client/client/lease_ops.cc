@@ -15,12 +15,19 @@ constexpr uint32_t WHITEOUT = 4;
 
 void Client::Impl::linkLost() { names.clear(); }
 
+void Client::Impl::historyChanged() {
+  leases.historyChanged();
+  for (auto& inode : inodes.all()) {
+    inode->historyChanged();
+  }
+}
+
 bool Client::Impl::believes(InodeId id) {
   if (names.contains(id)) {
     return true;
   }
   KJ_IF_MAYBE(inode, inodes.find(id)) {
-    return inode->isLeased();
+    return inode->mayBeLeased();
   }
   return false;
 }
@@ -65,7 +72,7 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
       InodeId from{rename.getParent()};
       InodeId into{rename.getNewParent()};
       bool moves = (rename.getFlags() & (EXCHANGE | WHITEOUT)) == 0;
-      bool nothing = !reply.hasReplaced() && names.find(into, textOf(rename.getNewName())) == inode;
+      bool nothing = reply.hasReplaced() && InodeId{reply.getReplaced().getInode()} == inode;
       Grant here = grant;
       Grant there = grant;
       there.bits = grant.has(wire::LEASED_NEW_PARENT) ? wire::LEASED_NAMES : 0;
@@ -87,6 +94,46 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
 void Client::Impl::executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) {
   inodes.learn(reply, grant);
   noteNames(op, reply, grant);
+  auto written = op.isWritten() ? op.getWritten() : capnp::List<wire::Written>::Reader();
+  auto now = reply.getWrittenNow();
+  for (unsigned i = 0; i < written.size() && i < now.size(); ++i) {
+    KJ_IF_MAYBE(inode, inodes.find(InodeId{now[i].getInode()})) {
+      inodes.reported(*inode, now[i], grant);
+    }
+  }
+  for (auto gone : {reply.getAttributes(), reply.getReplaced()}) {
+    if (gone.getInode() != 0 && gone.getLinks() == 0) {
+      leases.giveUp(InodeId{gone.getInode()});
+    }
+  }
+}
+
+void Client::Impl::setDoubt(wire::Op::Reader op, bool begins) {
+  auto inode = [&](InodeId id) { leases.setDoubt(LeaseBook::keyOf(id), begins); };
+  auto name = [&](uint64_t directory, capnp::Data::Reader text) {
+    inode(InodeId{directory});
+    leases.setDoubt(LeaseBook::keyOf(InodeId{directory}, textOf(text)), begins);
+  };
+  switch (op.which()) {
+    case wire::Op::MAKE:
+      return name(op.getMake().getParent(), op.getMake().getName());
+    case wire::Op::LINK:
+      inode(InodeId{op.getLink().getInode()});
+      return name(op.getLink().getParent(), op.getLink().getName());
+    case wire::Op::UNLINK:
+      return name(op.getUnlink().getParent(), op.getUnlink().getName());
+    case wire::Op::RENAME:
+      name(op.getRename().getParent(), op.getRename().getName());
+      return name(op.getRename().getNewParent(), op.getRename().getNewName());
+    case wire::Op::SET_ATTRIBUTES:
+      return inode(InodeId{op.getSetAttributes().getInode()});
+    case wire::Op::SET_XATTR:
+      return inode(InodeId{op.getSetXattr().getInode()});
+    case wire::Op::REMOVE_XATTR:
+      return inode(InodeId{op.getRemoveXattr().getInode()});
+    case wire::Op::WRITTEN:
+      return;  // what it tells is shown already
+  }
 }
 
 void Client::Impl::refused(wire::Query::Reader query, int code, const Grant& grant) {
@@ -114,7 +161,7 @@ std::optional<Result<Attributes>> Client::Impl::leasedLookup(InodeId parent, con
     return std::nullopt;
   }
   auto known = names.find(parent, name);
-  if (!known) {
+  if (!known || leases.isInDoubt(LeaseBook::keyOf(parent, name))) {
     return std::nullopt;
   }
   if (raw(*known) == 0) {

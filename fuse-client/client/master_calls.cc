@@ -46,6 +46,7 @@ void MasterSession::releaseSlot(uint8_t slot) {
 
 Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
                                   kj::Own<kj::PromiseFulfiller<Result<Executed>>> done, bool holds) {
+  Doubt doubt(listener_, (*op)->asReader());
   SessionId sentIn{};
   uint64_t sequence = 0;
   for (unsigned tries = 0;; ++tries) {
@@ -80,8 +81,7 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
         grant.bits = response.getLeased();
         grant.index = reply.getIndex();
         listener_.executed((*op)->asReader(), reply, grant);
-        Executed executed{kj::mv(response), grant};
-        deliver(kj::mv(executed), *done, holds, tries > 0);
+        deliver(Executed{kj::mv(response), grant}, *done, holds, tries > 0);
         break;
       }
       if (outcome.code() != EAGAIN) {

@@ -123,13 +123,18 @@ Task<bool> MasterSession::seekLeader(unsigned tries) {
 
 // Of an epoch, and of a master that was added since the cluster file was read.
 void MasterSession::learn(const LeaderFound& found) {
-  if (found.epoch > epoch_) {
-    spdlog::info("the masters are of epoch {}", toText(found.epoch));
-    epoch_ = found.epoch;
-  }
+  learn(found.epoch);
   if (!found.unnamed.name.empty()) {
     spdlog::info("master {} at {} was added to the group", found.unnamed.name, found.unnamed.address);
     cluster_.masters.push_back(found.unnamed);
+  }
+}
+
+void MasterSession::learn(GroupEpoch epoch) {
+  if (epoch > epoch_) {
+    spdlog::info("the masters are of epoch {}", toText(epoch));
+    epoch_ = epoch;
+    listener_.historyChanged();
   }
 }
 
@@ -182,6 +187,7 @@ Task<bool> MasterSession::connectTo(const MasterAddress& master, Address address
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     auto reply = co_await withDeadline(context_.clock, CONNECT_LIMIT, kj::mv(sent), "enter");
     Status outcome = readOutcome(reply.getOutcome());
+    learn(GroupEpoch{reply.getEpoch()});
     if (outcome.ok()) {
       bool done = co_await attach(reply.getMaster());
       co_return done;

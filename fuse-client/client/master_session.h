@@ -59,10 +59,14 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
    public:
     // `old` was evicted: nothing sent under it may count any more.
     virtual void sessionLost(SessionId old) = 0;
+    // The masters were recovered with a part of their history lost: places in their log begin anew.
+    virtual void historyChanged() = 0;
     // Nothing that was leased may be believed any more.
     virtual void linkLost() = 0;
     // A change has been made, whether or not anybody still waits for it.
     virtual void executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) = 0;
+    // A change is on its way (or no more): the master may have made it already, so what it is about isn't believed.
+    virtual void setDoubt(wire::Op::Reader op, bool begins) = 0;
     // A question was answered with an error number.
     virtual void refused(wire::Query::Reader query, int code, const Grant& grant) = 0;
     // Another client is about to make a change. False: nothing is believed of the inode any more.
@@ -119,6 +123,18 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
     MasterSession& session_;
   };
 
+  // While a change is on its way.
+  class Doubt {
+   public:
+    Doubt(Listener& listener, wire::Op::Reader op) : listener_(listener), op_(op) { listener_.setDoubt(op_, true); }
+    ~Doubt() noexcept(false) { listener_.setDoubt(op_, false); }
+    KJ_DISALLOW_COPY(Doubt);
+
+   private:
+    Listener& listener_;
+    const wire::Op::Reader op_;
+  };
+
   // ---- the link (master_session.cc)
   Task<void> run();
   Task<bool> connect();
@@ -134,6 +150,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   LeaderSearch search() const;
   Task<bool> seekLeader(unsigned tries);
   void learn(const LeaderFound& found);
+  void learn(GroupEpoch epoch);
   void callBegins();
   void heard() { heardAt_ = context_.clock.monotonic(); }
   Task<void> watchSilence();

@@ -116,9 +116,9 @@ void NameCache::clear() {
   names_ = 0;
 }
 
-// An empty directory counts as a name too. One directory may have half of the room.
+// One directory may have half of the room.
 void NameCache::makeRoom(InodeId keep) {
-  while (names_ + directories_.size() > namesMax_ && byUse_.front() != keep) {
+  while ((names_ > namesMax_ || directories_.size() > namesMax_ / 8) && byUse_.front() != keep) {
     dropped_.push_back(byUse_.front());
     drop(byUse_.front());
   }

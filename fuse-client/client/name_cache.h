@@ -18,7 +18,8 @@ namespace cairn {
 
 class NameCache {
  public:
-  // Names of all directories together; whole directories are dropped, the longest unused first.
+  // Names of all directories together, and eight times the directories; beyond it whole directories are dropped, the
+  // longest unused first.
   explicit NameCache(size_t namesMax) : namesMax_(namesMax) {}
 
   // InodeId{}: absent. Nothing: the master must be asked.

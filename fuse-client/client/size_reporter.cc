@@ -15,8 +15,8 @@ kj::Promise<void> endOfTurn() {
 
 }  // namespace
 
-SizeReporter::SizeReporter(Context& context, MasterSession& session, InodeTable& inodes)
-    : context_(context), session_(session), inodes_(inodes), tasks_(*this) {}
+SizeReporter::SizeReporter(Context& context, MasterSession& session)
+    : context_(context), session_(session), tasks_(*this) {}
 
 void SizeReporter::taskFailed(kj::Exception&& e) {
   spdlog::error("reporting sizes failed: {}", kj::str(e).cStr());
@@ -140,13 +140,9 @@ Task<void> SizeReporter::send(std::vector<Sent> batch) {
   }
   auto reader = reply.value().getReply();
   auto outcomes = reader.getWritten();
-  auto now = reader.getWrittenNow();
   for (unsigned i = 0; i < batch.size(); ++i) {
-    bool told = i < outcomes.size() && i < now.size();
+    bool told = i < outcomes.size();
     Status outcome = told ? readOutcome(outcomes[i]) : Status(Error{EIO, "the master's answer leaves it out"});
-    if (outcome.ok()) {
-      inodes_.reported(*batch[i].inode, now[i], reply.value().grant);
-    }
     finish(batch[i], outcome);
   }
 }

@@ -16,7 +16,7 @@ namespace cairn {
 
 class SizeReporter final : private kj::TaskSet::ErrorHandler {
  public:
-  SizeReporter(Context& context, MasterSession& session, InodeTable& inodes);
+  SizeReporter(Context& context, MasterSession& session);
 
   // Something of `inode` has been acknowledged. `drained`: nothing more is on its way.
   void due(Inode& inode, bool drained);
@@ -65,7 +65,6 @@ class SizeReporter final : private kj::TaskSet::ErrorHandler {
 
   Context& context_;
   MasterSession& session_;
-  InodeTable& inodes_;
   std::deque<kj::Own<Inode>> queue_;
   Nanos wakeAt_ = 0;     // 0: no wake-up set
   uint64_t wakeup_ = 0;  // number of the newest

@@ -13,6 +13,7 @@ namespace {
 constexpr size_t MEMBERSHIPS_KEPT = 64;
 // More than a group could have given out between what one member knows and its end.
 constexpr uint64_t LEAP = uint64_t{1} << 32;
+constexpr uint32_t GENERATION_LEAP = 1u << 20;  // of 32 bits: enough for 4096 recoveries
 
 void makeRoot(Execution& execution, wire::Format::Reader command, ClassId cls) {
   InodeRecord root;
@@ -70,14 +71,17 @@ Status changeMembership(Execution& execution, capnp::Data::Reader membership) {
   return {};
 }
 
-// What was acknowledged elsewhere and is lost here may have given out inodes, objects, sessions, epochs of shards and
-// versions of the map: chunkservers and clients still know them, and they mustn't come to mean something else.
+// What was acknowledged elsewhere and is lost here may have given out inodes, objects, sessions, generations of
+// layouts, epochs of shards and versions of the map: chunkservers and clients still know them, and they mustn't come to
+// mean something else. Cuts that are there keep their generations: of a later one they would take living bytes.
 Status leap(Execution& execution, GroupEpoch epoch) {
   auto& head = execution.head;
   head.nextInode += LEAP;
   head.nextObject += LEAP;
   head.nextSession += LEAP;
   head.nextQueueId += LEAP;
+  head.generationBase += GENERATION_LEAP;
+  execution.store.setGenerationBase(head.generationBase);
   head.map = MapVersion{raw(head.map) + LEAP};
   execution.map.version = head.map;
   execution.changes.map = true;

@@ -186,6 +186,7 @@ void headFields(Record& r, Coder& code) {
   code(r.nextQueueId);
   code(r.inodes);
   code(r.allocated);
+  code(r.generationBase);
 }
 
 template <typename Record, typename Coder>

@@ -89,6 +89,7 @@ struct Head {
   uint64_t nextQueueId = 0;
   uint64_t inodes = 0;
   uint64_t allocated = 0;
+  uint32_t generationBase = 0;  // no layout is of an earlier generation
 };
 
 struct Session {

@@ -232,7 +232,7 @@ Status rename(Execution& execution, const Requester& client, wire::Op::Rename::R
   writeAttributes(move.source, reply.initAttributes());
   writeAttributes(move.from, reply.initParent());
   writeAttributes(move.destination(), reply.initNewParent());
-  if (move.replaces && !move.nothing) {
+  if (move.replaces) {
     writeAttributes(move.target, reply.initReplaced());
   }
   return {};

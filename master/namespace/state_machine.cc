@@ -82,6 +82,7 @@ StateMachine::StateMachine(kj::Own<Store> store)
       map_(loadMap(*store_, head_.map)),
       reader_(*store_, head_, map_) {
   memset(reply_.begin(), 0, reply_.asBytes().size());
+  store_->setGenerationBase(head_.generationBase);
 }
 
 Applied StateMachine::apply(LogIndex index, Term term, wire::Command::Reader command) {

@@ -50,6 +50,9 @@ class Store {
   bool has(std::string_view key) const;
   void put(std::string key, std::string value);
   void erase(std::string key);
+  // Head::generationBase, for whoever reads inodes.
+  uint32_t generationBase() const { return generationBase_; }
+  void setGenerationBase(uint32_t base) { generationBase_ = base; }
   // Hash chained over every put and erase since the beginning.
   uint64_t digest() const { return digest_; }
   void mix(uint64_t word);
@@ -112,6 +115,7 @@ class Store {
   UnwrittenMap fresh_;
   size_t freshBytes_ = 0;
   uint64_t digest_ = 0;
+  uint32_t generationBase_ = 0;
   bool writing_ = false;
   Head leavingHead_;
 };

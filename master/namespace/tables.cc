@@ -44,6 +44,7 @@ bool find(const Store& store, InodeId id, InodeRecord& out) {
   }
   decode(value, out);
   out.id = id;
+  out.generation = std::max(out.generation, store.generationBase());
   return true;
 }
 

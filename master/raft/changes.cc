@@ -62,11 +62,17 @@ void Raft::leaveOffice() {
   becomeFollower(hard_.term, NOBODY);
 }
 
-// Of the other voters the one whose log reaches farthest.
+// Of those who have as much the one heard of last: another may be gone.
 MemberId Raft::heir() const {
   MemberId heir = NOBODY;
   for (const auto& [member, progress] : progress_) {
-    if (membership().isVoter(member) && (heir == NOBODY || progress.match() > matchOf(heir))) {
+    if (!membership().isVoter(member)) {
+      continue;
+    }
+    bool farther = heir == NOBODY || progress.match() > matchOf(heir);
+    bool livelier = !farther && progress.match() == matchOf(heir) &&
+                    progress.silentTicks < progress_.at(heir).silentTicks;
+    if (farther || livelier) {
       heir = member;
     }
   }

@@ -100,7 +100,7 @@ bool Raft::renewLease() {
 }
 
 void Raft::noteRound() {
-  if (asksForPromises()) {
+  if (asksForPromises() && !needsNoLease()) {
     asking_.push_back({round_, now_});
   }
 }

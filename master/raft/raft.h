@@ -101,6 +101,8 @@ class Raft {
   void tick();
   Proposed propose(Payload command);
   Proposed proposeMembership(const Membership& membership);
+  // Of the other voters the one whose log reaches farthest; NOBODY: there is none.
+  MemberId heir() const;
   // Hands leadership to a voter; given up after electionTicks.
   Refusal transfer(MemberId to);
   // Nothing when this member isn't the leader. Answered by Output::reads or failedReads.
@@ -233,7 +235,6 @@ class Raft {
   // changes.cc: membership, transfer
   void adoptMembership(LogIndex first);
   void leaveOffice();
-  MemberId heir() const;
   void sendTimeoutNow(MemberId to);
   void tickTransfer();
   void tickStall();

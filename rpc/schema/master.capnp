@@ -137,7 +137,7 @@ struct Reply {
   parent @4 :Types.Attributes;       # of the directory changed (make, link, unlink, rename source)
   newParent @5 :Types.Attributes;    # rename
   written @6 :List(Types.Outcome);
-  replaced @7 :Types.Attributes;     # rename: of what stood at the new name, as it is now; absent when nothing did
+  replaced @7 :Types.Attributes;     # rename: of what stood at the new name, as it is now; absent when nothing did; the same inode: nothing was done
   writtenNow @8 :List(Types.Attributes);  # written: as they are now; empty ones where it failed
 }
 

@@ -132,6 +132,46 @@ TEST(Leases, WrittenSizesAreSeen) {
   EXPECT_EQ(stage.calls(*stage.a, again), 0u) << "its own report told it";
 }
 
+// It does nothing, and both names stay.
+TEST(Leases, ARenameBetweenTwoNamesOfOneFile) {
+  Stage stage;
+  InodeId directory = stage.makeDirectory(*stage.a, "d");
+  InodeId file = stage.make(*stage.a, directory, "f");
+  EXPECT_TRUE(stage.cluster.wait(stage.b->link(file, directory, "g", superuser())).ok());
+  EXPECT_TRUE(stage.cluster.wait(stage.a->rename(directory, "f", directory, "g", 0, superuser())).ok());
+  EXPECT_EQ(stage.look(*stage.a, directory, "f"), file);
+  EXPECT_EQ(stage.look(*stage.a, directory, "g"), file);
+}
+
+TEST(Leases, WhatWasRecalledDoesNotCountAsYoung) {
+  Stage stage;
+  auto file = kj::heap<TestFile>(stage.cluster, *stage.a, "f", 1);
+  InodeId inode = file->attributes().inode;
+  EXPECT_TRUE(stage.cluster.wait(stage.b->attributes(inode)).ok());
+  EXPECT_TRUE(stage.b->remembered(inode, SECOND).has_value());
+  file->write(0, 4);
+  file->sync();
+  EXPECT_FALSE(stage.b->remembered(inode, SECOND).has_value()) << "a size of before the recall";
+}
+
+// While the answer is on its way nobody knows whether the change has been made.
+TEST(Leases, AnOwnChangeOnItsWayIsNotDenied) {
+  Stage stage;
+  InodeId directory = stage.makeDirectory(*stage.a, "d");
+  stage.cluster.network().partitionOneWay(stage.cluster.leader(), "a");
+  auto making = stage.a->makeNode(directory, "f", S_IFREG | 0644, 0, superuser()).promise();
+  stage.cluster.waitFor("the file to be there", [&] { return raw(stage.look(*stage.b, directory, "f")) != 0; });
+  auto looking = stage.a->lookup(directory, "f", superuser()).promise();
+  bool answered = false;
+  auto asked = looking.then([&](auto&& found) {
+    answered = true;
+    EXPECT_TRUE(found.ok()) << "absent, though another mount has seen it";
+  }).eagerlyEvaluate(nullptr);
+  stage.cluster.network().healAll();
+  EXPECT_TRUE(stage.world.await(kj::mv(making), LEASE).ok());
+  stage.cluster.waitFor("the lookup to be answered", [&] { return answered; });
+}
+
 // Both in one directory, again and again: every change is seen by the other at once.
 TEST(Leases, TwoInOneDirectory) {
   Stage stage;

@@ -87,14 +87,32 @@ Task<bool> stands(Context& context, ClusterFile cluster, MasterAddress master) {
   co_return false;
 }
 
-// Those of the others that can still be had, when they and the survivor are a majority.
-Task<std::string> majorityLeft(Context& context, ClusterFile cluster, RecoveryPlan plan) {
-  std::vector<std::string> standing;
-  for (auto& master : cluster.masters) {
-    bool had = std::find(plan.others.begin(), plan.others.end(), master.name) != plan.others.end();
-    if (!had) {
-      continue;
+// Where those are that had a vote beside the survivor: as the cluster file says, or as they said when they joined.
+Result<std::vector<MasterAddress>> addressesOf(const ClusterFile& cluster, const RecoveryPlan& plan) {
+  std::vector<MasterAddress> out;
+  for (auto& name : plan.others) {
+    auto named = std::find_if(cluster.masters.begin(), cluster.masters.end(), [&](auto& m) { return m.name == name; });
+    auto known = std::find_if(plan.members.begin(), plan.members.end(), [&](auto& m) { return m.name == name; });
+    if (named != cluster.masters.end()) {
+      out.push_back(*named);
+    } else if (known != plan.members.end() && !known->address.empty()) {
+      MasterAddress master;
+      master.name = name;
+      master.address = known->address;
+      out.push_back(std::move(master));
+    } else {
+      return Error{EINVAL, "master " + name + " had a vote, and the cluster file doesn't say where it is, so nobody "
+                           "can ask it whether the group is lost: add it there"};
     }
+  }
+  return out;
+}
+
+// Those of the others that can still be had, when they and the survivor are a majority.
+Task<std::string> majorityLeft(Context& context, ClusterFile cluster, RecoveryPlan plan,
+                               std::vector<MasterAddress> others) {
+  std::vector<std::string> standing;
+  for (auto& master : others) {
     bool is = co_await stands(context, cluster, master);
     if (is) {
       standing.push_back(master.name);
@@ -144,7 +162,11 @@ Task<int> recoverGroup(Context& context, const Options& options) {
   if (!plan.ok()) {
     co_return complain(EXIT_REFUSED, plan.error().why);
   }
-  auto left = co_await majorityLeft(context, cluster, plan.value());
+  auto others = addressesOf(cluster, plan.value());
+  if (!others.ok()) {
+    co_return complain(EXIT_REFUSED, others.error().why);
+  }
+  auto left = co_await majorityLeft(context, cluster, plan.value(), others.value());
   if (!left.empty()) {
     co_return complain(EXIT_REFUSED, "the group isn't lost: " + left + " answers, a majority with " + options.name +
                                          ". Start " + options.name + " as it is; see dfsadmin raft status");

@@ -76,7 +76,7 @@ TEST(NameCache, ChangesTakenInOutOfOrder) {
 }
 
 TEST(NameCache, TheLongestUnusedDirectoryGoes) {
-  NameCache names(10);
+  NameCache names(32);  // four directories
   names.learn(D, "f", F, 1);
   names.learn(D, "g", G, 1);
   names.learn(E, "f", F, 1);

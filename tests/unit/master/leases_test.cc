@@ -82,6 +82,32 @@ TEST(MasterLeases, WhoRenewsAndDoesNotAnswerIsEvicted) {
   EXPECT_EQ(stage.two.attach(), ESTALE);
 }
 
+// The unlink must name the holders of what the rename has put there, though both came at the same time.
+TEST(MasterLeases, TwoChangesOfOneNameInOneTurn) {
+  Stage stage(Recalls::NONE);
+  EXPECT_EQ(stage.two.make("target"), 0);
+  EXPECT_EQ(stage.two.make("moved"), 0);
+  InodeId moved = stage.two.inode;
+  EXPECT_TRUE(stage.two.hold({moved}, {}));
+  auto renaming = stage.two.start([](wire::Op::Builder op) {
+    op.initCaller();
+    auto rename = op.initRename();
+    rename.setParent(raw(ROOT_INODE));
+    rename.setName(kj::StringPtr("moved").asBytes());
+    rename.setNewParent(raw(ROOT_INODE));
+    rename.setNewName(kj::StringPtr("target").asBytes());
+  });
+  auto removing = stage.two.start([](wire::Op::Builder op) {
+    op.initCaller();
+    auto unlink = op.initUnlink();
+    unlink.setParent(raw(ROOT_INODE));
+    unlink.setName(kj::StringPtr("target").asBytes());
+  });
+  EXPECT_EQ(stage.world.world.await(kj::mv(renaming), LIMIT), 0);
+  EXPECT_EQ(stage.world.world.await(kj::mv(removing), LIMIT), 0);
+  EXPECT_EQ(stage.two.exists(moved), 0) << "somebody has it open";
+}
+
 TEST(MasterLeases, AReplyGivenAgainIsNotLeased) {
   Stage stage(Recalls::ANSWERED);
   EXPECT_EQ(stage.two.make("c"), 0);
