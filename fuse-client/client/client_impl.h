@@ -61,6 +61,7 @@ class Client::Impl final : public MasterSession::Listener,
   bool recalled(wire::LeaseChange::Reader change) override;
   bool believes(InodeId inode) override;
   void setDoubt(wire::Op::Reader op, bool begins) override;
+  void giveUpDropped();
   void noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
   void noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
   void noteNames(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant);

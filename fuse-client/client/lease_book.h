@@ -3,8 +3,6 @@
 // All leases end with the link to the master: the master asks nobody on the next link for what was granted on the last.
 // Their time is the session's, counted from when its renewal was sent.
 #pragma once
-#include <kj/string.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -52,9 +50,7 @@ class LeaseBook {
 
   // Names and inodes that changes of this mount are about which nobody has answered yet.
   static uint64_t keyOf(InodeId inode) { return raw(inode); }
-  static uint64_t keyOf(InodeId directory, const std::string& name) {
-    return hash64(kj::StringPtr(name.c_str(), name.size()).asBytes(), raw(directory));
-  }
+  static uint64_t keyOf(InodeId directory, const std::string& name) { return hash64(name, raw(directory)); }
   void setDoubt(uint64_t key, bool begins) {
     unsigned& count = doubts_[key];
     count += begins ? 1 : -1;

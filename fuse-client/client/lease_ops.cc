@@ -43,6 +43,12 @@ bool Client::Impl::recalled(wire::LeaseChange::Reader change) {
   return names.contains(id);
 }
 
+void Client::Impl::giveUpDropped() {
+  for (InodeId dropped : names.takeDropped()) {
+    leases.giveUp(dropped);
+  }
+}
+
 void Client::Impl::noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant) {
   names.changed(directory, name, inode, grant.index, grant.has(wire::LEASED_NAMES) && leases.stands(grant));
 }
@@ -86,9 +92,7 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
     default:
       break;
   }
-  for (InodeId dropped : names.takeDropped()) {
-    leases.giveUp(dropped);
-  }
+  giveUpDropped();
 }
 
 void Client::Impl::executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) {
@@ -151,9 +155,7 @@ void Client::Impl::noteFound(InodeId directory, const std::string& name, InodeId
     return;
   }
   names.learn(directory, name, inode, grant.index);
-  for (InodeId dropped : names.takeDropped()) {
-    leases.giveUp(dropped);
-  }
+  giveUpDropped();
 }
 
 std::optional<Result<Attributes>> Client::Impl::leasedLookup(InodeId parent, const std::string& name) {
