@@ -66,6 +66,25 @@ interface ChunkService {
   allocated @4 (target :Target) -> (answer :Answer2, bitmap :Data);
   # A reader found that these blocks don't match their checksums.
   reportBad @5 (target :Target, blocks :List(UInt32)) -> ();
+  # How the scrub of each of this server's volumes is getting on. `start`: begins a pass at once, and quickly.
+  scrub @6 (start :Bool) -> (volumes :List(ScrubState));
+}
+
+# Times are of the wall clock, in seconds; 0: never. Counts are since the server's start, `unmended` is of now.
+struct ScrubState {
+  volume @0 :Types.Uuid;
+  running @1 :Bool;
+  fast @2 :Bool;             # started by hand
+  bytesDone @3 :UInt64;      # of this pass, or of the last
+  bytesTotal @4 :UInt64;
+  begun @5 :Int64;
+  lastPassBegun @6 :Int64;   # of the last complete pass
+  lastPassEnded @7 :Int64;
+  badBlocks @8 :UInt64;
+  mended @9 :UInt64;
+  unmended @10 :UInt64;
+  differing @11 :UInt64;     # chunks whose copies all verify and are not equal
+  bytesPerSecond @12 :UInt64;  # what the pass is paced at now
 }
 
 # Between the members of a shard. Every message carries the epoch of the sender.
@@ -94,7 +113,8 @@ interface PeerService {
   # Waits for `mapVersion`, so that both ends speak of the same record of the shard.
   changed @6 (volume :UInt32, shard :UInt32, epoch :UInt64, mapVersion :UInt64, since :UInt64, after :ChunkName,
               member :UInt32)
-      -> (answer :Answer2, next :UInt64, chunks :List(ChunkState), unchanged :List(ChunkName), end :Bool);
+      -> (answer :Answer2, next :UInt64, chunks :List(ChunkState), unchanged :List(ChunkName), end :Bool,
+          bytes :UInt64);   # without `after`: how much is in all chunks of the whole list
   # From the primary: `epoch` is reconciled, so the member may serve reads of it, and everything below
   # `completeBelow` is complete everywhere. Sent at the start of an epoch and when a shard falls quiet.
   settled @7 (volume :UInt32, shards :List(ShardSettled)) -> (answer :Answer2);
@@ -112,7 +132,7 @@ struct ChunkName { object @0 :UInt64; index @1 :UInt32; }
 # `since`: see Verifier.
 struct PendingShard { shard @0 :UInt32; chunks @1 :List(ChunkName); restarted @2 :Bool; since @3 :UInt64; }
 # Present chunks of equal digest have equal bytes, allocation, length and generation.
-struct ChunkState { name @0 :ChunkName; present @1 :Bool; digest @2 :UInt64; lastEpoch @3 :UInt64; sums @4 :List(UInt64); bad @5 :List(UInt32); torn @6 :List(UInt32); }
+struct ChunkState { name @0 :ChunkName; present @1 :Bool; digest @2 :UInt64; lastEpoch @3 :UInt64; sums @4 :List(UInt64); bad @5 :List(UInt32); torn @6 :List(UInt32); allocatedBytes @7 :UInt32; }
 
 struct Change {
   union {

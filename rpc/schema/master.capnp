@@ -215,6 +215,9 @@ struct VolumeReport {
   badBlocks @3 :UInt64;      # found since the server's start, also those replaced since, or still there from before
   adoptedBlocks @4 :UInt64;
   failed @5 :Text;
+  unmendedBlocks @6 :UInt64;  # bad now
+  differingChunks @7 :UInt64; # found by a scrub: all copies verify and are not equal
+  slow @8 :Bool;              # the disk takes far longer than it should
 }
 struct CaughtUp { shard @0 :UInt32; epoch @1 :UInt64; volume @2 :UInt32; }
 
@@ -266,5 +269,5 @@ struct ClusterStatus {
 struct Reason { code @0 :Text; text @1 :Text; action @2 :Text; critical @3 :Bool; }
 struct MasterStatus { name @0 :Text; address @1 :Text; role @2 :Text; term @3 :UInt64; commitIndex @4 :UInt64; appliedIndex @5 :UInt64; }
 struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); }
-struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; }
+struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; unmendedBlocks @7 :UInt64; differingChunks @8 :UInt64; slow @9 :Bool; }
 struct ShardCounts { total @0 :UInt32; healthy @1 :UInt32; degraded @2 :UInt32; atRisk @3 :UInt32; unavailable @4 :UInt32; misplaced @5 :UInt32; }
