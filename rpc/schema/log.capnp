@@ -46,4 +46,5 @@ struct ClusterChange {
   volumes @2 :List(Types.Volume);
   shards @3 :List(Types.Shard);
   classes @4 :List(Types.ReplicationClass);
+  removedServers @5 :List(Types.Uuid);   # with all their volumes
 }

@@ -209,6 +209,7 @@ struct Heartbeat {
   # Ids of finished work: for every shard whose primary this server was at `mapVersion`. A shard that got another
   # primary since is not covered.
   done @5 :List(UInt64);
+  takenOverBytes @6 :UInt64;          # that joining members have fetched since the server's start
 }
 struct VolumeReport {
   id @0 :Types.Uuid; totalBytes @1 :UInt64; usedBytes @2 :UInt64;
@@ -218,6 +219,7 @@ struct VolumeReport {
   unmendedBlocks @6 :UInt64;  # bad now
   differingChunks @7 :UInt64; # found by a scrub: all copies verify and are not equal
   slow @8 :Bool;              # the disk takes far longer than it should
+  ownBytes @9 :UInt64;        # of usedBytes, what this volume's chunks take
 }
 struct CaughtUp { shard @0 :UInt32; epoch @1 :UInt64; volume @2 :UInt32; }
 
@@ -244,7 +246,13 @@ interface Admin {
   raftChange @6 (change :RaftChange, name :Text) -> (outcome :Types.Outcome);
   # Asks all voters for the digest of their state at a recent entry. Entry 0: too little has been changed yet.
   raftDigest @7 () -> (index :UInt64, equal :Bool, members :List(MemberDigest));
+  # A chunkserver's state, by its name. EBUSY: not in this state, `why` says what to do. `seconds`: of maintenance.
+  changeServer @8 (name :Text, change :ServerChange, seconds :UInt32) -> (outcome :Types.Outcome);
+  # Makes `volume` the shard's only in-sync member, though those that were in sync can't be asked. Without `apply`
+  # nothing is done, and the outcome says whether it would be. EINVAL: there is no need, or the volume can't.
+  forceShard @9 (shard :UInt32, volume :UInt32, apply :Bool) -> (outcome :Types.Outcome);
 }
+enum ServerChange { drain @0; maintain @1; resume @2; remove @3; }
 # Not known: the member doesn't answer, or has restarted since.
 struct MemberDigest { name @0 :Text; known @1 :Bool; digest @2 :UInt64; odd @3 :Bool; }
 
@@ -268,6 +276,6 @@ struct ClusterStatus {
 }
 struct Reason { code @0 :Text; text @1 :Text; action @2 :Text; critical @3 :Bool; }
 struct MasterStatus { name @0 :Text; address @1 :Text; role @2 :Text; term @3 :UInt64; commitIndex @4 :UInt64; appliedIndex @5 :UInt64; }
-struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); }
-struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; unmendedBlocks @7 :UInt64; differingChunks @8 :UInt64; slow @9 :Bool; }
+struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); maintenanceSecondsLeft @5 :UInt32; }
+struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; unmendedBlocks @7 :UInt64; differingChunks @8 :UInt64; slow @9 :Bool; ownBytes @10 :UInt64; }
 struct ShardCounts { total @0 :UInt32; healthy @1 :UInt32; degraded @2 :UInt32; atRisk @3 :UInt32; unavailable @4 :UInt32; misplaced @5 :UInt32; }

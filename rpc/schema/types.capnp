@@ -62,6 +62,8 @@ struct Server {
   hostId @5 :Text;          # equal on the same machine (boot id): then `socket` can be tried
   state @6 :ServerState;
   online @7 :Bool;          # holds an unexpired heartbeat lease
+  maintenanceSeconds @8 :UInt32;  # state maintenance: for how long, from when the leading master first saw it
+  untilBack @9 :Bool;       # state maintenance: ends when the server is back (it was stopped in good order)
 }
 enum ServerState { inService @0; maintenance @1; draining @2; drained @3; dead @4; }
 
