@@ -22,6 +22,7 @@ struct Command {
     membership @11 :Data;          # of the masters: an encoded raft::Membership, in force from this entry on
     recovered @12 :UInt64;         # GroupEpoch: the group was begun anew from one survivor; numbers leap over what is lost
   }
+  drawn @13 :UInt64;               # of the first entry of a term: drawn at random by the process that leads
 }
 
 struct Format { cluster @0 :Types.Uuid; classes @1 :List(Types.ReplicationClass); uid @2 :UInt32; gid @3 :UInt32; }

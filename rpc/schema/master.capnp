@@ -30,8 +30,9 @@ interface Master {
       -> (outcome :Types.Outcome, session :UInt64, leaseNanos :Int64, client :ClientSession);
   # A chunkserver's arrival: replaces its earlier incarnation. errno EEXIST: another live process has
   # this server id; ESTALE: history or format mismatch.
+  # ENOTRECOVERABLE: this master's history lacks what the chunkserver has obeyed. `history`: where it is.
   register @1 (server :ServerHello, watcher :MapWatcher)
-      -> (outcome :Types.Outcome, registration :Registration);
+      -> (outcome :Types.Outcome, registration :Registration, history :HistoryPoint);
   admin @2 () -> (admin :Admin);
 }
 
@@ -175,7 +176,7 @@ struct Answer {
 # Cookies are stable while a directory changes: an entry keeps its cookie for its whole life.
 struct Entry { name @0 :Data; inode @1 :UInt64; mode @2 :UInt32; next @3 :UInt64; attributes @4 :Types.Attributes; }
 
-struct Space { totalBytes @0 :UInt64; availableBytes @1 :UInt64; files @2 :UInt64; filesMax @3 :UInt64; copies @4 :UInt8; rawTotalBytes @5 :UInt64; rawUsedBytes @6 :UInt64; }
+struct Space { totalBytes @0 :UInt64; availableBytes @1 :UInt64; files @2 :UInt64; filesMax @3 :UInt64; copies @4 :UInt8; rawTotalBytes @5 :UInt64; rawUsedBytes @6 :UInt64; retiredBytes @7 :UInt64; }
 
 # ---- chunkservers -----------------------------------------------------------------------------
 
@@ -187,15 +188,20 @@ struct ServerHello {
   socket @4 :Text;
   hostId @5 :Text;
   volumes @6 :List(VolumeHello);
+  history @7 :HistoryPoint;           # the newest that it has obeyed
 }
+# A committed entry of the masters: the group's epoch, the entry's term, what its leader drew when that term began.
+struct HistoryPoint { epoch @0 :UInt64; term @1 :UInt64; drawn @2 :UInt64; index @3 :UInt64; }
 struct VolumeHello { id @0 :Types.Uuid; totalBytes @1 :UInt64; usedBytes @2 :UInt64; usable @3 :Bool; why @4 :Text; }
 
 interface Registration {
   # Every ~150 ms. The server may serve until `leaseNanos` after it *sent* the heartbeat that was
   # answered; the master replaces it no earlier than twice that after the heartbeat arrived.
-  heartbeat @0 (beat :Heartbeat) -> (outcome :Types.Outcome, leaseNanos :Int64, work :Work);
+  heartbeat @0 (beat :Heartbeat) -> (outcome :Types.Outcome, leaseNanos :Int64, work :Work, history :HistoryPoint);
   # Ends the registration in good order (daemon stopping): its lease is given up at once.
   leave @1 () -> ();
+  # Which of these objects no file has, nor the reclaim queue. Objects of a number not given out yet aren't among them.
+  unknown @2 (objects :List(UInt64)) -> (outcome :Types.Outcome, unknown :List(UInt64));
 }
 
 struct Heartbeat {
@@ -220,13 +226,19 @@ struct VolumeReport {
   differingChunks @7 :UInt64; # found by a scrub: all copies verify and are not equal
   slow @8 :Bool;              # the disk takes far longer than it should
   ownBytes @9 :UInt64;        # of usedBytes, what this volume's chunks take
+  retiredBytes @10 :UInt64;   # of deleted chunks that are kept for a while; not in usedBytes
+  held @11 :HeldRemoval;
 }
+# Chunks of a volume that no file has or that belong elsewhere, and that are so many that people have to agree to their
+# removal. Plan 0: there is nothing to agree to.
+struct HeldRemoval { plan @0 :UInt64; unknownChunks @1 :UInt64; surplusChunks @2 :UInt64; ofChunks @3 :UInt64; }
 struct CaughtUp { shard @0 :UInt32; epoch @1 :UInt64; volume @2 :UInt32; }
 
 # For primaries: each must be done for the chunks whose shard's primary this server is, and replicated.
 struct Work {
   reclaim @0 :List(Reclaim);
   cuts @1 :List(ApplyCut);
+  agreed @2 :List(UInt64);    # plans of HeldRemoval that people have agreed to
 }
 struct Reclaim { id @0 :UInt64; object @1 :UInt64; class @2 :UInt16; chunks @3 :UInt32; }
 struct ApplyCut { id @0 :UInt64; object @1 :UInt64; class @2 :UInt16; chunkBits @3 :UInt8; generation @4 :UInt32; firstDead @5 :UInt64; chunks @6 :UInt32; }
@@ -251,6 +263,8 @@ interface Admin {
   # Makes `volume` the shard's only in-sync member, though those that were in sync can't be asked. Without `apply`
   # nothing is done, and the outcome says whether it would be. EINVAL: there is no need, or the volume can't.
   forceShard @9 (shard :UInt32, volume :UInt32, apply :Bool) -> (outcome :Types.Outcome);
+  # Agrees to a HeldRemoval. ENOENT: no volume that is here waits for that plan.
+  agreeRemoval @10 (plan :UInt64) -> (outcome :Types.Outcome);
 }
 enum ServerChange { drain @0; maintain @1; resume @2; remove @3; }
 # Not known: the member doesn't answer, or has restarted since.
@@ -277,5 +291,5 @@ struct ClusterStatus {
 struct Reason { code @0 :Text; text @1 :Text; action @2 :Text; critical @3 :Bool; }
 struct MasterStatus { name @0 :Text; address @1 :Text; role @2 :Text; term @3 :UInt64; commitIndex @4 :UInt64; appliedIndex @5 :UInt64; }
 struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); maintenanceSecondsLeft @5 :UInt32; }
-struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; unmendedBlocks @7 :UInt64; differingChunks @8 :UInt64; slow @9 :Bool; ownBytes @10 :UInt64; }
+struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; unmendedBlocks @7 :UInt64; differingChunks @8 :UInt64; slow @9 :Bool; ownBytes @10 :UInt64; retiredBytes @11 :UInt64; held @12 :HeldRemoval; }
 struct ShardCounts { total @0 :UInt32; healthy @1 :UInt32; degraded @2 :UInt32; atRisk @3 :UInt32; unavailable @4 :UInt32; misplaced @5 :UInt32; }
