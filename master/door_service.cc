@@ -41,10 +41,10 @@ Task<void> MasterService::attach(Core& core, AttachContext context) {
   }
   Result<Sessions::Attached> attached = Error{ESTALE, {}};
   if (raw(wanted) == 0) {
-    auto opened = co_await core.sessions.open(name, kj::mv(holder));
+    auto opened = co_await core.sessions.open(name, params.getAttempt(), kj::mv(holder));
     attached = opened;
   } else {
-    attached = core.sessions.takeUp(wanted, kj::mv(holder));
+    attached = core.sessions.takeUp(wanted, params.getAttempt(), kj::mv(holder));
   }
   auto results = context.getResults();
   if (!attached.ok()) {

@@ -27,7 +27,7 @@ void Sessions::taskFailed(kj::Exception&& e) {
   spdlog::error("sessions: {}", kj::str(e).cStr());
 }
 
-Task<Result<Sessions::Attached>> Sessions::open(std::string name, Holder holder) {
+Task<Result<Sessions::Attached>> Sessions::open(std::string name, uint64_t attempt, Holder holder) {
   if (table_.size() >= SessionTable::SESSIONS_MAX) {
     co_return Error{EUSERS, "there are " + std::to_string(table_.size()) +
                                 " sessions, the most there can be: see dfsadmin session list"};
@@ -46,19 +46,23 @@ Task<Result<Sessions::Attached>> Sessions::open(std::string name, Holder holder)
   }
   SessionId session = applied.value().changes.opened;
   table_.add(session, name, clock_.monotonic());
-  uint64_t link = table_.attach(session, true, clock_.monotonic());
+  uint64_t link = table_.attach(session, attempt, true, clock_.monotonic());
   leases_.attached(session, kj::mv(holder));
   spdlog::info("session {} of {} begins", raw(session), name);
   co_return Attached{session, link};
 }
 
-Result<Sessions::Attached> Sessions::takeUp(SessionId session, Holder holder) {
+Result<Sessions::Attached> Sessions::takeUp(SessionId session, uint64_t attempt, Holder holder) {
   if (ending_.contains(session) || !table_.contains(session)) {
     return Error{ESTALE, "session " + std::to_string(raw(session)) +
                              " has ended: its lease ran out, it was evicted, or it was closed"};
   }
+  uint64_t link = table_.attach(session, attempt, false, clock_.monotonic());
+  if (link == 0) {
+    return Error{EALREADY, "session " + std::to_string(raw(session)) + " has been taken up over a newer link"};
+  }
   leases_.attached(session, kj::mv(holder));
-  return Attached{session, table_.attach(session, false, clock_.monotonic())};
+  return Attached{session, link};
 }
 
 void Sessions::linkLost(SessionId session, uint64_t link) {

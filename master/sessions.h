@@ -34,9 +34,9 @@ class Sessions final : private Leases::Evictor, private kj::TaskSet::ErrorHandle
   // `holder` is asked for the session's leases; none: it gets none.
   using Holder = kj::Maybe<wire::LeaseHolder::Client>;
   // A new session.
-  Task<Result<Attached>> open(std::string name, Holder holder);
-  // Takes one up again. ESTALE: it has ended.
-  Result<Attached> takeUp(SessionId session, Holder holder);
+  Task<Result<Attached>> open(std::string name, uint64_t attempt, Holder holder);
+  // Takes one up again. ESTALE: it has ended. EALREADY: a later attempt of its client has been here.
+  Result<Attached> takeUp(SessionId session, uint64_t attempt, Holder holder);
   void linkLost(SessionId session, uint64_t link);
   // Ends it; success also when it has ended already. ENOENT: there never was one, or long ago.
   Task<Status> end(SessionId session);

@@ -213,6 +213,7 @@ Task<bool> MasterSession::attach(wire::Master::Client master) {
   for (;;) {
     auto request = master.attachRequest();
     request.setSession(raw(id_));
+    request.setAttempt(++attempts_);
     request.setName(context_.options.name);
     request.setWatcher(map_.watcher());
     if (context_.options.leases) {

@@ -190,6 +190,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<wire::ClientSession::Client> client_;
   uint64_t generation_ = 0;  // of the link
   bool attached_ = false;
+  uint64_t attempts_ = 0;  // to attach
   bool broken_ = false;
   bool stopping_ = false;
   Signal changed_;  // attached_, broken_, refused_

@@ -16,11 +16,12 @@ void SessionTable::add(SessionId id, std::string name, Nanos now) {
   uncertain_.insert(id);
 }
 
-uint64_t SessionTable::attach(SessionId id, bool fresh, Nanos now) {
+uint64_t SessionTable::attach(SessionId id, uint64_t attempt, bool fresh, Nanos now) {
   auto it = sessions_.find(id);
-  if (it == sessions_.end()) {
+  if (it == sessions_.end() || attempt < it->second.attempt) {
     return 0;
   }
+  it->second.attempt = attempt;
   it->second.link = ++lastLink_;
   it->second.leaseEnd = std::max(it->second.leaseEnd, now + SESSION_LEASE + SESSION_MARGIN);
   setCertain(id, it->second, fresh);

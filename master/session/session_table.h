@@ -31,8 +31,9 @@ class SessionTable {
 
   // A session that the state knows: its link, if any, comes later.
   void add(SessionId session, std::string name, Nanos now);
-  // A client's new link takes the session over from an older one. 0: no such session. Otherwise the link's number.
-  uint64_t attach(SessionId session, bool fresh, Nanos now);
+  // A client's new link takes the session over from an older one. `attempt`: the client's count of its links. 0: no
+  // such session, or a later attempt has it: this one was on its way for long. Otherwise the link's number.
+  uint64_t attach(SessionId session, uint64_t attempt, bool fresh, Nanos now);
   // Its link is gone; the session stays until its lease has run out.
   void detach(SessionId session, uint64_t link);
   bool isCurrent(SessionId session, uint64_t link) const;
@@ -69,6 +70,7 @@ class SessionTable {
     std::string name;
     Nanos leaseEnd = 0;
     uint64_t link = 0;     // 0: none
+    uint64_t attempt = 0;  // that made the link, or an earlier one
     bool certain = false;  // `holds` is all that it holds
     std::unordered_set<InodeId> holds;
   };

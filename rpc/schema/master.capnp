@@ -26,7 +26,9 @@ interface Master {
   # Makes a session, or takes an unexpired one up again (`session` not 0). errno ESTALE: it was evicted.
   # `watcher` gets the map now and after every change. leaseNanos counts from when this was *sent*.
   # Who attaches has given up all leases that it had; `leases` is asked for those it gets from now on (none: it wants none).
-  attach @0 (session :UInt64, name :Text, watcher :MapWatcher, leases :LeaseHolder)
+  # `attempt` rises with every attach that a client sends. errno EALREADY: a later one has been here, so this one comes
+  # from a link that the client has given up, and must not take the session from the newer link.
+  attach @0 (session :UInt64, name :Text, watcher :MapWatcher, leases :LeaseHolder, attempt :UInt64)
       -> (outcome :Types.Outcome, session :UInt64, leaseNanos :Int64, client :ClientSession);
   # A chunkserver's arrival: replaces its earlier incarnation. errno EEXIST: another live process has
   # this server id; ESTALE: history or format mismatch.

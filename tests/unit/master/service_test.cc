@@ -226,6 +226,17 @@ TEST_F(ServiceTest, ALinkThatIsTakenOverSaysNothingMore) {
   EXPECT_TRUE(client.renew());
 }
 
+TEST_F(ServiceTest, AnAttachThatComesLateTakesNothingOver) {
+  TestClient client(cluster, "h1");
+  ASSERT_EQ(client.attach(), 0);
+  ASSERT_EQ(client.attach(3), 0);
+  auto link = std::move(client.link);
+  auto session = KJ_ASSERT_NONNULL(client.session);
+  EXPECT_EQ(client.attach(2), EALREADY) << "sent before the third, over a link that was given up";
+  kj::Promise<void> renewed = session.renewRequest().send().ignoreResult();
+  EXPECT_NO_THROW(cluster.world.await(kj::mv(renewed), LIMIT));
+}
+
 TEST_F(ServiceTest, DetachEndsInGoodOrder) {
   TestClient client(cluster, "h1");
   ASSERT_EQ(client.attach(), 0);

@@ -146,10 +146,11 @@ class TestHolder final : public wire::LeaseHolder::Server {
 TestClient::TestClient(MasterWorld& cluster, std::string host, Recalls recalls)
     : cluster(cluster), host(std::move(host)), recalls(recalls) {}
 
-int TestClient::attach() {
+int TestClient::attach(uint64_t attempt) {
   auto fresh = std::make_unique<TestLink>(cluster.world, host, cluster.address);
   auto request = fresh->master(MasterWorld::CLUSTER, wire::Role::CLIENT).attachRequest();
   request.setSession(id);
+  request.setAttempt(attempt > 0 ? attempt : ++attempts);
   request.setName(host);
   request.setWatcher(watcher->client());
   if (recalls != Recalls::NONE) {

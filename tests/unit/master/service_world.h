@@ -67,8 +67,8 @@ class TestClient {
 
   TestClient(MasterWorld& cluster, std::string host, Recalls recalls = Recalls::NONE);
 
-  // Success, or the errno of the refusal.
-  int attach();
+  // Success, or the errno of the refusal. `attempt` 0: the next one.
+  int attach(uint64_t attempt = 0);
   void hangUp() { link = nullptr; }
   // The outcome's errno; -1 when the link broke or the session isn't this link's any more.
   int make(const std::string& name, bool hold = false, uint32_t mode = 0100644);
@@ -92,6 +92,7 @@ class TestClient {
   kj::Maybe<wire::ClientSession::Client> session;
   uint64_t id = 0;
   uint64_t sequence = 0;
+  uint64_t attempts = 0;
   // Of the last reply.
   InodeId inode{};
   uint64_t object = 0;

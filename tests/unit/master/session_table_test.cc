@@ -20,8 +20,8 @@ TEST(SessionTable, OnlyHoldersHold) {
   SessionTable table(START);
   table.add(A, "a", START);
   table.add(B, "b", START);
-  table.attach(A, true, START);
-  table.attach(B, true, START);
+  table.attach(A, 1, true, START);
+  table.attach(B, 1, true, START);
   EXPECT_TRUE(table.take(A, X));
   EXPECT_TRUE(table.take(B, X));
   EXPECT_TRUE(table.take(B, Y));
@@ -39,9 +39,9 @@ TEST(SessionTable, WithoutALinkASessionMayHoldAnything) {
   SessionTable table(START);
   table.add(A, "a", START);
   table.add(B, "b", START);
-  table.attach(B, true, START);
+  table.attach(B, 1, true, START);
   EXPECT_EQ(table.holders(X), (Ids{A})) << "known from the state, not heard of yet";
-  uint64_t link = table.attach(A, false, START);
+  uint64_t link = table.attach(A, 1, false, START);
   EXPECT_EQ(table.holders(X), (Ids{A})) << "attached, but it hasn't said what it holds";
   EXPECT_TRUE(table.settle(A, {Y}));
   table.take(A, Y);
@@ -55,14 +55,14 @@ TEST(SessionTable, WithoutALinkASessionMayHoldAnything) {
 TEST(SessionTable, WhatASessionDoesntNameAgainItHoldsNoMore) {
   SessionTable table(START);
   table.add(A, "a", START);
-  table.attach(A, true, START);
+  table.attach(A, 1, true, START);
   table.take(A, X);
   table.take(A, Y);
-  table.attach(A, false, START);
+  table.attach(A, 1, false, START);
   table.settle(A, {Y});
   EXPECT_FALSE(table.holds(A, X));
   EXPECT_TRUE(table.holds(A, Y));
-  table.attach(A, false, START);
+  table.attach(A, 1, false, START);
   table.settle(A, {});
   EXPECT_FALSE(table.holds(A, Y));
 }
@@ -70,13 +70,15 @@ TEST(SessionTable, WhatASessionDoesntNameAgainItHoldsNoMore) {
 TEST(SessionTable, ANewLinkTakesOver) {
   SessionTable table(START);
   table.add(A, "a", START);
-  uint64_t first = table.attach(A, true, START);
-  uint64_t second = table.attach(A, false, START);
+  uint64_t first = table.attach(A, 1, true, START);
+  uint64_t second = table.attach(A, 3, false, START);
   EXPECT_FALSE(table.isCurrent(A, first));
   EXPECT_TRUE(table.isCurrent(A, second));
   table.detach(A, first);
   EXPECT_TRUE(table.isCurrent(A, second)) << "the end of the old link doesn't matter";
-  EXPECT_EQ(table.attach(C, false, START), 0);
+  EXPECT_EQ(table.attach(A, 2, false, START), 0) << "came late";
+  EXPECT_TRUE(table.isCurrent(A, second));
+  EXPECT_EQ(table.attach(C, 1, false, START), 0);
 }
 
 TEST(SessionTable, NobodyExpiresBeforeWhatTheClientWasPromised) {
@@ -101,7 +103,7 @@ TEST(SessionTable, NobodyExpiresBeforeWhatTheClientWasPromised) {
 TEST(SessionTable, AMasterThatStoodStillEvictsNobodyAtOnce) {
   SessionTable table(START);
   table.add(A, "a", START);
-  table.attach(A, true, START);
+  table.attach(A, 1, true, START);
   Nanos now = START + 60 * SECOND;
   EXPECT_TRUE(table.passTime(now).empty()) << "its renewals may be waiting unread";
   table.renew(A, now);
@@ -145,7 +147,7 @@ class HoldersModel {
         uncertain_.erase(session);
         break;
       case 2:
-        EXPECT_EQ(table_.attach(session, false, START) != 0, known);
+        EXPECT_EQ(table_.attach(session, 1, false, START) != 0, known);
         if (known) {
           uncertain_.insert(session);
         }
