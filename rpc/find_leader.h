@@ -33,7 +33,7 @@ struct LeaderFound {
 // A master that leaves something unanswered for so long may be gone without a word: the others are asked who leads, and
 // so often.
 constexpr Nanos MASTER_SILENCE = 200 * MILLISECOND;
-constexpr Nanos SILENCE_LOOK = 100 * MILLISECOND;
+constexpr Nanos SILENCE_LOOK = 40 * MILLISECOND;
 
 // Before try n (from 0) wait so long. While one of several masters is being elected it is worth asking often.
 Nanos searchDelay(const ClusterFile& cluster, Random& random, unsigned tries);

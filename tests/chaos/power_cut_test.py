@@ -70,9 +70,8 @@ class CutCluster(Cluster):
                 if subprocess.run(["umount", self.data(name)], stderr=subprocess.DEVNULL).returncode != 0:
                     subprocess.run(["umount", "-l", self.data(name)], check=True)
             if os.path.exists(self.image(name)):
-                devices = subprocess.run(["losetup", "-j", self.image(name)], stdout=subprocess.PIPE, text=True).stdout
-                for line in devices.splitlines():
-                    subprocess.run(["losetup", "-d", line.split(":")[0]], stderr=subprocess.DEVNULL)
+                for device in self.loop_devices(name):
+                    subprocess.run(["losetup", "-d", device], stderr=subprocess.DEVNULL)
         super().close()
 
     def image(self, name):
@@ -84,8 +83,15 @@ class CutCluster(Cluster):
     def mount_disk(self, name):
         run("mount", "-o", "loop,nodiratime", self.image(name), self.data(name))
 
+    def loop_devices(self, name):
+        found = subprocess.run(["losetup", "-j", self.image(name)], stdout=subprocess.PIPE, text=True).stdout
+        return [line.split(":")[0] for line in found.splitlines()]
+
     def unmount_disk(self, name):
-        return subprocess.run(["umount", self.data(name)], stderr=subprocess.DEVNULL).returncode == 0
+        """Whether it is unmounted everywhere: a mount namespace that somebody made meanwhile has it too for a while."""
+        if os.path.ismount(self.data(name)):
+            subprocess.run(["umount", self.data(name)], stderr=subprocess.DEVNULL)
+        return not os.path.ismount(self.data(name)) and not self.loop_devices(name)
 
     def master_pids(self):
         return [pid for name, pid in self.pids().items() if name in MASTERS and pid]
