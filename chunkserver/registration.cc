@@ -281,6 +281,7 @@ void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::
   auto counters = volume.local->store.counters();
   out.setTotalBytes(space.totalBytes);
   out.setUsedBytes(space.takenBytes);
+  out.setOwnBytes(space.usedBytes);
   // Also those replaced from another copy since: a disk that has lied is worth a look.
   out.setBadBlocks(std::max(counters.badBlocks, counters.badBlocksFound));
   out.setAdoptedBlocks(counters.adoptedBlocks + volume.local->adoptedElsewhere);
@@ -304,6 +305,7 @@ void Registration::fillCaughtUp(wire::Heartbeat::Builder out) {
 void Registration::fillBeat(wire::Heartbeat::Builder out, const std::vector<uint64_t>& done) {
   out.setMapVersion(raw(membership_.map.version));
   out.setFencesDrained(raw(replicator_.fences().drained()));
+  out.setTakenOverBytes(replicator_.around().takenOverBytes);
   auto volumes = out.initVolumes(static_cast<unsigned>(volumes_.size()));
   for (uint32_t i = 0; i < volumes_.size(); ++i) {
     fillVolume(volumes_[i], volumes[i]);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t COPIES_MAX = 16;
 constexpr int64_t SERVERS_MAX = 4096;
+constexpr int64_t REPAIR_DELAY_MAX = 86400;
 
 // Collects the first complaint; later ones are mostly its consequences.
 class Checker {
@@ -150,12 +151,13 @@ void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
     checker.complain(node->source(), "'defaults' must be a table; write [defaults] and the keys below it");
     return;
   }
-  checker.allowKeys(*table, "[defaults]", {"copies", "min_copies", "servers"});
+  checker.allowKeys(*table, "[defaults]", {"copies", "min_copies", "servers", "repair_delay"});
   checker.number(*table, "copies", COPIES_MAX, out.copies);
   out.minCopies = std::min(out.minCopies, out.copies);
   checker.number(*table, "min_copies", COPIES_MAX, out.minCopies);
   out.servers = std::max(out.minCopies, std::min(out.servers, out.copies));
   checker.number(*table, "servers", SERVERS_MAX, out.servers);
+  checker.number(*table, "repair_delay", REPAIR_DELAY_MAX, out.repairDelaySeconds);
   if (out.minCopies > out.copies) {
     checker.complain(table->source(), "min_copies (" + std::to_string(out.minCopies) + ") is above copies (" +
                                           std::to_string(out.copies) + "), so no write could ever finish; lower it");

@@ -10,6 +10,7 @@
 //   copies = 3                      # copies of new files' chunks
 //   min_copies = 2                  # in-sync copies below which writes wait
 //   servers = 3                     # chunkservers to wait for before the first placement
+//   repair_delay = 20               # seconds after which a lost chunkserver's copies are made elsewhere
 #pragma once
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ struct ClusterFile {
   uint32_t copies = 3;
   uint32_t minCopies = 2;
   uint32_t servers = 3;
+  uint32_t repairDelaySeconds = 20;
 };
 
 // Reads and checks `path`; in common/system/cluster_file.cc. The error names the file, the line or key, and what to

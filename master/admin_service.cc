@@ -1,8 +1,11 @@
 #include "master/admin_service.h"
 
+#include <algorithm>
+
 #include "common/log.h"
 #include "master/admin_group.h"
 #include "master/health.h"
+#include "master/server_states.h"
 
 namespace cairn {
 namespace {
@@ -63,6 +66,7 @@ void writeVolumes(const ShardMap& map, const Roster::Member* member, ServerId se
     list[i].setTotalBytes(state.totalBytes);
     list[i].setBadBlocks(state.badBlocks);
     list[i].setAdoptedBlocks(state.adoptedBlocks);
+    list[i].setOwnBytes(state.ownBytes);
   }
 }
 
@@ -77,6 +81,10 @@ void writeServers(Core& core, wire::ClusterStatus::Builder out) {
     item.setAddress(record.address);
     item.setState(stateText(record.state));
     item.setOnline(member != nullptr && member->alive);
+    if (member != nullptr && member->maintenanceSince != 0) {
+      Nanos left = member->maintenanceSince + record.maintenanceSeconds * SECOND - core.clock.monotonic();
+      item.setMaintenanceSecondsLeft(static_cast<uint32_t>(std::max<Nanos>(left, 0) / SECOND));
+    }
     writeVolumes(map, member, id, item);
   }
 }
@@ -115,11 +123,19 @@ class AdminService final : public wire::Admin::Server {
   kj::Promise<void> raftChange(RaftChangeContext context) override {
     return lifeline_->run([&](Core& core) { return change(core, context); });
   }
+  kj::Promise<void> changeServer(ChangeServerContext context) override {
+    return lifeline_->run([&](Core& core) { return changeState(core, context); });
+  }
+  kj::Promise<void> forceShard(ForceShardContext context) override {
+    return lifeline_->run([&](Core& core) { return force(core, context); });
+  }
   kj::Promise<void> raftDigest(RaftDigestContext context) override {
     return lifeline_->run([&](Core& core) { return digest(core, context); });
   }
 
  private:
+  Task<void> changeState(Core& core, ChangeServerContext context);
+  Task<void> force(Core& core, ForceShardContext context);
   Task<void> change(Core& core, RaftChangeContext context);
   Task<void> digest(Core& core, RaftDigestContext context);
   kj::Promise<void> status(Core& core, StatusContext context);
@@ -142,6 +158,8 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   input.ownSpaceShort = core.ownSpace.isShort();
   input.ownSpaceLow = core.ownSpace.isLow();
   input.now = core.clock.monotonic();
+  input.spared = judge(map, roster, core.chunkservers.rules(), input.now).spared;
+  input.pending = &core.chunkservers.pending();
   writeReasons(assess(input), out);
   writeMasters(core, group, out);
   writeServers(core, out);
@@ -150,6 +168,8 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
   out.setVersion(core.version);
   out.setReclaimBacklog(core.cleanup.backlog());
+  out.setRepairBytesLeft(repairBytesLeft(map, roster, core.chunkservers.pending()));
+  out.setRepairBytesPerSecond(core.chunkservers.repair().bytesPerSecond(input.now));
   return kj::READY_NOW;
 }
 
@@ -186,6 +206,22 @@ Task<void> AdminService::evict(Core& core, EvictContext context) {
 Task<void> AdminService::digest(Core& core, RaftDigestContext context) {
   auto compared = co_await core.replica.group().compareDigests();
   writeDigests(compared, context.getResults());
+}
+
+Task<void> AdminService::changeState(Core& core, ChangeServerContext context) {
+  auto params = context.getParams();
+  std::string name = params.getName().cStr();
+  auto done = co_await cairn::changeServer(core.replica, core.chunkservers.roster(), core.clock.monotonic(), name,
+                                    params.getChange(), params.getSeconds());
+  setOutcome(done, context.getResults().initOutcome());
+}
+
+Task<void> AdminService::force(Core& core, ForceShardContext context) {
+  auto params = context.getParams();
+  ShardId shard{params.getShard()};
+  VolumeNumber volume{params.getVolume()};
+  auto done = co_await cairn::forceShard(core.replica, core.chunkservers.roster(), shard, volume, params.getApply());
+  setOutcome(done, context.getResults().initOutcome());
 }
 
 // A change may end this office, and with it this call: the caller looks at what came of it, whoever leads then.

@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "master/propose.h"
+#include "master/propose_map.h"
 
 namespace cairn {
 
@@ -93,10 +94,12 @@ Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation
     volume.usedBytes = item.getUsedBytes();
     volume.badBlocks = item.getBadBlocks();
     volume.adoptedBlocks = item.getAdoptedBlocks();
+    volume.ownBytes = item.getOwnBytes();
     volume.why = item.getFailed().cStr();
     volume.usable = volume.why.empty();
     roster_.reportVolume(server, std::move(volume), now);
   }
+  repair_.report(server, incarnation, beat.getTakenOverBytes(), now);
   roster_.reportMap(server, MapVersion{beat.getMapVersion()}, MapVersion{beat.getFencesDrained()});
   takeClaims(server, beat);
   for (auto suspect : beat.getSuspects()) {
@@ -192,13 +195,14 @@ Task<bool> Chunkservers::settleOnce() {
   for (auto& [key, epoch] : claims_) {
     caughtUp.push_back({key.first, epoch, key.second});
   }
+  roster_.follow(map(), clock_.monotonic());
   revisionSeen_ = roster_.revision();
-  Decision decision = decide(map(), roster_, caughtUp, rules_, clock_.monotonic());
+  Decision decision = decide(map(), roster_, caughtUp, rules_, clock_.monotonic(), targets_);
   lookAgain_ = decision.lookAgain;
   if (decision.change.empty()) {
     co_return false;
   }
-  auto applied = co_await proposeChange(decision.change);
+  auto applied = co_await proposeMap(replica_, decision.change);
   Status outcome = outcomeOf(applied);
   if (outcome.ok()) {
     describe(decision.change, map());
@@ -210,28 +214,6 @@ Task<bool> Chunkservers::settleOnce() {
   spdlog::error("the shard map can't be changed: {}", outcome.error().why);
   lookAgain_ = clock_.monotonic() + RETRY;
   co_return false;
-}
-
-Task<Result<Applied>> Chunkservers::proposeChange(const MapChange& change) {
-  return propose(replica_, [&](wire::Command::Builder command) {
-    auto out = command.initCluster();
-    out.setExpected(raw(map().version));
-    uint32_t i = 0;
-    auto servers = out.initServers(change.servers.size());
-    for (auto& server : change.servers) {
-      writeServer(server, servers[i++]);
-    }
-    i = 0;
-    auto volumes = out.initVolumes(change.volumes.size());
-    for (auto& volume : change.volumes) {
-      writeVolume(volume, volumes[i++]);
-    }
-    i = 0;
-    auto shards = out.initShards(change.shards.size());
-    for (auto& shard : change.shards) {
-      writeShard(shard, shards[i++]);
-    }
-  });
 }
 
 void Chunkservers::describe(const MapChange& change, const ShardMap& map) {

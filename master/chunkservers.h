@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/task.h"
 #include "master/placement/acting_sets.h"
+#include "master/repair_progress.h"
 #include "master/replica.h"
 #include "schema/master.capnp.h"
 
@@ -30,6 +31,11 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   void disconnected(ServerId server, const Incarnation& incarnation);
 
   const Roster& roster() const { return roster_; }
+  Roster& roster() { return roster_; }
+  const RepairProgress& repair() const { return repair_; }
+  // Shards that are to get another target.
+  const Targets::Plan& pending() const { return targets_.pending(); }
+  const PlacementRules& rules() const { return rules_; }
   // Up to which map version each server has confirmed its fences.
   std::map<ServerId, MapVersion> fencesDrained() const;
 
@@ -48,7 +54,6 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   void lookSoon();
   Task<void> settle();
   Task<bool> settleOnce();
-  Task<Result<Applied>> proposeChange(const MapChange& change);
   static void describe(const MapChange& change, const ShardMap& map);
   void taskFailed(kj::Exception&& e) override;
 
@@ -56,6 +61,8 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   Replica& replica_;
   const PlacementRules rules_;
   Roster roster_;
+  Targets targets_;
+  RepairProgress repair_;
   std::map<std::pair<ShardId, VolumeNumber>, Epoch> claims_;  // of joining members: caught up
   uint64_t revisionSeen_ = 0;
   std::optional<Nanos> lookAgain_;

@@ -32,6 +32,8 @@ class Assessor {
     unavailable();
     masters();
     servers();
+    massLoss();
+    drains();
     missingCopies();
     dataSpace();
     ownSpace();
@@ -55,6 +57,10 @@ class Assessor {
   void unavailable();
   void masters();
   void servers();
+  void serverDown(const Roster::Member& member);
+  bool isUsedAnywhere(ServerId server) const;
+  void massLoss();
+  void drains();
   void volumes(const Roster::Member& member);
   void missingCopies();
   void dataSpace();
@@ -75,9 +81,12 @@ void Assessor::countShards() {
     ++tally.total;
     tally.joining += shard.joining.size();
     tally.waiting += live > 0 && live < minCopies;
-    tally.misplaced += std::any_of(shard.inSync.begin(), shard.inSync.end(), [&](VolumeNumber v) {
+    bool planned = in_.pending != nullptr && in_.pending->contains(id);
+    bool surplus = std::any_of(shard.inSync.begin(), shard.inSync.end(), [&](VolumeNumber v) {
       return std::find(shard.target.begin(), shard.target.end(), v) == shard.target.end();
     });
+    tally.misplaced += surplus || (planned && live >= copies);
+    tally.pending += planned && live < copies;
     if (live == 0) {
       ++tally.unavailable;
     } else if (live >= copies) {
@@ -138,15 +147,62 @@ void Assessor::masters() {
 void Assessor::servers() {
   for (auto& [id, member] : in_.roster.members()) {
     if (!member.alive) {
-      std::string how = member.left ? " was stopped " : " has not answered for ";
-      std::string since = duration(in_.now - member.since) + (member.left ? " ago" : "");
-      add("server-down", "chunkserver " + member.record.name + " at " + member.record.address + how + since,
-          "start it, or look at its log");
+      serverDown(member);
     } else if (member.revokedBy != 0 || in_.now < member.distrustedUntil) {
       add("server-cut-off", "other chunkservers can't reach " + member.record.name + " at " + member.record.address,
           "look at the network between them");
     }
     volumes(member);
+  }
+}
+
+bool Assessor::isUsedAnywhere(ServerId server) const {
+  for (auto& [number, volume] : in_.map.volumes) {
+    auto used = [number = number](auto& item) { return isUsed(item.second, number); };
+    if (volume.server == server && std::any_of(in_.map.shards.begin(), in_.map.shards.end(), used)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Not worth a word once nothing counts on it: node list shows it.
+void Assessor::serverDown(const Roster::Member& member) {
+  using State = wire::ServerState;
+  auto it = in_.map.servers.find(member.record.id);
+  State state = it == in_.map.servers.end() ? State::IN_SERVICE : it->second.state;
+  if ((state == State::DEAD || state == State::DRAINED) && !isUsedAnywhere(member.record.id)) {
+    return;
+  }
+  std::string how = member.left ? " was stopped " : " has not answered for ";
+  std::string since = duration(in_.now - member.since) + (member.left ? " ago" : "");
+  std::string text = "chunkserver " + member.record.name + " at " + member.record.address + how + since;
+  if (state == State::DEAD) {
+    text += "; its copies are made elsewhere";
+  } else if (state == State::MAINTENANCE && member.maintenanceSince != 0) {
+    Nanos end = member.maintenanceSince + it->second.maintenanceSeconds * SECOND;
+    text += "; it is waited for, " + duration(end - in_.now) + " more";
+  }
+  add("server-down", text, "start it, or look at its log");
+}
+
+void Assessor::massLoss() {
+  if (in_.spared.empty()) {
+    return;
+  }
+  add("mass-loss",
+      count(in_.spared.size(), "chunkserver is", "chunkservers are") +
+          " gone at once, more than half: no copies are made elsewhere, for hardly all their disks are lost",
+      "look at the network and the power between them; give up what is lost for good: dfsadmin node drain NAME");
+}
+
+void Assessor::drains() {
+  bool moving = out_.shards.joining > 0 || (in_.pending != nullptr && !in_.pending->empty());
+  for (auto& [id, server] : in_.map.servers) {
+    if (server.state == wire::ServerState::DRAINING && !moving && isUsedAnywhere(id)) {
+      add("drain-stuck", "chunkserver " + server.name + " can't be drained further: no other can take its copies",
+          "add a chunkserver, or end it: dfsadmin node resume " + server.name);
+    }
   }
 }
 
@@ -185,7 +241,11 @@ void Assessor::missingCopies() {
   if (tally.joining > 0) {
     text += "; " + count(tally.joining, "copy is", "copies are") + " being brought up to date";
   }
-  add("copies-missing", text, tally.joining > 0 ? "" : "bring back the chunkservers that are down");
+  if (tally.pending > 0) {
+    text += "; " + count(tally.pending, "shard waits", "shards wait") + " for a place elsewhere to be copied to";
+  }
+  bool mends = tally.joining > 0 || tally.pending > 0;
+  add("copies-missing", text, mends ? "" : "bring back the chunkservers that are down");
 }
 
 void Assessor::dataSpace() {

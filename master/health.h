@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "master/placement/roster.h"
+#include "master/placement/targets.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -26,6 +27,7 @@ struct ShardTally {
   uint32_t misplaced = 0;    // kept where the ring doesn't want it (counted besides)
   uint32_t waiting = 0;      // fewer than minCopies: not written (counted besides)
   uint32_t joining = 0;      // copies being brought up to date
+  uint32_t pending = 0;      // missing copies that will be made elsewhere
 };
 
 // Of one that cluster.toml or the group knows.
@@ -46,6 +48,8 @@ struct HealthInput {
   bool ownSpaceShort = false;
   bool ownSpaceLow = false;
   Nanos now = 0;
+  std::set<ServerId> spared = {};          // Standings
+  const Targets::Plan* pending = nullptr;  // shards that are to get another target
 };
 
 struct Health {

@@ -14,7 +14,7 @@ class Office final : private ReplicaObserver {
          std::string version, OwnSpace& ownSpace)
       : replica_(replica),
         publisher_(clock, replica.reader().map()),
-        chunkservers_(clock, replica, PlacementRules{cluster.servers}),
+        chunkservers_(clock, replica, PlacementRules{cluster.servers, cluster.repairDelaySeconds * SECOND}),
         cleanup_(clock, replica),
         sessions_(clock, random, replica, chunkservers_),
         core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,

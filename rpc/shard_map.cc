@@ -32,7 +32,8 @@ bool ShardRecord::isJoining(VolumeNumber volume) const { return contains(joining
 ServerRecord readServer(wire::Server::Reader in) {
   return {fromWire<ServerTag>(in.getId()), in.getName().cStr(),   fromWire<IncarnationTag>(in.getIncarnation()),
           in.getAddress().cStr(),          in.getSocket().cStr(), in.getHostId().cStr(),
-          in.getState(),                   in.getOnline()};
+          in.getState(),                   in.getOnline(),        in.getMaintenanceSeconds(),
+          in.getUntilBack()};
 }
 
 void writeServer(const ServerRecord& in, wire::Server::Builder out) {
@@ -44,6 +45,8 @@ void writeServer(const ServerRecord& in, wire::Server::Builder out) {
   out.setHostId(in.hostId);
   out.setState(in.state);
   out.setOnline(in.online);
+  out.setMaintenanceSeconds(in.maintenanceSeconds);
+  out.setUntilBack(in.untilBack);
 }
 
 VolumeRecord readVolume(wire::Volume::Reader in) {

@@ -28,6 +28,8 @@ struct ServerRecord {
   std::string hostId;   // equal on the same machine
   wire::ServerState state = wire::ServerState::IN_SERVICE;
   bool online = false;
+  uint32_t maintenanceSeconds = 0;  // in maintenance: for how long
+  bool untilBack = false;           // or until it is back, if that is sooner
   bool operator==(const ServerRecord&) const = default;
 };
 

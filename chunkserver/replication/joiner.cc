@@ -229,6 +229,7 @@ Task<bool> Joiner::place(uint64_t turn, ChunkId chunk, wire::ChunkImage::Reader 
   auto placing =
       parts.present() ? state_.store().install(state_.key(chunk), view) : state_.store().quarantine(state_.key(chunk));
   backup_.endFetch(chunk);
+  around_.takenOverBytes += view.bytes.size();
   auto placed = co_await kj::mv(placing);
   if (!placed.ok()) {
     spdlog::warn("shard {:x}: chunk {:x}-{} can't be taken over: {}", raw(state_.shard), raw(chunk.object), chunk.index,

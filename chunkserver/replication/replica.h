@@ -38,6 +38,8 @@ struct Surroundings {
   Permits& transfers;
   // Raised when a primary has nothing in flight any more: its members should hear of it.
   Wakeup& fellQuiet;
+  // That joining members have fetched since this process started.
+  uint64_t takenOverBytes = 0;
 };
 
 enum class Role { NONE, PRIMARY, IN_SYNC, JOINING };

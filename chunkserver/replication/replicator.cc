@@ -1,8 +1,21 @@
 #include "chunkserver/replication/replicator.h"
 
+#include <algorithm>
+
 #include "common/log.h"
 
 namespace cairn {
+namespace {
+
+// All who are wanted are in sync, and the volume isn't wanted: the master takes it out as soon as this server has said
+// that it knows. From then on others may be written to without it.
+bool isLeaving(const ShardRecord& record, VolumeNumber volume) {
+  bool complete = std::all_of(record.target.begin(), record.target.end(),
+                              [&record](VolumeNumber wanted) { return record.isInSync(wanted); });
+  return complete && std::find(record.target.begin(), record.target.end(), volume) == record.target.end();
+}
+
+}  // namespace
 
 Replicator::Replicator(Clock& clock, Random& random, Membership& membership, Peers& peers,
                        std::vector<LocalVolume*> volumes)
@@ -176,7 +189,7 @@ Admission Replicator::admit(wire::Target::Reader target, Access access) {
   ReplicaUnit* unit = primaryOf(shard);
   if (unit == nullptr && access == Access::READ) {
     auto it = serving_.find(shard);
-    unit = it == serving_.end() ? nullptr : it->second;
+    unit = it == serving_.end() || isLeaving(*record, it->second->state.number()) ? nullptr : it->second;
   }
   if (unit == nullptr) {
     return {wire::Verdict::NOT_PRIMARY, "this server doesn't serve the shard", nullptr, nullptr};

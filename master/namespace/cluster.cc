@@ -35,6 +35,26 @@ void putClass(Execution& execution, const ReplicationClass& record) {
   execution.map.classes[record.id] = record;
 }
 
+// A volume's number is never given again: the record of the highest stays, on no server.
+void removeServer(Execution& execution, ServerId id) {
+  auto& map = execution.map;
+  for (auto it = map.volumes.begin(); it != map.volumes.end();) {
+    bool highest = std::next(it) == map.volumes.end();
+    if (it->second.server != id) {
+      ++it;
+    } else if (highest) {
+      it->second = VolumeRecord{it->first, VolumeId(), ServerId(), 1, false};
+      execution.store.put(keys::volume(it->first), encode(it->second));
+      ++it;
+    } else {
+      execution.store.erase(keys::volume(it->first));
+      it = map.volumes.erase(it);
+    }
+  }
+  execution.store.erase(keys::server(id));
+  map.servers.erase(id);
+}
+
 }  // namespace
 
 Status format(Execution& execution, wire::Format::Reader command) {
@@ -147,6 +167,9 @@ Status changeCluster(Execution& execution, wire::ClusterChange::Reader command) 
     record.changed = execution.head.map;
     execution.store.put(keys::shard(record.id), encode(record));
     execution.map.shards[record.id] = record;
+  }
+  for (auto item : command.getRemovedServers()) {
+    removeServer(execution, fromWire<ServerTag>(item));
   }
   return {};
 }

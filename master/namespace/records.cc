@@ -56,6 +56,11 @@ class Encoder {
       (*this)(item);
     }
   }
+  // A field that older records lack.
+  template <typename T>
+  void later(const T& field) {
+    (*this)(field);
+  }
   std::string finish() { return std::move(out_); }
 
  private:
@@ -111,6 +116,12 @@ class Decoder {
     field.resize(size);
     for (T& item : field) {
       (*this)(item);
+    }
+  }
+  template <typename T>
+  void later(T& field) {
+    if (!in_.empty()) {
+      (*this)(field);
     }
   }
   void finish() { KJ_REQUIRE(in_.empty(), "a record of the state is too long", in_.size()); }
@@ -240,6 +251,8 @@ void serverFields(Record& r, Coder& code) {
   code(r.hostId);
   code(r.state);
   code(r.online);
+  code.later(r.maintenanceSeconds);
+  code.later(r.untilBack);
 }
 
 template <typename Record, typename Coder>

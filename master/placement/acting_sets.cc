@@ -9,14 +9,58 @@
 namespace cairn {
 namespace {
 
+// A member that isn't wanted any more is waited for: whether it has heard so.
+constexpr Nanos LEAVER_LOOK = 50 * MILLISECOND;
 // Weights count capacity in units of this.
 constexpr uint64_t WEIGHT_BYTES = uint64_t{64} << 20;
+
+bool contains(const std::vector<VolumeNumber>& volumes, VolumeNumber volume) {
+  return std::find(volumes.begin(), volumes.end(), volume) != volumes.end();
+}
+
+// How many copies are being made, of and by each volume.
+class Traffic {
+ public:
+  explicit Traffic(const ShardMap& map) {
+    for (auto& [id, shard] : map.shards) {
+      count(shard, shard.joining);
+    }
+  }
+  bool admit(const ShardRecord& shard, const std::vector<VolumeNumber>& entering) {
+    bool room = all_ + entering.size() <= JOINS_MAX && byVolume_[shard.primary] < JOINS_OF_VOLUME_MAX;
+    for (VolumeNumber volume : entering) {
+      room = room && byVolume_[volume] < JOINS_OF_VOLUME_MAX;
+    }
+    if (room) {
+      count(shard, entering);
+    }
+    return room;
+  }
+
+ private:
+  void count(const ShardRecord& shard, const std::vector<VolumeNumber>& joining) {
+    all_ += joining.size();
+    byVolume_[shard.primary] += joining.size();
+    for (VolumeNumber volume : joining) {
+      ++byVolume_[volume];
+    }
+  }
+
+  std::map<VolumeNumber, uint32_t> byVolume_;
+  size_t all_ = 0;
+};
 
 class Decider {
  public:
   Decider(const ShardMap& map, const Roster& roster, const std::vector<CaughtUp>& caughtUp, const PlacementRules& rules,
-          Nanos now)
-      : map_(map), roster_(roster), caughtUp_(caughtUp), rules_(rules), now_(now) {}
+          Nanos now, Targets& targets)
+      : map_(map),
+        roster_(roster),
+        caughtUp_(caughtUp),
+        rules_(rules),
+        now_(now),
+        targets_(targets),
+        standings_(judge(map, roster, rules, now)) {}
 
   Decision run();
 
@@ -30,15 +74,20 @@ class Decider {
   void admit();
   std::vector<Restart> findRestarts() const;
   void recordServers();
+  void changeState(ServerRecord& record, const Roster::Member& member) const;
+  bool holdsNothing(ServerId server) const;
   void recordVolumes(const Roster::Member& member);
   void placeFirst();
   void placeClass(const ReplicationClass& cls, const std::vector<RingVolume>& volumes);
 
+  void retarget();
   void decideShard(const ShardRecord& shard, uint32_t minCopies);
   void admitRestarted(const ShardRecord& shard, ShardRecord& next) const;
   void dropGone(ShardRecord& next, uint32_t minCopies);
   void join(ShardRecord& next) const;
   void promote(const ShardRecord& shard, ShardRecord& next) const;
+  bool isComplete(const ShardRecord& shard) const;
+  void releaseSurplus(const ShardRecord& shard, ShardRecord& next);
 
   Presence presence(VolumeNumber volume) const { return roster_.presence(map_, volume); }
   bool restarted(VolumeNumber volume) const;  // and is let back in now
@@ -50,6 +99,9 @@ class Decider {
   const std::vector<CaughtUp>& caughtUp_;
   const PlacementRules& rules_;
   const Nanos now_;
+  Targets& targets_;
+  const Standings standings_;
+  Targets::Plan retargeted_;
   std::set<ServerId> admitted_;  // new incarnations that enter the map now
   Decision decision_;
 };
@@ -136,8 +188,13 @@ void Decider::recordServers() {
       continue;
     }
     ServerRecord record = member.record;
-    record.state = known ? it->second.state : wire::ServerState::IN_SERVICE;
     record.online = member.alive;
+    if (known) {
+      record.state = it->second.state;
+      record.maintenanceSeconds = it->second.maintenanceSeconds;
+      record.untilBack = it->second.untilBack;
+      changeState(record, member);
+    }
     if (!known || record != it->second) {
       decision_.change.servers.push_back(record);
     }
@@ -155,6 +212,42 @@ void Decider::recordServers() {
       decision_.change.servers.push_back(offline);
     }
   }
+}
+
+// What a server's state becomes by itself.
+void Decider::changeState(ServerRecord& record, const Roster::Member& member) const {
+  using State = wire::ServerState;
+  bool here = roster_.isHere(record.id);
+  State next = record.state;
+  if (record.state == State::IN_SERVICE && standings_.lost.contains(record.id)) {
+    next = State::DEAD;
+  } else if (record.state == State::IN_SERVICE && member.left && !member.alive) {
+    next = State::MAINTENANCE;
+    record.maintenanceSeconds = STOPPED_SECONDS;
+    record.untilBack = true;
+  } else if (record.state == State::DEAD && here) {
+    next = State::IN_SERVICE;
+  } else if (record.state == State::MAINTENANCE) {
+    bool over = member.maintenanceSince != 0 && now_ >= member.maintenanceSince + record.maintenanceSeconds * SECOND;
+    next = over || (here && record.untilBack) ? State::IN_SERVICE : State::MAINTENANCE;
+  } else if (record.state == State::DRAINING && holdsNothing(record.id)) {
+    next = State::DRAINED;
+  }
+  record.state = next;
+  if (next != State::MAINTENANCE) {
+    record.maintenanceSeconds = 0;
+    record.untilBack = false;
+  }
+}
+
+bool Decider::holdsNothing(ServerId server) const {
+  for (auto& [number, volume] : map_.volumes) {
+    auto used = [number = number](auto& item) { return isUsed(item.second, number); };
+    if (volume.server == server && std::any_of(map_.shards.begin(), map_.shards.end(), used)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void Decider::recordVolumes(const Roster::Member& member) {
@@ -267,7 +360,12 @@ void Decider::dropGone(ShardRecord& next, uint32_t minCopies) {
 }
 
 void Decider::join(ShardRecord& next) const {
-  std::vector<VolumeNumber> wanted = next.joining;
+  std::vector<VolumeNumber> wanted;
+  for (VolumeNumber volume : next.joining) {
+    if (contains(next.target, volume)) {
+      wanted.push_back(volume);
+    }
+  }
   for (VolumeNumber volume : next.target) {
     if (!next.isJoining(volume)) {
       wanted.push_back(volume);
@@ -297,16 +395,76 @@ void Decider::promote(const ShardRecord& shard, ShardRecord& next) const {
   }
 }
 
+// All who are wanted are here and in sync.
+bool Decider::isComplete(const ShardRecord& shard) const {
+  return !shard.target.empty() && std::all_of(shard.target.begin(), shard.target.end(), [&](VolumeNumber volume) {
+    return shard.isInSync(volume) && serves(volume);
+  });
+}
+
+// Who isn't wanted leaves when all who are wanted are here and in sync: so never fewer than wanted on the way, and
+// never the last one. It is alive and has its lease: it leaves only when it has seen the record by which it serves
+// nothing more (and doesn't lead), or it would answer reads with what the others have overwritten.
+void Decider::releaseSurplus(const ShardRecord& shard, ShardRecord& next) {
+  bool announced = shard.target == next.target && isComplete(shard) && isComplete(next);
+  if (!announced || !contains(shard.target, shard.primary)) {
+    return;
+  }
+  for (VolumeNumber volume : shard.inSync) {
+    if (contains(shard.target, volume) || presence(volume) != Presence::PRESENT) {
+      continue;
+    }
+    if (roster_.member(map_.serverOf(volume)->id)->applied >= shard.changed) {
+      std::erase(next.inSync, volume);
+    } else {
+      lookAgainAt(now_ + LEAVER_LOOK);
+    }
+  }
+}
+
+// Which shards get another target now. Those with the fewest copies first; then as many as the volumes can stand.
+void Decider::retarget() {
+  auto plan = targets_.plan(map_, standings_);
+  if (plan.empty()) {
+    return;
+  }
+  Traffic traffic(map_);
+  std::vector<std::pair<size_t, ShardId>> order;
+  for (auto& [id, target] : plan) {
+    auto& inSync = map_.shards.at(id).inSync;
+    size_t live = std::count_if(inSync.begin(), inSync.end(), [this](VolumeNumber v) { return serves(v); });
+    if (live > 0) {
+      order.push_back({live, id});
+    }
+  }
+  std::sort(order.begin(), order.end());
+  for (auto& [live, id] : order) {
+    auto& shard = map_.shards.at(id);
+    std::vector<VolumeNumber> entering = plan.at(id);
+    std::erase_if(entering, [&](VolumeNumber volume) { return contains(shard.target, volume); });
+    bool here = std::all_of(entering.begin(), entering.end(), [this](VolumeNumber v) { return serves(v); });
+    if (here && traffic.admit(shard, entering)) {
+      retargeted_[id] = plan.at(id);
+    }
+  }
+}
+
 void Decider::decideShard(const ShardRecord& shard, uint32_t minCopies) {
   ShardRecord next = shard;
+  if (auto it = retargeted_.find(shard.id); it != retargeted_.end()) {
+    next.target = it->second;
+  }
   admitRestarted(shard, next);
   dropGone(next, minCopies);
   join(next);
   promote(shard, next);
+  releaseSurplus(shard, next);
   auto isRestarted = [this](VolumeNumber volume) { return restarted(volume); };
   bool newIncarnation = std::any_of(shard.inSync.begin(), shard.inSync.end(), isRestarted) ||
                         std::any_of(shard.joining.begin(), shard.joining.end(), isRestarted);
-  if (newIncarnation || next.inSync != shard.inSync || next.joining != shard.joining) {
+  bool moved = next.inSync != shard.inSync || next.joining != shard.joining || next.target != shard.target;
+  moved = moved || (isComplete(next) && !contains(next.target, next.primary));
+  if (newIncarnation || moved) {
     next.epoch = cairn::next(shard.epoch);
     decision_.change.shards.push_back(std::move(next));
   }
@@ -316,6 +474,10 @@ Decision Decider::run() {
   admit();
   recordServers();
   placeFirst();
+  retarget();
+  if (standings_.lookAgain.has_value()) {
+    lookAgainAt(*standings_.lookAgain);
+  }
   std::map<ClassId, uint32_t> minCopies;
   for (auto& [id, cls] : map_.classes) {
     minCopies[id] = cls.minCopies;
@@ -345,8 +507,8 @@ Decision Decider::run() {
 }  // namespace
 
 Decision decide(const ShardMap& map, const Roster& roster, const std::vector<CaughtUp>& caughtUp,
-                const PlacementRules& rules, Nanos now) {
-  return Decider(map, roster, caughtUp, rules, now).run();
+                const PlacementRules& rules, Nanos now, Targets& targets) {
+  return Decider(map, roster, caughtUp, rules, now, targets).run();
 }
 
 }  // namespace cairn

@@ -2,14 +2,17 @@
 // handed in, no decision that depends on anything else. ARCHITECTURE.md, "The shard map", has the reasons.
 //
 // One call decides for all shards together, so one log entry holds all that a turn brought. A change of a shard's
-// members always raises its epoch. What is wanted of a shard is its `target`; a member of it that is present, isn't in
-// sync, and has someone in sync to learn from joins. Making copies elsewhere is the same: change the target.
+// members or its target raises its epoch. What is wanted of a shard is its `target`; a member of it that is present,
+// isn't in sync, and has someone in sync to learn from joins. Making copies elsewhere is the same: the target becomes
+// another, for so many shards at a time as the volumes can stand, and those who are in sync without being wanted leave
+// when all who are wanted are.
 #pragma once
 #include <map>
 #include <optional>
 #include <vector>
 
 #include "master/placement/roster.h"
+#include "master/placement/targets.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -19,10 +22,12 @@ constexpr Nanos RESTART_GRACE = 5 * SECOND;
 // A member whose loss leaves fewer in sync than minCopies is dropped this much later: writes wait anyway, and if the
 // others are dying too, all of them stay in sync and any of them can bring the shard back.
 constexpr Nanos SETTLE = 2 * SECOND;
-
-struct PlacementRules {
-  uint32_t firstServers = 3;  // chunkservers to wait for before the first placement
-};
+// A server that was stopped in good order is waited for so long.
+constexpr uint32_t STOPPED_SECONDS = 300;
+// Joining members when no further shard gets another target: of one volume, as the one that copies or the one that is
+// copied from, and of all.
+constexpr uint32_t JOINS_OF_VOLUME_MAX = 16;
+constexpr uint32_t JOINS_MAX = 512;
 
 // A joining volume has all of its shard as of `epoch`, synced.
 struct CaughtUp {
@@ -36,7 +41,8 @@ struct MapChange {
   std::vector<ServerRecord> servers;
   std::vector<VolumeRecord> volumes;
   std::vector<ShardRecord> shards;
-  bool empty() const { return servers.empty() && volumes.empty() && shards.empty(); }
+  std::vector<ServerId> removed;
+  bool empty() const { return servers.empty() && volumes.empty() && shards.empty() && removed.empty(); }
 };
 
 struct Decision {
@@ -45,6 +51,6 @@ struct Decision {
 };
 
 Decision decide(const ShardMap& map, const Roster& roster, const std::vector<CaughtUp>& caughtUp,
-                const PlacementRules& rules, Nanos now);
+                const PlacementRules& rules, Nanos now, Targets& targets);
 
 }  // namespace cairn

@@ -1,5 +1,6 @@
 #include "master/placement/primaries.h"
 
+#include <algorithm>
 #include <optional>
 
 namespace cairn {
@@ -13,8 +14,15 @@ void spreadPrimaries(const ShardMap& map, const std::map<VolumeNumber, uint32_t>
   for (auto& shard : changed) {
     replaced.insert(shard.id);
   }
-  auto mayLead = [&](const ShardRecord& shard, VolumeNumber volume) {
+  auto isAble = [&](const ShardRecord& shard, VolumeNumber volume) {
     return shard.isInSync(volume) && able.contains(volume);
+  };
+  // Who isn't wanted doesn't lead when all who are wanted could.
+  auto mayLead = [&](const ShardRecord& shard, VolumeNumber volume) {
+    auto& target = shard.target;
+    bool wanted = std::find(target.begin(), target.end(), volume) != target.end();
+    return isAble(shard, volume) &&
+           (wanted || !std::all_of(target.begin(), target.end(), [&](auto other) { return isAble(shard, other); }));
   };
   auto leadsAlready = [&](const ShardRecord& shard) {
     return map.shard(shard.id) != nullptr && mayLead(shard, shard.primary);

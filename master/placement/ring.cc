@@ -19,6 +19,8 @@ constexpr double FRESH_BOUND = 1.03;
 // placement, where moving costs nothing, all come close to their share.
 constexpr double STARVED = 0.5;
 constexpr double STARVED_AT_FIRST = 0.95;
+// Of the shards before each of a volume's tokens, so many are tried first.
+constexpr size_t TRIED_FIRST = 8;
 // Bounds on a volume's tokens, against weights that differ wildly.
 constexpr uint32_t TOKENS_MIN = 8;
 constexpr uint32_t TOKENS_MAX = 16 * TOKENS_PER_WEIGHT;
@@ -73,21 +75,28 @@ class Placer {
     Slot from = NO_SLOT;  // NO_SLOT: a replica that the shard lacks
   };
 
-  const std::vector<Slot>& walk(uint32_t shard);
+  uint64_t startOf(uint32_t shard) const { return starts_[shard]; }
+  uint64_t distance(uint32_t shard, Slot slot) const;
+  std::vector<std::pair<uint64_t, uint32_t>> nearest(Slot slot, const std::vector<uint32_t>& shards) const;
+  std::vector<uint32_t> before(Slot slot) const;
+  template <typename Accept>
+  Slot walk(uint32_t shard, Accept&& accept) const;
   bool holds(uint32_t shard, Slot slot) const;
   bool allowed(uint32_t shard, Slot slot, Slot leaving = NO_SLOT) const;
   double fullness(Slot slot) const { return load_[slot] / fair_[slot]; }
   uint32_t bound(Slot slot, double factor) const { return static_cast<uint32_t>(std::ceil(factor * fair_[slot])); }
-  bool hasRoom(Slot slot, double factor) const { return load_[slot] < bound(slot, factor); }
+  bool hasRoom(Slot slot, double factor) const { return volumes_[slot].takes && load_[slot] < bound(slot, factor); }
   void add(uint32_t shard, Slot slot);
   void move(uint32_t shard, Slot from, Slot to);
   Slot walkTo(uint32_t shard, Slot leaving, double factor);
 
   void keep(const Placement& previous);
   void fill(uint32_t shard);
+  bool fillAnywhere(uint32_t shard);
   bool fillByChain(uint32_t shard, bool freshOnly);
   static bool chainIsSimple(const std::vector<Move>& cameBy, Slot end);
   void feedStarved(Slot slot, double starved);
+  void feedBy(Slot slot, const std::vector<std::pair<uint64_t, uint32_t>>& byRank);
   bool feedFrom(Slot slot, uint32_t shard, double donorsAbove);
   void shed(Slot slot);
 
@@ -95,45 +104,79 @@ class Placer {
   const ClassId class_;
   uint32_t copies_ = 0;
   std::vector<Token> tokens_;
+  std::vector<std::vector<uint64_t>> tokensOf_;  // sorted
+  std::vector<uint64_t> starts_;                 // where the shards' walks begin
+  std::vector<uint32_t> order_;                  // shards, by that
   std::vector<double> fair_;
   std::vector<uint32_t> load_;
   std::vector<std::vector<Replica>> shards_;
-  std::vector<std::vector<Slot>> walks_;  // made when needed
 };
 
 Placer::Placer(std::vector<RingVolume> volumes, ClassId cls, uint32_t shardCount, uint32_t copies)
     : volumes_(std::move(volumes)),
       class_(cls),
       tokens_(makeTokens(volumes_)),
+      tokensOf_(volumes_.size()),
       fair_(fairShares(volumes_, shardCount, copies)),
       load_(volumes_.size(), 0),
-      shards_(shardCount),
-      walks_(shardCount) {
+      shards_(shardCount) {
   std::set<ServerId> servers;
   for (auto& volume : volumes_) {
     servers.insert(volume.server);
   }
   copies_ = std::min<uint32_t>(copies, servers.size());
+  for (auto& token : tokens_) {
+    tokensOf_[token.slot].push_back(token.hash);
+  }
+  for (uint32_t shard = 0; shard < shardCount; ++shard) {
+    starts_.push_back(hashWords(raw(class_), shard, ~uint64_t{0}));
+    order_.push_back(shard);
+  }
+  std::sort(order_.begin(), order_.end(), [this](uint32_t a, uint32_t b) { return starts_[a] < starts_[b]; });
 }
 
-// All volumes in the order in which the shard meets them.
-const std::vector<Slot>& Placer::walk(uint32_t shard) {
-  auto& order = walks_[shard];
-  if (!order.empty()) {
-    return order;
+// How far the shard walks until it meets the volume.
+uint64_t Placer::distance(uint32_t shard, Slot slot) const {
+  auto& tokens = tokensOf_[slot];
+  auto first = std::lower_bound(tokens.begin(), tokens.end(), startOf(shard));
+  return (first == tokens.end() ? tokens.front() : *first) - startOf(shard);
+}
+
+// Those shards in the order in which they meet the volume, the earliest first.
+std::vector<std::pair<uint64_t, uint32_t>> Placer::nearest(Slot slot, const std::vector<uint32_t>& shards) const {
+  std::vector<std::pair<uint64_t, uint32_t>> out;
+  out.reserve(shards.size());
+  for (uint32_t shard : shards) {
+    out.push_back({distance(shard, slot), shard});
   }
-  order.reserve(volumes_.size());
-  std::vector<bool> met(volumes_.size(), false);
-  uint64_t start = hashWords(raw(class_), shard, ~uint64_t{0});
-  auto first = std::lower_bound(tokens_.begin(), tokens_.end(), Token{start, 0});
-  for (size_t i = 0; i < tokens_.size() && order.size() < volumes_.size(); ++i) {
-    Slot slot = tokens_[(first - tokens_.begin() + i) % tokens_.size()].slot;
-    if (!met[slot]) {
-      met[slot] = true;
-      order.push_back(slot);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+// The last shards that begin their walk before one of the volume's tokens.
+std::vector<uint32_t> Placer::before(Slot slot) const {
+  std::set<uint32_t> out;
+  auto isEarlier = [this](uint32_t shard, uint64_t hash) { return starts_[shard] < hash; };
+  for (uint64_t token : tokensOf_[slot]) {
+    auto at = std::lower_bound(order_.begin(), order_.end(), token, isEarlier) - order_.begin() + order_.size();
+    for (size_t i = 1; i <= std::min(TRIED_FIRST, order_.size()); ++i) {
+      out.insert(order_[(at - i) % order_.size()]);
     }
   }
-  return order;
+  return {out.begin(), out.end()};
+}
+
+// The first volume that the shard meets and that is accepted. A volume may be met, and asked for, several times.
+template <typename Accept>
+Slot Placer::walk(uint32_t shard, Accept&& accept) const {
+  auto first = std::lower_bound(tokens_.begin(), tokens_.end(), Token{startOf(shard), 0});
+  for (size_t i = 0; i < tokens_.size(); ++i, ++first) {
+    first = first == tokens_.end() ? tokens_.begin() : first;
+    if (accept(first->slot)) {
+      return first->slot;
+    }
+  }
+  return NO_SLOT;
 }
 
 bool Placer::holds(uint32_t shard, Slot slot) const {
@@ -170,12 +213,7 @@ void Placer::move(uint32_t shard, Slot from, Slot to) {
 
 // The first volume on the shard's walk that may take a replica and is below `factor` of its fair share.
 Slot Placer::walkTo(uint32_t shard, Slot leaving, double factor) {
-  for (Slot slot : walk(shard)) {
-    if (hasRoom(slot, factor) && allowed(shard, slot, leaving)) {
-      return slot;
-    }
-  }
-  return NO_SLOT;
+  return walk(shard, [&](Slot slot) { return hasRoom(slot, factor) && allowed(shard, slot, leaving); });
 }
 
 void Placer::keep(const Placement& previous) {
@@ -202,17 +240,27 @@ void Placer::fill(uint32_t shard) {
     }
     if (slot != NO_SLOT) {
       add(shard, slot);
-    } else if (!fillByChain(shard, true) && !fillByChain(shard, false)) {
-      // No arrangement under the bound was found: distinct servers matter more than balance.
-      Slot best = NO_SLOT;
-      for (Slot candidate : walk(shard)) {
-        if (allowed(shard, candidate) && (best == NO_SLOT || fullness(candidate) < fullness(best))) {
-          best = candidate;
-        }
-      }
-      add(shard, best);
+    } else if (!fillByChain(shard, true) && !fillByChain(shard, false) && !fillAnywhere(shard)) {
+      return;
     }
   }
+}
+
+// No arrangement under the bound was found: distinct servers matter more than balance. False: none takes it.
+bool Placer::fillAnywhere(uint32_t shard) {
+  Slot best = NO_SLOT;
+  auto consider = [&](Slot slot) {
+    if (volumes_[slot].takes && allowed(shard, slot) && (best == NO_SLOT || fullness(slot) < fullness(best))) {
+      best = slot;
+    }
+  };
+  for (Slot slot = 0; slot < volumes_.size(); ++slot) {
+    consider(slot);
+  }
+  if (best != NO_SLOT) {
+    add(shard, best);
+  }
+  return best != NO_SLOT;
 }
 
 // All volumes that the shard could use are full, while others, on servers that it uses already, have room. Finds the
@@ -230,12 +278,17 @@ bool Placer::fillByChain(uint32_t shard, bool freshOnly) {
   std::vector<Move> cameBy(volumes_.size());
   std::vector<bool> seen(volumes_.size(), false);
   std::vector<Slot> queue;
-  for (Slot slot : walk(shard)) {
-    if (allowed(shard, slot)) {
-      seen[slot] = true;
-      cameBy[slot] = {shard, NO_SLOT};
-      queue.push_back(slot);
+  std::vector<std::pair<uint64_t, Slot>> order;
+  for (Slot slot = 0; slot < volumes_.size(); ++slot) {
+    if (volumes_[slot].takes && allowed(shard, slot)) {
+      order.push_back({distance(shard, slot), slot});
     }
+  }
+  std::sort(order.begin(), order.end());
+  for (auto& [far, slot] : order) {
+    seen[slot] = true;
+    cameBy[slot] = {shard, NO_SLOT};
+    queue.push_back(slot);
   }
   for (size_t head = 0; head < queue.size(); ++head) {
     Slot at = queue[head];
@@ -249,7 +302,7 @@ bool Placer::fillByChain(uint32_t shard, bool freshOnly) {
     }
     for (uint32_t other : movable[at]) {
       for (Slot to = 0; to < volumes_.size(); ++to) {
-        if (!seen[to] && allowed(other, to, at)) {
+        if (!seen[to] && volumes_[to].takes && allowed(other, to, at)) {
           seen[to] = true;
           cameBy[to] = {other, at};
           queue.push_back(to);
@@ -288,15 +341,16 @@ bool Placer::feedFrom(Slot slot, uint32_t shard, double donorsAbove) {
 }
 
 void Placer::feedStarved(Slot slot, double starved) {
-  if (load_[slot] >= starved * fair_[slot]) {
+  if (!volumes_[slot].takes || load_[slot] >= starved * fair_[slot]) {
     return;
   }
-  std::vector<std::pair<uint32_t, uint32_t>> byRank;  // how early the shard's walk meets `slot`, shard
-  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
-    auto& order = walk(shard);
-    byRank.push_back({static_cast<uint32_t>(std::find(order.begin(), order.end(), slot) - order.begin()), shard});
+  feedBy(slot, nearest(slot, before(slot)));
+  if (load_[slot] < static_cast<uint32_t>(fair_[slot])) {
+    feedBy(slot, nearest(slot, order_));
   }
-  std::sort(byRank.begin(), byRank.end());
+}
+
+void Placer::feedBy(Slot slot, const std::vector<std::pair<uint64_t, uint32_t>>& byRank) {
   uint32_t wanted = static_cast<uint32_t>(fair_[slot]);
   for (double donorsAbove : {LOAD_BOUND, 1.05, FRESH_BOUND, 1.0}) {
     for (auto& [rank, shard] : byRank) {
@@ -313,14 +367,14 @@ void Placer::shed(Slot slot) {
   if (load_[slot] <= bound(slot, LOAD_BOUND)) {
     return;
   }
-  std::vector<std::pair<uint32_t, uint32_t>> byRank;
+  std::vector<uint32_t> held;
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
     if (holds(shard, slot)) {
-      auto& order = walk(shard);
-      byRank.push_back({static_cast<uint32_t>(std::find(order.begin(), order.end(), slot) - order.begin()), shard});
+      held.push_back(shard);
     }
   }
-  std::sort(byRank.rbegin(), byRank.rend());
+  auto byRank = nearest(slot, held);
+  std::reverse(byRank.begin(), byRank.end());
   for (double factor : {FRESH_BOUND, LOAD_BOUND}) {
     for (auto& [rank, shard] : byRank) {
       if (load_[slot] <= bound(slot, LOAD_BOUND)) {
@@ -349,12 +403,13 @@ Placement Placer::place(const Placement& previous) {
   }
   Placement out(shards_.size());
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
-    for (Slot slot : walk(shard)) {
-      for (auto& replica : shards_[shard]) {
-        if (replica.slot == slot) {
-          out[shard].push_back(volumes_[slot].number);
-        }
-      }
+    std::vector<std::pair<uint64_t, Slot>> order;
+    for (auto& replica : shards_[shard]) {
+      order.push_back({distance(shard, replica.slot), replica.slot});
+    }
+    std::sort(order.begin(), order.end());
+    for (auto& [far, slot] : order) {
+      out[shard].push_back(volumes_[slot].number);
     }
   }
   return out;

@@ -18,6 +18,7 @@ struct RingVolume {
   VolumeId id;
   ServerId server;  // the failure domain: two replicas of a shard are never on one server
   uint32_t weight = 1;
+  bool takes = true;  // false: keeps what it has, gets nothing new
 };
 
 // Tokens of a volume of average weight.
@@ -25,7 +26,8 @@ constexpr uint32_t TOKENS_PER_WEIGHT = 128;
 // No volume holds more than this much of its fair share by weight.
 constexpr double LOAD_BOUND = 1.10;
 
-// Per shard position the volumes that should hold it, in the order of the shard's walk.
+// Per shard position the volumes that should hold it, in the order of the shard's walk. Fewer than `copies` when there
+// aren't servers enough that take.
 using Placement = std::vector<std::vector<VolumeNumber>>;
 
 // Fair number of replicas of each volume, in the order of `volumes`: proportional to weight, but no server gets more

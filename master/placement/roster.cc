@@ -27,6 +27,9 @@ Status Roster::arrive(ServerRecord record, std::vector<VolumeState> volumes, Nan
   if (!continues) {
     member.since = now;
   }
+  if (other && member.alive) {
+    noteDeparture(member, now);
+  }
   if (member.record.incarnation != record.incarnation) {
     member.links = 0;
     member.suspectedBy.clear();
@@ -150,7 +153,15 @@ void Roster::disconnected(ServerId server, const Incarnation& incarnation) {
   }
 }
 
+void Roster::noteDeparture(Member& member, Nanos now) {
+  member.departures.push_back(now);
+  if (member.departures.size() > FLAPS) {
+    member.departures.pop_front();
+  }
+}
+
 void Roster::end(Member& member, Nanos now) {
+  noteDeparture(member, now);
   member.alive = false;
   member.since = now;
   if (member.revokedBy != 0) {
@@ -212,6 +223,46 @@ Nanos Roster::since(const ShardMap& map, VolumeNumber number) const {
   auto state = it->second.volumes.find(volume->id);
   bool own = it->second.alive && state != it->second.volumes.end() && !state->second.usable;
   return own ? state->second.since : it->second.since;
+}
+
+void Roster::follow(const ShardMap& map, Nanos now) {
+  std::erase_if(members_, [&map](auto& item) {
+    return !map.servers.contains(item.first) && !item.second.alive && item.second.links == 0;
+  });
+  for (auto& [id, member] : members_) {
+    auto it = map.servers.find(id);
+    bool maintained = it != map.servers.end() && it->second.state == wire::ServerState::MAINTENANCE;
+    if (maintained && member.maintenanceSince == 0) {
+      member.maintenanceSince = now;
+    } else if (!maintained && member.maintenanceSince != 0) {
+      member.maintenanceSince = 0;
+      member.maintenanceEnd = now;
+    }
+  }
+}
+
+void Roster::prolongMaintenance(ServerId server, Nanos now) {
+  auto it = members_.find(server);
+  if (it != members_.end() && it->second.maintenanceSince != 0) {
+    it->second.maintenanceSince = now;
+    ++revision_;
+  }
+}
+
+bool Roster::isHere(ServerId server) const {
+  auto it = members_.find(server);
+  return it != members_.end() && it->second.registered && it->second.alive;
+}
+
+bool Roster::isFlapping(ServerId server, Nanos now) const {
+  auto it = members_.find(server);
+  return it != members_.end() && it->second.departures.size() == FLAPS &&
+         it->second.departures.front() + FLAP_WINDOW > now;
+}
+
+Nanos Roster::maintenanceEnd(ServerId server) const {
+  auto it = members_.find(server);
+  return it == members_.end() ? 0 : it->second.maintenanceEnd;
 }
 
 const Roster::Member* Roster::member(ServerId server) const {

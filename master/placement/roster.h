@@ -4,6 +4,7 @@
 // heartbeat *arrived*, so that a gone one serves no more, however slow its messages were. Soft state: after the
 // master's start everything that the map calls online is presumed present until START_GRACE has passed.
 #pragma once
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -27,6 +28,10 @@ constexpr Nanos DISTRUST_MAX = 80 * SECOND;
 // Longer than this between two looks at the clock: this process stood still, not the servers.
 constexpr Nanos STALL = 500 * MILLISECOND;
 
+// A server that went so often within this time comes and goes.
+constexpr size_t FLAPS = 3;
+constexpr Nanos FLAP_WINDOW = 300 * SECOND;
+
 enum class Presence {
   GONE,      // can't serve
   PRESUMED,  // the map says online; not heard of since this master started
@@ -43,6 +48,7 @@ struct VolumeState {
   Nanos since = 0;  // usable or not
   uint64_t badBlocks = 0;
   uint64_t adoptedBlocks = 0;
+  uint64_t ownBytes = 0;  // of usedBytes, in chunks
 };
 
 class Roster {
@@ -61,6 +67,9 @@ class Roster {
     std::set<ServerId> suspectedBy;
     Nanos distrustedUntil = 0;
     Nanos distrust = DISTRUST;
+    std::deque<Nanos> departures;  // the latest FLAPS
+    Nanos maintenanceSince = 0;    // as this master has seen; 0: not in maintenance
+    Nanos maintenanceEnd = 0;      // of the last one
     MapVersion applied{};  // map version that it has applied
     MapVersion fencesDrained{};
   };
@@ -80,6 +89,11 @@ class Roster {
   void leave(ServerId server, const Incarnation& incarnation, Nanos now);
   void disconnected(ServerId server, const Incarnation& incarnation);
 
+  // Takes from the map when maintenance began and ended, and forgets servers that were removed from it.
+  void follow(const ShardMap& map, Nanos now);
+  // Its maintenance lasts as long again.
+  void prolongMaintenance(ServerId server, Nanos now);
+
   // Lets leases run out. Call it whenever nextExpiry() is reached and at least every STALL / 2.
   void passTime(Nanos now);
 
@@ -90,11 +104,17 @@ class Roster {
   Nanos since(const ShardMap& map, VolumeNumber volume) const;
   const std::map<ServerId, Member>& members() const { return members_; }
   const Member* member(ServerId server) const;
+  // It speaks, under whatever incarnation.
+  bool isHere(ServerId server) const;
+  bool isFlapping(ServerId server, Nanos now) const;
+  // When its last maintenance ended; 0: there was none.
+  Nanos maintenanceEnd(ServerId server) const;
   // Rises with whatever a placement decision depends on.
   uint64_t revision() const { return revision_; }
 
  private:
   void end(Member& member, Nanos now);
+  static void noteDeparture(Member& member, Nanos now);
   size_t othersAlive(ServerId server) const;
 
   std::map<ServerId, Member> members_;

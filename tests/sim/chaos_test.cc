@@ -30,6 +30,9 @@ constexpr Nanos STORM = 30 * SECOND;
 constexpr unsigned LOOKS = 10;
 // A seed with this bit has three masters.
 constexpr uint64_t GROUP = uint64_t{1} << 42;
+// One with this bit has five chunkservers, of which those that are gone for a moment are given up: copies move all the
+// time.
+constexpr uint64_t MOVING = uint64_t{1} << 43;
 // From calm weather to all shards healthy, and to every waiting call's end.
 constexpr Nanos RECOVERY_LIMIT = 60 * SECOND;
 
@@ -89,6 +92,10 @@ class Storm {
   static SimClusterOptions optionsFor(uint64_t seed) {
     SimClusterOptions options;
     options.masters = (seed & GROUP) != 0 ? 3 : 1;
+    if ((seed & MOVING) != 0) {
+      options.servers = 5;
+      options.repairDelaySeconds = 1;
+    }
     return options;
   }
 
@@ -185,6 +192,7 @@ TEST(Chaos, ManySeeds) {
     survive((first + i) | Weather::ROUGH);
     survive((first + i) | Weather::TIGHT);
     survive((first + i) | GROUP | (i % 2 == 0 ? 0 : Weather::ROUGH));
+    survive((first + i) | MOVING | (i % 2 == 0 ? 0 : Weather::ROUGH));
   }
 }
 

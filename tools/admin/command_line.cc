@@ -16,6 +16,8 @@ class Words {
         "dfsadmin status\n  dfsadmin status -o json", showStatus);
     addWait(app);
     addNode(app);
+    addPlan(app);
+    addTask(app);
     addShard(app);
     addFile(app);
     addSession(app);
@@ -55,6 +57,52 @@ class Words {
     add(noun, "list", "all servers and their share of the shards", "dfsadmin node list", showNodes);
     auto* show = add(noun, "show", "one server and its volumes", "dfsadmin node show c1", showNodes);
     show->add_option("NAME", options_.name, "name of the server")->required();
+    addNodeChanges(noun);
+  }
+
+  void addNodeChanges(CLI::App& noun) {
+    auto addNamed = [&](const char* name, const char* what, const char* example, Verb verb) {
+      auto* word = add(noun, name, what, example, verb);
+      word->add_option("NAME", options_.name, "name of the chunkserver")->required();
+      return word;
+    };
+    addNamed("drain", "move everything off a chunkserver; refused when the others can't hold it",
+             "dfsadmin node drain c3", drainNode)
+        ->add_flag("--force", options_.force, "begin all the same, and move what can be moved");
+    addNamed("maintenance", "a chunkserver will be away: make no copies elsewhere for so long",
+             "dfsadmin node maintenance c3 --for 30m", maintainNode)
+        ->add_option("--for", options_.duration, "how long: 90s, 30m, 2h, 1d")
+        ->capture_default_str();
+    addNamed("resume", "end a drain or a maintenance", "dfsadmin node resume c3", resumeNode);
+    addNamed("remove", "forget a chunkserver that is drained or dead, and that no shard counts on",
+             "dfsadmin node remove c3", removeNode);
+    addNamed("ok-to-stop", "would every shard keep enough copies to be written? exit code 0: yes, 2: no",
+             "dfsadmin node ok-to-stop c3", okToStop);
+  }
+
+  void addPlan(CLI::App& app) {
+    auto& noun = addNoun(app, "plan", "what a change would do; nothing is done. Exit code 2: it must not be done",
+                         "dfsadmin plan drain c3");
+    auto addNamed = [&](const char* name, const char* what, const char* example, Verb verb) {
+      auto* word = add(noun, name, what, example, verb);
+      word->add_option("NAME", options_.name, "name of the chunkserver")->required();
+      return word;
+    };
+    addNamed("add-node", "a new chunkserver", "dfsadmin plan add-node c4", planAdd)
+        ->add_option("--bytes", options_.bytes, "size of its disk (default: as the others)");
+    addNamed("remove-node", "draining a chunkserver and removing it", "dfsadmin plan remove-node c3", planRemove);
+    addNamed("drain", "moving everything off a chunkserver", "dfsadmin plan drain c3", planDrain);
+    addNamed("fail", "losing a chunkserver for good", "dfsadmin plan fail c3", planFail);
+  }
+
+  void addTask(CLI::App& app) {
+    auto& noun = addNoun(app, "task", "what the cluster is busy with", "dfsadmin task list");
+    add(noun, "list", "drains, repairs, rebalancing", "dfsadmin task list", showTasks);
+    auto* show = add(noun, "show", "one of them", "dfsadmin task show drain-c3", showTasks);
+    show->add_option("TASK", options_.name, "its id")->required();
+    auto* cancel = add(noun, "cancel", "end a drain: the chunkserver is in service again",
+                       "dfsadmin task cancel drain-c3", cancelTask);
+    cancel->add_option("TASK", options_.name, "its id")->required();
   }
 
   void addShard(CLI::App& app) {
@@ -64,6 +112,13 @@ class Words {
     list->add_flag("--unhealthy", options_.onlyUnhealthy, "only those that miss a copy or stand elsewhere");
     auto* show = add(noun, "show", "one shard and its members", "dfsadmin shard show 17", showShard);
     show->add_option("SHARD", options_.id, "number of the shard")->required();
+    auto* force = add(noun, "force",
+                      "go on with an older copy when all that were in sync are lost for good. Names the loss; "
+                      "nothing is done without --apply",
+                      "dfsadmin shard force 17\n  dfsadmin shard force 17 --to c2 --apply", forceShard);
+    force->add_option("SHARD", options_.id, "number of the shard")->required();
+    force->add_option("--to", options_.name, "chunkserver whose copy it goes on with (default: one that is online)");
+    force->add_flag("--apply", options_.apply, "do it");
   }
 
   void addFile(CLI::App& app) {

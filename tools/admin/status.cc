@@ -18,7 +18,8 @@ Json volumesJson(capnp::List<wire::VolumeStatus>::Reader volumes) {
                    {"usedBytes", volume.getUsedBytes()},
                    {"totalBytes", volume.getTotalBytes()},
                    {"badBlocks", volume.getBadBlocks()},
-                   {"adoptedBlocks", volume.getAdoptedBlocks()}});
+                   {"adoptedBlocks", volume.getAdoptedBlocks()},
+                   {"ownBytes", volume.getOwnBytes()}});
   }
   return out;
 }
@@ -55,6 +56,7 @@ Json serversJson(wire::ClusterStatus::Reader status) {
                    {"address", server.getAddress().cStr()},
                    {"state", server.getState().cStr()},
                    {"online", server.getOnline()},
+                   {"maintenanceSecondsLeft", server.getMaintenanceSecondsLeft()},
                    {"volumes", volumesJson(server.getVolumes())}});
   }
   std::sort(out.begin(), out.end(), [](const Json& a, const Json& b) { return a["name"] < b["name"]; });

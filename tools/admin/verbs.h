@@ -25,6 +25,10 @@ struct Options {
   std::string directory;
   std::string planId;
   bool onlyUnhealthy = false;
+  std::string duration = "30m";
+  uint64_t bytes = 0;
+  bool force = false;
+  bool apply = false;
 };
 
 using Verb = Task<int> (*)(Context&, const Options&);
@@ -32,6 +36,18 @@ using Verb = Task<int> (*)(Context&, const Options&);
 Task<int> showStatus(Context& context, const Options& options);
 Task<int> waitFor(Context& context, const Options& options);
 Task<int> showNodes(Context& context, const Options& options);  // one of them when it is named
+Task<int> drainNode(Context& context, const Options& options);
+Task<int> maintainNode(Context& context, const Options& options);
+Task<int> resumeNode(Context& context, const Options& options);
+Task<int> removeNode(Context& context, const Options& options);
+Task<int> okToStop(Context& context, const Options& options);
+Task<int> planAdd(Context& context, const Options& options);
+Task<int> planRemove(Context& context, const Options& options);
+Task<int> planDrain(Context& context, const Options& options);
+Task<int> planFail(Context& context, const Options& options);
+Task<int> showTasks(Context& context, const Options& options);  // one of them when it is named
+Task<int> cancelTask(Context& context, const Options& options);
+Task<int> forceShard(Context& context, const Options& options);
 Task<int> listShards(Context& context, const Options& options);
 Task<int> showShard(Context& context, const Options& options);
 Task<int> locateFile(Context& context, const Options& options);

@@ -215,6 +215,38 @@ Task<void> Probe::evictNow(SessionId session) {
   KJ_REQUIRE(reply.getOutcome().getErrno() == 0, reply.getOutcome().getWhy());
 }
 
+Task<int> Probe::changeServerNow(std::string name, wire::ServerChange change, uint32_t seconds) {
+  kj::Own<Link> link;
+  auto admin = co_await enterAdmin(link);
+  auto request = admin.changeServerRequest();
+  request.setName(name);
+  request.setChange(change);
+  request.setSeconds(seconds);
+  kj::Promise<capnp::Response<wire::Admin::ChangeServerResults>> sent = request.send();
+  auto reply = co_await kj::mv(sent);
+  co_return reply.getOutcome().getErrno();
+}
+
+Task<int> Probe::forceShardNow(ShardId shard, VolumeNumber volume, bool apply) {
+  kj::Own<Link> link;
+  auto admin = co_await enterAdmin(link);
+  auto request = admin.forceShardRequest();
+  request.setShard(raw(shard));
+  request.setVolume(raw(volume));
+  request.setApply(apply);
+  kj::Promise<capnp::Response<wire::Admin::ForceShardResults>> sent = request.send();
+  auto reply = co_await kj::mv(sent);
+  co_return reply.getOutcome().getErrno();
+}
+
+int Probe::changeServer(std::string name, wire::ServerChange change, uint32_t seconds) {
+  return cluster_.wait(changeServerNow(kj::mv(name), change, seconds));
+}
+
+int Probe::forceShard(ShardId shard, const std::string& server, bool apply) {
+  return cluster_.wait(forceShardNow(shard, cluster_.volumeOf(server), apply));
+}
+
 Task<uint64_t> Probe::adoptedNow() {
   kj::Own<Link> link;
   auto admin = co_await enterAdmin(link);

@@ -55,6 +55,10 @@ class Probe {
   std::vector<ChunkId> chunksAtPrimary(ShardId shard);
   // Ends a session as an administrator would.
   void evict(SessionId session);
+  // Changes a chunkserver's state as an administrator would. The errno.
+  int changeServer(std::string name, wire::ServerChange change, uint32_t seconds = 0);
+  // Goes on with that chunkserver's copy of the shard. The errno.
+  int forceShard(ShardId shard, const std::string& server, bool apply);
   // Blocks that all chunkservers together have adopted, as the master knows it.
   uint64_t adoptedBlocks();
 
@@ -74,6 +78,8 @@ class Probe {
   Task<std::vector<ChunkId>> listNow(ShardRecord record);
   Task<wire::Admin::Client> enterAdmin(kj::Own<Link>& link);
   Task<void> evictNow(SessionId session);
+  Task<int> changeServerNow(std::string name, wire::ServerChange change, uint32_t seconds);
+  Task<int> forceShardNow(ShardId shard, VolumeNumber volume, bool apply);
   Task<uint64_t> adoptedNow();
   void fillTarget(const Attributes& file, uint32_t chunk, const As& as, wire::Target::Builder target);
 

@@ -4,9 +4,11 @@
 #include <spdlog/details/null_mutex.h>
 #include <spdlog/sinks/base_sink.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <set>
 
 #include "common/log.h"
 
@@ -39,6 +41,7 @@ SimCluster::SimCluster(World& world, SimClusterOptions options) : world_(world),
   clusterFile_.copies = options.copies;
   clusterFile_.minCopies = options.minCopies;
   clusterFile_.servers = options.servers;
+  clusterFile_.repairDelaySeconds = options.repairDelaySeconds;
   for (auto& master : clusterFile_.masters) {
     addHost(master.name, master.address, true);
   }
@@ -98,6 +101,14 @@ void SimCluster::start() {
     }
   }
   waitHealthy();
+}
+
+std::string SimCluster::addServer() {
+  std::string name = "c" + std::to_string(servers_.size() + 1);
+  servers_.push_back(name);
+  addHost(name, name + ":7100", false);
+  begin(hosts_.at(name));
+  return name;
 }
 
 void SimCluster::restart(const std::string& host) { begin(hosts_.at(host)); }
@@ -226,6 +237,41 @@ bool SimCluster::isHealthy() {
     }
   }
   return true;
+}
+
+bool SimCluster::isRepaired() {
+  const ShardMap& now = map();
+  if (leaderNow().empty() || now.shards.empty()) {
+    return false;
+  }
+  for (auto& [id, shard] : now.shards) {
+    std::set<VolumeNumber> inSync(shard.inSync.begin(), shard.inSync.end());
+    std::set<VolumeNumber> target(shard.target.begin(), shard.target.end());
+    if (inSync.size() < options_.copies || inSync != target || !shard.joining.empty()) {
+      return false;
+    }
+    for (VolumeNumber volume : inSync) {
+      const ServerRecord* server = now.serverOf(volume);
+      if (!server->online || !isUp(server->name)) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+size_t SimCluster::copiesOn(const std::string& host) {
+  size_t count = 0;
+  VolumeNumber volume = volumeOf(host);
+  for (auto& [id, shard] : map().shards) {
+    count += shard.isInSync(volume) || shard.isJoining(volume) ||
+             std::find(shard.target.begin(), shard.target.end(), volume) != shard.target.end();
+  }
+  return count;
+}
+
+void SimCluster::waitRepaired(Nanos limit) {
+  waitFor("every copy to be where it belongs", [this] { return isRepaired(); }, limit);
 }
 
 void SimCluster::waitHealthy(Nanos limit) {

@@ -29,6 +29,7 @@ struct SimClusterOptions {
   uint8_t shardBits = 3;
   uint32_t copies = 3;
   uint32_t minCopies = 2;
+  uint32_t repairDelaySeconds = 20;
 };
 
 class SimCluster {
@@ -60,6 +61,8 @@ class SimCluster {
   bool mastersAgree();
   // All of them for the first time, until healthy.
   void start();
+  // A further chunkserver, empty; its name. Doesn't wait.
+  std::string addServer();
   void crash(const std::string& host);
   void powerCut(const std::string& host);
   void stop(const std::string& host);
@@ -73,7 +76,12 @@ class SimCluster {
   const ShardMap& map();
   // A master leads, all vote, every chunkserver is online, every shard has all its copies in sync and none joining.
   bool isHealthy();
+  // A master leads, and every shard has its copies in sync where they belong, on chunkservers that are up.
+  bool isRepaired();
+  // How many copies the chunkserver holds or makes.
+  size_t copiesOn(const std::string& host);
   void waitHealthy(Nanos limit = LIMIT);
+  void waitRepaired(Nanos limit = LIMIT);
   void waitFor(const char* what, const std::function<bool()>& condition, Nanos limit = LIMIT);
   ShardRecord shardOf(const Attributes& file, uint32_t chunk);
   // Until the shard's epoch is past `epoch`; the record then.

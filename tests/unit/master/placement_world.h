@@ -3,6 +3,8 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "master/placement/acting_sets.h"
 #include "tests/unit/master/seeded_random.h"
 
@@ -63,6 +65,7 @@ class PlacementWorld {
   // The master dies and comes back with its map.
   void restartMaster() {
     roster.emplace(map, now);
+    targets = Targets();
     for (auto& machine : machines) {
       if (machine.running && machine.reachable) {
         ASSERT_TRUE(roster->arrive(machine.record, machine.volumes, now).ok());
@@ -79,10 +82,14 @@ class PlacementWorld {
       if (speaks && !roster->beat(machine.record.id, machine.record.incarnation, now, lease)) {
         ASSERT_TRUE(roster->arrive(machine.record, machine.volumes, now).ok());
       }
+      if (speaks && hearsMap(machine)) {
+        roster->reportMap(machine.record.id, map.version, {});
+      }
     }
     roster->passTime(now);
     for (int i = 0; i < 4; ++i) {
-      Decision decision = decide(map, *roster, caughtUp, rules, now);
+      roster->follow(map, now);
+      Decision decision = decide(map, *roster, caughtUp, rules, now, targets);
       if (decision.change.empty()) {
         return;
       }
@@ -146,9 +153,12 @@ class PlacementWorld {
   }
   const ShardRecord& first() const { return map.shards.begin()->second; }
 
+  // Whether the machine has taken the newest map, as its heartbeats say.
+  std::function<bool(const Machine&)> hearsMap = [](auto&) { return true; };
   SeededRandom random;
   ShardMap map;
   PlacementRules rules;
+  Targets targets;
   std::vector<Machine> machines;
   std::vector<CaughtUp> caughtUp;
   Nanos now = 1000 * SECOND;

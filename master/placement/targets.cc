@@ -1,0 +1,226 @@
+#include "master/placement/targets.h"
+
+#include <algorithm>
+
+namespace cairn {
+namespace {
+
+bool contains(const std::vector<VolumeNumber>& volumes, VolumeNumber volume) {
+  return std::find(volumes.begin(), volumes.end(), volume) != volumes.end();
+}
+
+class Judge {
+ public:
+  Judge(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now)
+      : map_(map), roster_(roster), rules_(rules), now_(now) {}
+
+  Standings run() {
+    for (auto& [number, volume] : map_.volumes) {
+      if (const ServerRecord* server = map_.serverOf(number)) {
+        out_.volumes[number] = standing(volume, *server);
+      }
+    }
+    spareACrowd();
+    for (VolumeNumber volume : overdue_) {
+      const VolumeRecord* record = map_.volume(volume);
+      out_.volumes[volume] = out_.spared.contains(record->server) ? Standing::KEEPS : Standing::LEAVES;
+    }
+    for (auto& [id, server] : map_.servers) {
+      if (isLost(id)) {
+        out_.lost.insert(id);
+      }
+      const Roster::Member* member = roster_.member(id);
+      if (member != nullptr && member->maintenanceSince != 0) {
+        lookAgainAt(member->maintenanceSince + server.maintenanceSeconds * SECOND);
+      }
+    }
+    return std::move(out_);
+  }
+
+ private:
+  Standing standing(const VolumeRecord& volume, const ServerRecord& server);
+  Standing ofGone(const VolumeRecord& volume, const ServerRecord& server);
+  Standing ofPresent(const VolumeRecord& volume, const ServerRecord& server);
+  void spareACrowd();
+  bool isLost(ServerId server) const;
+  bool isFlapping(ServerId server) const { return roster_.isFlapping(server, now_); }
+  void lookAgainAt(Nanos when) { out_.lookAgain = std::min(when, out_.lookAgain.value_or(when)); }
+
+  const ShardMap& map_;
+  const Roster& roster_;
+  const PlacementRules& rules_;
+  const Nanos now_;
+  std::set<VolumeNumber> gone_;     // and no administrator knows of it
+  std::set<VolumeNumber> overdue_;  // gone for longer than the repair delay
+  Standings out_;
+};
+
+Standing Judge::standing(const VolumeRecord& volume, const ServerRecord& server) {
+  using State = wire::ServerState;
+  if (server.state == State::DRAINING || server.state == State::DRAINED) {
+    return Standing::LEAVES;
+  }
+  switch (roster_.presence(map_, volume.number)) {
+    case Presence::GONE:
+      return server.state == State::DEAD && !roster_.isHere(server.id) ? Standing::LEAVES : ofGone(volume, server);
+    case Presence::PRESENT:
+      return ofPresent(volume, server);
+    case Presence::PRESUMED:
+    case Presence::ARRIVED:
+      break;
+  }
+  return Standing::KEEPS;
+}
+
+Standing Judge::ofGone(const VolumeRecord& volume, const ServerRecord& server) {
+  if (server.state == wire::ServerState::MAINTENANCE) {
+    return Standing::KEEPS;
+  }
+  gone_.insert(volume.number);
+  Nanos delay = rules_.repairDelay * (isFlapping(server.id) ? 2 : 1);
+  Nanos due = std::max(roster_.since(map_, volume.number), roster_.maintenanceEnd(server.id)) + delay;
+  if (now_ >= due) {
+    overdue_.insert(volume.number);
+  } else {
+    lookAgainAt(due);
+  }
+  return Standing::KEEPS;
+}
+
+Standing Judge::ofPresent(const VolumeRecord& volume, const ServerRecord& server) {
+  auto& state = roster_.member(server.id)->volumes.at(volume.id);
+  Nanos settled =
+      roster_.since(map_, volume.number) + rules_.settleDelay * (isFlapping(server.id) ? SETTLE_FLAPPING : 1);
+  if (now_ < settled) {
+    lookAgainAt(settled);
+  }
+  bool full = state.totalBytes > 0 && state.usedBytes / TAKES_BELOW_PERCENT >= state.totalBytes / 100;
+  bool takes = now_ >= settled && !full && server.state != wire::ServerState::MAINTENANCE;
+  return takes ? Standing::TAKES : Standing::KEEPS;
+}
+
+// More than half of the servers that hold data, or of their volumes, gone at once.
+void Judge::spareACrowd() {
+  std::set<VolumeNumber> used;
+  for (auto& [id, shard] : map_.shards) {
+    used.insert(shard.target.begin(), shard.target.end());
+  }
+  std::map<ServerId, bool> whole;  // servers that hold data; true: all of it is gone
+  size_t volumesGone = 0;
+  for (VolumeNumber volume : used) {
+    const ServerRecord* server = map_.serverOf(volume);
+    bool gone = gone_.contains(volume) || (server != nullptr && server->state == wire::ServerState::DEAD);
+    volumesGone += gone;
+    if (server != nullptr) {
+      auto [it, isNew] = whole.emplace(server->id, gone);
+      it->second = it->second && gone;
+    }
+  }
+  size_t serversGone = std::count_if(whole.begin(), whole.end(), [](auto& item) { return item.second; });
+  if (2 * serversGone > whole.size() || 2 * volumesGone > used.size()) {
+    for (VolumeNumber volume : overdue_) {
+      out_.spared.insert(map_.volume(volume)->server);
+    }
+  }
+}
+
+// All of the server's volumes are gone for too long.
+bool Judge::isLost(ServerId server) const {
+  bool any = false;
+  for (auto& [number, volume] : map_.volumes) {
+    if (volume.server == server) {
+      any = true;
+      if (!overdue_.contains(number) || out_.spared.contains(server)) {
+        return false;
+      }
+    }
+  }
+  return any && !roster_.isHere(server);
+}
+
+// `wanted`, with what the shard has already at its old place, and with what leaves while there is nobody else.
+std::vector<VolumeNumber> merged(const ShardRecord& shard, const std::vector<VolumeNumber>& wanted, size_t copies) {
+  std::vector<VolumeNumber> out;
+  for (VolumeNumber volume : shard.target) {
+    if (contains(wanted, volume)) {
+      out.push_back(volume);
+    }
+  }
+  for (VolumeNumber volume : wanted) {
+    if (!contains(shard.target, volume)) {
+      out.push_back(volume);
+    }
+  }
+  for (bool inSync : {true, false}) {  // a copy that is there first
+    for (VolumeNumber volume : shard.target) {
+      if (out.size() < copies && !contains(out, volume) && shard.isInSync(volume) == inSync) {
+        out.push_back(volume);
+      }
+    }
+  }
+  return out;
+}
+
+bool sameSet(std::vector<VolumeNumber> a, std::vector<VolumeNumber> b) {
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  return a == b;
+}
+
+}  // namespace
+
+Standings judge(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now) {
+  return Judge(map, roster, rules, now).run();
+}
+
+bool isUsed(const ShardRecord& shard, VolumeNumber volume) {
+  return shard.isInSync(volume) || shard.isJoining(volume) || contains(shard.target, volume);
+}
+
+Targets::Plan Targets::plan(const ShardMap& map, const Standings& standings) {
+  Input input{standings.volumes, map.classes, map.shards.size()};
+  if (input_ != input) {
+    input_ = std::move(input);
+    plan_ = compute(map, standings);
+  }
+  std::erase_if(plan_, [&](auto& item) { return sameSet(map.shards.at(item.first).target, item.second); });
+  return plan_;
+}
+
+Targets::Plan Targets::compute(const ShardMap& map, const Standings& standings) {
+  std::set<VolumeNumber> used;
+  for (auto& [id, shard] : map.shards) {
+    used.insert(shard.target.begin(), shard.target.end());
+  }
+  std::vector<RingVolume> volumes;
+  for (auto& [number, standing] : standings.volumes) {
+    // What has nothing and gets nothing has no share that the others would have to make room for.
+    bool counts = standing == Standing::TAKES || (standing == Standing::KEEPS && used.contains(number));
+    if (counts) {
+      const VolumeRecord& record = *map.volume(number);
+      volumes.push_back({number, record.id, record.server, record.weight, standing == Standing::TAKES});
+    }
+  }
+  Plan out;
+  for (auto& [id, cls] : map.classes) {
+    uint32_t shardCount = 1u << cls.shardBits;
+    if (map.shard(makeShardId(id, 0)) == nullptr) {
+      continue;  // not placed yet
+    }
+    Placement previous(shardCount);
+    for (uint32_t position = 0; position < shardCount; ++position) {
+      previous[position] = map.shards.at(makeShardId(id, position)).target;
+    }
+    Placement wanted = placeShards(volumes, id, shardCount, cls.copies, previous);
+    for (uint32_t position = 0; position < shardCount; ++position) {
+      auto& shard = map.shards.at(makeShardId(id, position));
+      auto target = merged(shard, wanted[position], cls.copies);
+      if (!sameSet(target, shard.target)) {
+        out[shard.id] = std::move(target);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace cairn

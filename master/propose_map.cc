@@ -1,0 +1,35 @@
+#include "master/propose_map.h"
+
+#include "master/propose.h"
+
+namespace cairn {
+
+Task<Result<Applied>> proposeMap(Replica& replica, const MapChange& change) {
+  MapVersion expected = replica.reader().map().version;
+  return propose(replica, [&](wire::Command::Builder command) {
+    auto out = command.initCluster();
+    out.setExpected(raw(expected));
+    uint32_t i = 0;
+    auto servers = out.initServers(change.servers.size());
+    for (auto& server : change.servers) {
+      writeServer(server, servers[i++]);
+    }
+    i = 0;
+    auto volumes = out.initVolumes(change.volumes.size());
+    for (auto& volume : change.volumes) {
+      writeVolume(volume, volumes[i++]);
+    }
+    i = 0;
+    auto shards = out.initShards(change.shards.size());
+    for (auto& shard : change.shards) {
+      writeShard(shard, shards[i++]);
+    }
+    i = 0;
+    auto removed = out.initRemovedServers(change.removed.size());
+    for (auto& server : change.removed) {
+      toWire(server, removed[i++]);
+    }
+  });
+}
+
+}  // namespace cairn
