@@ -1,5 +1,7 @@
 #include "chunkserver/chunk_service.h"
 
+#include <cerrno>
+
 namespace cairn {
 namespace {
 
@@ -53,6 +55,14 @@ MutationSpec specOf(wire::ChunkService::PunchParams::Reader params) {
   return spec;
 }
 
+uint64_t bytesOf(const MutationSpec& spec) {
+  uint64_t bytes = 0;
+  for (auto piece : spec.pieces) {
+    bytes += piece.getData().size();
+  }
+  return bytes;
+}
+
 }  // namespace
 
 void ChunkHandlers::answer(wire::Answer2::Builder out, wire::Verdict verdict, kj::StringPtr why) const {
@@ -86,7 +96,9 @@ Task<void> ChunkHandlers::write(WriteContext context) {
     co_return;
   }
   MutationSpec spec = specOf(params);
+  LoadTimer timer(replicator_.around().load, clock_);
   auto result = co_await admission.unit->primary.mutate(spec);
+  timer.done(true, bytesOf(spec));
   auto out = context.getResults();
   answer(out.initAnswer(), result.verdict, result.why.c_str());
   writeVerifiers(result.verifiers, out);
@@ -175,6 +187,7 @@ Task<void> ChunkHandlers::read(ReadContext context) {
   }
   ChunkContext where = contextOf(target);
   ReplyTarget reply(context);
+  LoadTimer timer(replicator_.around().load, clock_);
   bool clean = false;
   Status done;
   for (unsigned tries = 0; tries < REREADS_MAX && !clean; ++tries) {
@@ -182,6 +195,10 @@ Task<void> ChunkHandlers::read(ReadContext context) {
     done = read;
     bool complete = co_await settled(unit, chunk, turn);
     clean = complete || !done.ok();
+  }
+  timer.done(false, params.getLength());
+  if (done.code() == EUCLEAN) {
+    replicator_.startCheck(unit, chunk);
   }
   auto out = context.getResults();
   const char* why = !clean ? "writes of the chunk are in flight" : whyNotShown(unit, chunk, turn);
@@ -251,6 +268,14 @@ Task<void> ChunkHandlers::reportBad(ReportBadContext context) {
   }
 }
 
+Task<void> ChunkHandlers::scrub(ScrubContext context) {
+  if (context.getParams().getStart()) {
+    scrubs_.startNow();
+  }
+  scrubs_.fill(context.getResults().initVolumes(scrubs_.count()));
+  co_return;
+}
+
 namespace {
 
 class ChunkServiceServer final : public wire::ChunkService::Server {
@@ -269,6 +294,9 @@ class ChunkServiceServer final : public wire::ChunkService::Server {
   }
   kj::Promise<void> reportBad(ReportBadContext context) override {
     return gate_->pass(handlers_, &ChunkHandlers::reportBad, context);
+  }
+  kj::Promise<void> scrub(ScrubContext context) override {
+    return gate_->pass(handlers_, &ChunkHandlers::scrub, context);
   }
 
  private:

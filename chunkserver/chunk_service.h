@@ -2,6 +2,7 @@
 // shard's primary or reads from the store, and checks the lease again before a reader gets its bytes.
 #pragma once
 #include "chunkserver/replication/replicator.h"
+#include "chunkserver/scrub/scrubs.h"
 #include "chunkserver/service_gate.h"
 #include "schema/chunk.capnp.h"
 
@@ -18,6 +19,7 @@ class ChunkHandlers {
       capnp::CallContext<wire::ChunkService::AllocatedParams, wire::ChunkService::AllocatedResults>;
   using ReportBadContext =
       capnp::CallContext<wire::ChunkService::ReportBadParams, wire::ChunkService::ReportBadResults>;
+  using ScrubContext = capnp::CallContext<wire::ChunkService::ScrubParams, wire::ChunkService::ScrubResults>;
 
   // How long a request waits here for the map, a reconciliation, enough copies.
   static constexpr Nanos WRITE_WAIT = 5 * SECOND;
@@ -25,8 +27,8 @@ class ChunkHandlers {
   static constexpr uint32_t READ_BYTES_MAX = 4u << 20;
   static constexpr uint32_t REPORTED_BLOCKS_MAX = 4096;
 
-  ChunkHandlers(Replicator& replicator, Membership& membership, Clock& clock)
-      : replicator_(replicator), membership_(membership), clock_(clock) {}
+  ChunkHandlers(Replicator& replicator, Membership& membership, Clock& clock, Scrubs& scrubs)
+      : replicator_(replicator), membership_(membership), clock_(clock), scrubs_(scrubs) {}
 
   Task<void> write(WriteContext context);
   Task<void> read(ReadContext context);
@@ -34,6 +36,7 @@ class ChunkHandlers {
   Task<void> punch(PunchContext context);
   Task<void> allocated(AllocatedContext context);
   Task<void> reportBad(ReportBadContext context);
+  Task<void> scrub(ScrubContext context);
 
  private:
   Task<Admission> wait(wire::Target::Reader target, Access access, Admission first);
@@ -46,6 +49,7 @@ class ChunkHandlers {
   Replicator& replicator_;
   Membership& membership_;
   Clock& clock_;
+  Scrubs& scrubs_;
 };
 
 // A capability on `handlers`, good until the gate closes.

@@ -14,6 +14,7 @@ namespace cairn {
 namespace {
 
 constexpr Nanos MAINTAIN_EVERY = SECOND;
+constexpr Nanos DAY = 24 * 3600 * SECOND;
 // How long an orderly end waits for mutations under way, and for other members to say what is settled.
 constexpr Nanos STOP_PATIENCE = 2 * SECOND;
 constexpr Nanos STOP_LOOK = 10 * MILLISECOND;
@@ -82,6 +83,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   std::vector<VolumeStanding> standings_;
   kj::Own<Replicator> replicator_;
   kj::Own<WorkRunner> work_;
+  kj::Own<Scrubs> scrubs_;
   kj::Own<ChunkHandlers> chunkHandlers_;
   kj::Own<PeerHandlers> peerHandlers_;
   kj::Own<ServiceGate> gate_;
@@ -180,9 +182,11 @@ void DaemonImpl::run(ServerHome& home) {
   for (auto& volume : volumes_) {
     locals.push_back(volume.local.get());
   }
-  replicator_ = kj::heap<Replicator>(seams_.clock, seams_.random, membership_, peers_, locals);
+  replicator_ = kj::heap<Replicator>(seams_.clock, seams_.random, membership_, peers_, locals,
+                                     uint64_t{options_.cluster.repairMibPerSecond} << 20);
   work_ = kj::heap<WorkRunner>(seams_.clock, membership_, *replicator_);
-  chunkHandlers_ = kj::heap<ChunkHandlers>(*replicator_, membership_, seams_.clock);
+  scrubs_ = kj::heap<Scrubs>(seams_.clock, *replicator_, locals, options_.cluster.scrubDays * DAY);
+  chunkHandlers_ = kj::heap<ChunkHandlers>(*replicator_, membership_, seams_.clock, *scrubs_);
   peerHandlers_ = kj::heap<PeerHandlers>(*replicator_, membership_, seams_.clock);
   serve();
   registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, home,
@@ -352,6 +356,7 @@ void DaemonImpl::shut() {
   work_ = nullptr;
   chunkHandlers_ = nullptr;
   peerHandlers_ = nullptr;
+  scrubs_ = nullptr;
   replicator_ = nullptr;
 }
 

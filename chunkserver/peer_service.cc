@@ -151,6 +151,23 @@ Task<void> PeerHandlers::describe(DescribeContext context) {
   answer(results.initAnswer(), wire::Verdict::OK);
 }
 
+// The caller's deadline runs meanwhile.
+Task<void> PeerHandlers::giveWay(ReplicaUnit& unit, ChunkId chunk) {
+  auto summary = co_await unit.state.store().summary(unit.state.key(chunk));
+  uint64_t bytes = summary.ok() ? summary.value().allocatedBytes : 0;
+  co_await replicator_.around().gives.take(bytes, GIVE_WAY_MAX);
+}
+
+// What a joining member that lists everything will list: chunks changed in `since` or later, or dirty.
+Task<uint64_t> PeerHandlers::changedBytes(ReplicaUnit& unit, Epoch since) {
+  auto page = co_await unit.state.store().enumerate(unit.state.shard, since, nullptr, UINT32_MAX);
+  uint64_t bytes = 0;
+  for (auto& summary : page.ok() ? page.value().chunks : std::vector<ChunkSummary>()) {
+    bytes += summary.allocatedBytes;
+  }
+  co_return bytes;
+}
+
 Task<void> PeerHandlers::fetch(FetchContext context) {
   auto params = context.getParams();
   ChunkId chunk = chunkOf(params.getChunk());
@@ -163,6 +180,9 @@ Task<void> PeerHandlers::fetch(FetchContext context) {
   if (!state.serving() || (state.role == Role::PRIMARY && !state.ready)) {
     answer(results.initAnswer(), wire::Verdict::NOT_READY, "this member can't give chunks yet");
     co_return;
+  }
+  if (params.getBackground()) {
+    co_await giveWay(*unit, chunk);
   }
   // Every mutation that was forwarded before this call must be in the image.
   co_await state.applies.drain();
@@ -245,6 +265,10 @@ Task<void> PeerHandlers::changed(ChangedContext context) {
   }
   // What was accepted before the member's forwards began must be in the list.
   co_await state.applies.drain();
+  if (start == nullptr) {
+    uint64_t bytes = co_await changedBytes(*unit, Epoch{params.getSince()});
+    results.setBytes(bytes);
+  }
   auto page = co_await state.store().enumerate(state.shard, Epoch(0), start, CHUNKS_PER_PAGE);
   if (!page.ok() || raw(state.epoch()) != params.getEpoch()) {
     answer(results.initAnswer(), page.ok() ? wire::Verdict::STALE_EPOCH : verdictOf(page.code()));

@@ -25,6 +25,8 @@ class PeerHandlers {
   // How long a question waits for the map or for the shard's reconciliation.
   static constexpr Nanos WAIT_LIMIT = 2 * SECOND;
   static constexpr uint32_t CHUNKS_PER_PAGE = 1024;
+  // How long a chunk for a joining member waits at most while users are busy.
+  static constexpr Nanos GIVE_WAY_MAX = 5 * SECOND;
 
   PeerHandlers(Replicator& replicator, Membership& membership, Clock& clock)
       : replicator_(replicator), membership_(membership), clock_(clock) {}
@@ -45,6 +47,8 @@ class PeerHandlers {
   ReplicaUnit* member(uint32_t volume, uint32_t shard, uint64_t epoch, wire::Answer2::Builder answer);
   // The same for a primary that is ready, once the map has `version`.
   Task<ReplicaUnit*> readyPrimary(uint32_t volume, uint32_t shard, uint64_t epoch, uint64_t version);
+  Task<void> giveWay(ReplicaUnit& unit, ChunkId chunk);
+  Task<uint64_t> changedBytes(ReplicaUnit& unit, Epoch since);
   bool allKnown(VolumeNumber volume, capnp::List<wire::ShardEpoch>::Reader shards);
   void answer(wire::Answer2::Builder out, wire::Verdict verdict, kj::StringPtr why = nullptr) const;
 

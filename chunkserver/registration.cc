@@ -205,7 +205,7 @@ void Registration::fillHello(wire::ServerHello::Builder out) {
     list[i].setUsable(volumes_[i].failed.empty());
     list[i].setWhy(volumes_[i].failed);
     if (volumes_[i].local != nullptr) {
-      auto space = volumes_[i].local->store.space();
+      auto space = volumes_[i].local->store->space();
       list[i].setTotalBytes(space.totalBytes);
       list[i].setUsedBytes(space.takenBytes);
     }
@@ -277,13 +277,16 @@ void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::
   if (volume.local == nullptr) {
     return;
   }
-  auto space = volume.local->store.space();
-  auto counters = volume.local->store.counters();
+  auto space = volume.local->store->space();
+  auto counters = volume.local->store->counters();
   out.setTotalBytes(space.totalBytes);
   out.setUsedBytes(space.takenBytes);
   out.setOwnBytes(space.usedBytes);
   // Also those replaced from another copy since: a disk that has lied is worth a look.
   out.setBadBlocks(std::max(counters.badBlocks, counters.badBlocksFound));
+  out.setUnmendedBlocks(counters.badBlocks);
+  out.setDifferingChunks(volume.local->differingChunks);
+  out.setSlow(volume.local->store->slow());
   out.setAdoptedBlocks(counters.adoptedBlocks + volume.local->adoptedElsewhere);
 }
 

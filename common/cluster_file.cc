@@ -13,6 +13,8 @@ namespace {
 constexpr int64_t COPIES_MAX = 16;
 constexpr int64_t SERVERS_MAX = 4096;
 constexpr int64_t REPAIR_DELAY_MAX = 86400;
+constexpr int64_t SCRUB_DAYS_MAX = 3650;
+constexpr int64_t REPAIR_MIB_MAX = 1 << 20;
 
 // Collects the first complaint; later ones are mostly its consequences.
 class Checker {
@@ -168,6 +170,21 @@ void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
   }
 }
 
+void readUpkeep(Checker& checker, const toml::table& root, ClusterFile& out) {
+  const toml::node* node = root.get("upkeep");
+  if (node == nullptr) {
+    return;
+  }
+  const auto* table = node->as_table();
+  if (table == nullptr) {
+    checker.complain(node->source(), "'upkeep' must be a table; write [upkeep] and the keys below it");
+    return;
+  }
+  checker.allowKeys(*table, "[upkeep]", {"scrub_days", "repair_mib_per_second"});
+  checker.number(*table, "scrub_days", SCRUB_DAYS_MAX, out.scrubDays);
+  checker.number(*table, "repair_mib_per_second", REPAIR_MIB_MAX, out.repairMibPerSecond);
+}
+
 }  // namespace
 
 std::vector<std::string> MasterAddress::addresses() const {
@@ -190,7 +207,7 @@ Result<ClusterFile> parseClusterFile(const std::string& text, const std::string&
                              ": not valid TOML: " + std::string(e.description()) + "; correct that line"};
   }
   Checker checker(path);
-  checker.allowKeys(root, "the file", {"cluster", "epoch", "master", "defaults"});
+  checker.allowKeys(root, "the file", {"cluster", "epoch", "master", "defaults", "upkeep"});
   ClusterFile out;
   constexpr const char* CLUSTER_FORM = "\"32 hex digits\" (\"dfsadmin cluster init\" makes one)";
   if (!root.contains("cluster")) {
@@ -211,6 +228,7 @@ Result<ClusterFile> parseClusterFile(const std::string& text, const std::string&
   }
   readMasters(checker, root, path.substr(0, path.rfind('/') + 1), out);
   readDefaults(checker, root, out);
+  readUpkeep(checker, root, out);
   if (!checker.ok()) {
     return checker.error();
   }

@@ -11,6 +11,9 @@
 //   min_copies = 2                  # in-sync copies below which writes wait
 //   servers = 3                     # chunkservers to wait for before the first placement
 //   repair_delay = 20               # seconds after which a lost chunkserver's copies are made elsewhere
+//   [upkeep]
+//   scrub_days = 14                 # every stored byte is read and checked in this time
+//   repair_mib_per_second = 200     # a joining server fetches at this rate; left out: as fast as users don't feel it
 #pragma once
 #include <string>
 #include <vector>
@@ -37,6 +40,8 @@ struct ClusterFile {
   uint32_t minCopies = 2;
   uint32_t servers = 3;
   uint32_t repairDelaySeconds = 20;
+  uint32_t scrubDays = 14;
+  uint32_t repairMibPerSecond = 0;  // 0: adaptive
 };
 
 // Reads and checks `path`; in common/system/cluster_file.cc. The error names the file, the line or key, and what to

@@ -29,9 +29,12 @@ class File {
 
   // Fills `out` from `offset`, less only at the end of the file. `out` must outlive the task.
   virtual Task<Result<size_t>> read(uint64_t offset, kj::ArrayPtr<kj::byte> out) = 0;
-  // The same without waiting for a device: EAGAIN when not all of it is in the page cache.
+  // The same past the page cache: what the device itself gives. Whole blocks of BLOCK_BYTES. What was written and isn't
+  // on the device yet is written there first.
+  virtual Task<Result<size_t>> readDevice(uint64_t offset, kj::ArrayPtr<kj::byte> out) = 0;
+  // As read(), without waiting for a device: EAGAIN when not all of it is in the page cache.
   virtual Result<size_t> readCached(uint64_t offset, kj::ArrayPtr<kj::byte> out) = 0;
-  // The same, waiting inline. For small reads at start-up and for read-modify-write.
+  // As read(), waiting inline. For small reads at start-up and for read-modify-write.
   virtual Result<size_t> readNow(uint64_t offset, kj::ArrayPtr<kj::byte> out) = 0;
 
   // Writes all of `data` into the page cache. Not durable before sync(). A short write is an error.

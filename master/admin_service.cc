@@ -67,6 +67,9 @@ void writeVolumes(const ShardMap& map, const Roster::Member* member, ServerId se
     list[i].setBadBlocks(state.badBlocks);
     list[i].setAdoptedBlocks(state.adoptedBlocks);
     list[i].setOwnBytes(state.ownBytes);
+    list[i].setUnmendedBlocks(state.unmendedBlocks);
+    list[i].setDifferingChunks(state.differingChunks);
+    list[i].setSlow(state.slow);
   }
 }
 

@@ -95,6 +95,9 @@ Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation
     volume.badBlocks = item.getBadBlocks();
     volume.adoptedBlocks = item.getAdoptedBlocks();
     volume.ownBytes = item.getOwnBytes();
+    volume.unmendedBlocks = item.getUnmendedBlocks();
+    volume.differingChunks = item.getDifferingChunks();
+    volume.slow = item.getSlow();
     volume.why = item.getFailed().cStr();
     volume.usable = volume.why.empty();
     roster_.reportVolume(server, std::move(volume), now);

@@ -217,6 +217,20 @@ void Assessor::volumes(const Roster::Member& member) {
       add("bad-blocks", name + " has had " + blocks + " that did not match their checksum",
           "look at the disk's health; other copies are used instead");
     }
+    if (state.unmendedBlocks > 0) {
+      add("bad-blocks-unmended", name + " has " + count(state.unmendedBlocks, "block", "blocks") +
+                                     " that can't be mended: no other copy is known to be good",
+          "bring back chunkservers that are down; `dfsadmin file check` names what of a file is lost");
+    }
+    if (state.differingChunks > 0) {
+      add("copies-differ", name + " had " + count(state.differingChunks, "chunk", "chunks") +
+                               " unlike the other copies, though all match their checksums: a disk has lost a write",
+          "the chunkserver's log names them, and the replaced copies are in quarantine; look at the disks' health");
+    }
+    if (state.usable && state.slow) {
+      add("volume-slow", name + " takes far longer than a sound disk to read or sync",
+          "look at the disk's health; reads are asked of other copies when they take long");
+    }
     bool full = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * REFUSE_PERCENT;
     bool low = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * WARN_PERCENT;
     if (state.usable && full) {

@@ -199,6 +199,7 @@ Task<Backup::Outcome> Backup::install(wire::ChunkImage::Reader image, uint64_t s
   }
   ImageParts parts(image);
   ImageView view = parts.view();
+  view.keepOld = image.getKeepOld();
   auto installed = co_await state_.store().install(state_.key(chunk), view);
   co_return outcomeOf(installed);
 }

@@ -11,6 +11,31 @@ void CatchUp::start(Epoch since) {
   todo_.clear();
   fetching_.clear();
   dropped_.clear();
+  sizes_.clear();
+  todoBytes_ = listedBytes_ = 0;
+}
+
+uint64_t CatchUp::bytesOf(ChunkId chunk) const {
+  auto found = sizes_.find(chunk);
+  return found == sizes_.end() ? UNKNOWN_BYTES : found->second;
+}
+
+void CatchUp::noteSizes(const PrimaryPage& page) {
+  for (auto& [chunk, bytes] : page.sizes) {
+    listedBytes_ += bytes;
+    if (todo_.count(chunk) != 0 && sizes_.emplace(chunk, bytes).second) {
+      todoBytes_ += bytes;
+    }
+  }
+}
+
+void CatchUp::endFetch(ChunkId chunk) {
+  fetching_.erase(chunk);
+  auto found = sizes_.find(chunk);
+  if (found != sizes_.end()) {
+    todoBytes_ -= found->second;
+    sizes_.erase(found);
+  }
 }
 
 std::vector<ChunkId> CatchUp::takePage(const PrimaryPage& page, const std::map<ChunkId, LocalChunk>& local) {
@@ -42,6 +67,7 @@ std::vector<ChunkId> CatchUp::takePage(const PrimaryPage& page, const std::map<C
       ++it;
     }
   }
+  noteSizes(page);
   std::vector<ChunkId> surplus;
   for (auto& [chunk, here] : local) {
     bool there = page.changed.count(chunk) != 0 || page.unchanged.count(chunk) != 0 || todo_.count(chunk) != 0;

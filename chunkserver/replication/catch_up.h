@@ -30,6 +30,7 @@ struct LocalChunk {
 // What the primary said of a page's range (after, last], or to the end.
 struct PrimaryPage {
   std::map<ChunkId, uint64_t> changed;  // digests
+  std::map<ChunkId, uint64_t> sizes;    // bytes, of those in `changed`
   std::set<ChunkId> unchanged;
   ChunkId last;
   bool end = false;
@@ -51,10 +52,16 @@ class CatchUp {
   // have: they go to quarantine before the next page.
   std::vector<ChunkId> takePage(const PrimaryPage& page, const std::map<ChunkId, LocalChunk>& local);
 
+  // How many bytes the next chunk to fetch has, as far as known; 0: there is none.
+  uint64_t nextBytes() const { return todo_.empty() ? 0 : bytesOf(*todo_.begin()); }
+  uint64_t bytesOf(ChunkId chunk) const;
+  // Of all chunks to fetch, and of what the primary has listed so far.
+  uint64_t todoBytes() const { return todoBytes_; }
+  uint64_t listedBytes() const { return listedBytes_; }
   // The next chunk to fetch, now being fetched.
   std::optional<ChunkId> beginFetch();
   // The fetched chunk is in place, and the forwards that waited are applied or in the chunk's queue behind it.
-  void endFetch(ChunkId chunk) { fetching_.erase(chunk); }
+  void endFetch(ChunkId chunk);
   // The fetch failed: again, later. Forwards that waited are dropped.
   void retryFetch(ChunkId chunk);
 
@@ -66,11 +73,17 @@ class CatchUp {
   size_t dropped() const { return dropped_.size(); }
 
  private:
+  void noteSizes(const PrimaryPage& page);
+
   Epoch since_{};
   std::optional<ChunkId> cursor_;
   bool scanned_ = false;
   std::set<ChunkId> todo_;
+  std::map<ChunkId, uint64_t> sizes_;  // of chunks to fetch or being fetched
+  uint64_t todoBytes_ = 0;             // of both
+  uint64_t listedBytes_ = 0;
   std::set<ChunkId> fetching_;
+  static constexpr uint64_t UNKNOWN_BYTES = 64 << 10;  // what a chunk of unknown size counts for
   std::set<ChunkId> dropped_;  // beyond the cursor
 };
 

@@ -14,6 +14,18 @@ void requireOk(wire::Answer2::Reader answer, const char* what) {
   }
 }
 
+// Copies of different contents, none of which can be told to be wrong.
+bool differWhole(const std::vector<CopyState>& copies) {
+  bool differ = false;
+  for (auto& copy : copies) {
+    if (!copy.bad.empty() || !copy.torn.empty()) {
+      return false;
+    }
+    differ |= copy.present != copies[0].present || (copy.present && copy.digest != copies[0].digest);
+  }
+  return differ;
+}
+
 template <typename Params>
 void nameShard(Params& params, const MemberName& member, const ShardReplica& state) {
   params.setVolume(raw(member.volume));
@@ -57,6 +69,7 @@ Task<wire::Verdict> Equalizer::installAt(MemberName member, const Job& job, cons
   auto image = request.initImage();
   if (merged != nullptr) {
     merged->write(image, job.chunk, state_.epoch());
+    image.setKeepOld(job.mending);
   } else {
     writeName(job.chunk, image.initName());
     image.setDiscard(job.discard);
@@ -77,6 +90,7 @@ Task<wire::Verdict> Equalizer::installHere(const Job& job, const MergedChunk* me
     co_return verdictOf(removed.code());
   }
   ImageView view = merged->view(state_.epoch());
+  view.keepOld = job.mending;
   auto installed = co_await state_.store().install(state_.key(job.chunk), view);
   co_return verdictOf(installed.code());
 }
@@ -108,6 +122,13 @@ Task<Equalizer::Outcome> Equalizer::run(Job job) {
   try {
     auto found = co_await copies(job);
     MergePlan plan = planMerge(found, job.base, job.allRestarted);
+    if (job.mending && differWhole(found)) {
+      ++state_.volume.differingChunks;
+      spdlog::critical(
+          "shard {:x}: object {:x} chunk {}: its copies differ and every one matches its checksums; the primary's "
+          "counts, the others' go to quarantine",
+          raw(state_.shard), raw(job.chunk.object), job.chunk.index);
+    }
     if (turn != state_.turn) {
       co_return outcome;
     }
@@ -115,7 +136,7 @@ Task<Equalizer::Outcome> Equalizer::run(Job job) {
       co_return co_await placeEverywhere(job, nullptr);
     }
     if (plan.kind == MergePlan::Kind::INSTALL) {
-      co_return co_await installEverywhere(job, kj::mv(plan));
+      co_return co_await installEverywhere(job, kj::mv(plan), kj::mv(found));
     }
     outcome.end = End::EQUAL;
   } catch (const kj::Exception& e) {
@@ -154,7 +175,7 @@ Task<void> Equalizer::loadMember(const Job& job, uint32_t member, MergedChunk& o
   out.load(fetched->getImage());
 }
 
-Task<Equalizer::Outcome> Equalizer::installEverywhere(const Job& job, MergePlan plan) {
+Task<Equalizer::Outcome> Equalizer::installEverywhere(const Job& job, MergePlan plan, std::vector<CopyState> found) {
   co_await adoptHere(job, plan);
   MergedChunk merged;
   co_await loadMember(job, plan.base, merged);
@@ -187,18 +208,27 @@ Task<Equalizer::Outcome> Equalizer::installEverywhere(const Job& job, MergePlan 
       "adopted, {} stay bad",
       raw(state_.shard), raw(job.chunk.object), job.chunk.index, plan.base, plan.patches.size(), plan.adopted.size(),
       plan.bad.size());
-  co_return co_await placeEverywhere(job, &merged);
+  std::vector<bool> wanted;
+  for (auto& copy : found) {
+    bool same = copy.present && copy.digest == merged.digest() && copy.bad == plan.bad && copy.torn.empty();
+    wanted.push_back(!job.mending || !same);
+  }
+  co_return co_await placeEverywhere(job, &merged, kj::mv(wanted));
 }
 
-Task<Equalizer::Outcome> Equalizer::placeEverywhere(const Job& job, const MergedChunk* merged) {
-  std::vector<Task<wire::Verdict>> placed;
-  placed.push_back(installHere(job, merged));
-  for (auto& member : job.others) {
-    placed.push_back(installAt(member, job, merged));
+Task<Equalizer::Outcome> Equalizer::placeEverywhere(const Job& job, const MergedChunk* merged,
+                                                    std::vector<bool> wanted) {
+  wanted.resize(job.others.size() + 1, wanted.empty());
+  std::vector<std::pair<uint32_t, Task<wire::Verdict>>> placed;
+  for (uint32_t member = 0; member <= job.others.size(); ++member) {
+    if (wanted[member]) {
+      auto placing = member == 0 ? installHere(job, merged) : installAt(job.others[member - 1], job, merged);
+      placed.push_back({member, kj::mv(placing)});
+    }
   }
   Outcome outcome{End::EQUAL, 0};
-  for (uint32_t member = 0; member < placed.size(); ++member) {
-    auto verdict = co_await kj::mv(placed[member]);
+  for (auto& [member, placing] : placed) {
+    auto verdict = co_await kj::mv(placing);
     if (verdict == wire::Verdict::NO_SPACE) {
       outcome = {End::NO_SPACE, member};
     } else if (verdict != wire::Verdict::OK && outcome.end == End::EQUAL) {

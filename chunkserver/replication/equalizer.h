@@ -24,6 +24,9 @@ class Equalizer {
     bool discard = false;  // what the base doesn't have was never acknowledged: delete it
     // The chunk is pending on the members until this one is complete; 0: until the epoch is settled.
     uint64_t sequence = 0;
+    // Inside an epoch, to mend: copies that are as they should be stay untouched, and what is replaced goes to
+    // quarantine first.
+    bool mending = false;
   };
   enum class End {
     EQUAL,
@@ -52,10 +55,11 @@ class Equalizer {
   // `merged` nullptr: the chunk goes away.
   Task<wire::Verdict> installAt(MemberName member, const Job& job, const MergedChunk* merged);
   Task<wire::Verdict> installHere(const Job& job, const MergedChunk* merged);
-  Task<Outcome> placeEverywhere(const Job& job, const MergedChunk* merged);
+  // `wanted`: the members that need it; empty: all.
+  Task<Outcome> placeEverywhere(const Job& job, const MergedChunk* merged, std::vector<bool> wanted = {});
 
   Task<std::vector<CopyState>> copies(const Job& job);
-  Task<Outcome> installEverywhere(const Job& job, MergePlan plan);
+  Task<Outcome> installEverywhere(const Job& job, MergePlan plan, std::vector<CopyState> found);
   // Gives torn blocks of this volume that are to be adopted a new checksum, through the store, which counts them.
   Task<void> adoptHere(const Job& job, const MergePlan& plan);
   Task<void> loadMember(const Job& job, uint32_t member, MergedChunk& out);

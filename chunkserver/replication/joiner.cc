@@ -1,5 +1,7 @@
 #include "chunkserver/replication/joiner.h"
 
+#include <algorithm>
+
 #include "common/log.h"
 
 namespace cairn {
@@ -11,6 +13,7 @@ PrimaryPage readPage(wire::PeerService::ChangedResults::Reader in) {
   PrimaryPage page;
   for (auto state : in.getChunks()) {
     page.changed[chunkOf(state.getName())] = state.getDigest();
+    page.sizes[chunkOf(state.getName())] = state.getAllocatedBytes();
   }
   for (auto name : in.getUnchanged()) {
     page.unchanged.insert(chunkOf(name));
@@ -102,6 +105,7 @@ Task<bool> Joiner::scan(uint64_t turn) {
     }
     if (first) {
       backup_.startOrder(response.getNext());
+      bytesWanted_ = response.getBytes();
     }
     PrimaryPage page = readPage(response);
     auto local = co_await localRange(page);
@@ -182,8 +186,19 @@ Task<bool> Joiner::fetchAll(uint64_t turn) {
   co_return all;
 }
 
+JoinProgress Joiner::progress() const {
+  const CatchUp& catchUp = backup_.catchUp();
+  uint64_t unlisted = catchUp.scanned() ? 0 : bytesWanted_ - std::min(bytesWanted_, catchUp.listedBytes());
+  return {state_.caughtUp ? 0 : unlisted + catchUp.todoBytes(), bytesMoved_};
+}
+
 Task<bool> Joiner::fetchSome(uint64_t turn) {
   for (;;) {
+    // Before a chunk is chosen: while it is being fetched its forwards wait.
+    uint64_t bytes = backup_.catchUp().nextBytes();
+    if (current(turn) && bytes > 0) {
+      co_await around_.joins.take(bytes);
+    }
     auto transfer = co_await around_.transfers.take();
     if (!current(turn)) {
       co_return false;
@@ -208,9 +223,11 @@ Task<bool> Joiner::fetchOne(uint64_t turn, ChunkId chunk) {
     request.setShard(raw(state_.shard));
     request.setEpoch(raw(state_.epoch()));
     writeName(chunk, request.initChunk());
+    request.setBackground(true);
     kj::Promise<capnp::Response<wire::PeerService::FetchResults>> sent = request.send();
     auto response = co_await withDeadline(around_.clock, FETCH_LIMIT, kj::mv(sent), "fetching a chunk");
     if (current(turn) && response.getAnswer().getVerdict() == wire::Verdict::OK) {
+      bytesMoved_ += response.getImage().getData().size();
       co_return co_await place(turn, chunk, response.getImage());
     }
   } catch (const kj::Exception& e) {

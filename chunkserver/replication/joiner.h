@@ -1,9 +1,11 @@
 // Joiner: brings a joining member up to date (CatchUp has the bookkeeping). One round: list what the primary has since
 // this volume was last in sync, page by page, fetch what differs, agree with the primary that nothing was missed, sync.
-// A round that fails starts again from the top; what was fetched is found equal then. The volume's old in-sync mark
+// A round that fails, or is cut short by a restart, starts again from the top; what was fetched is found equal then by
+// its digest, and isn't fetched again. The volume's old in-sync mark
 // stays until the entry that makes it in-sync has arrived and is reconciled.
 #pragma once
 #include "chunkserver/replication/backup.h"
+#include "chunkserver/replication/join_progress.h"
 #include "chunkserver/replication/replica.h"
 
 namespace cairn {
@@ -23,6 +25,7 @@ class Joiner {
 
   // Runs until caught up or until the shard's record changes.
   Task<void> run();
+  JoinProgress progress() const;
 
  private:
   using Changed = capnp::Response<wire::PeerService::ChangedResults>;
@@ -46,6 +49,8 @@ class Joiner {
   Backup& backup_;
   Permits& rounds_;
   Wakeup& caughtUp_;
+  uint64_t bytesWanted_ = 0;  // in all of the primary's list, of this round
+  uint64_t bytesMoved_ = 0;
 };
 
 }  // namespace cairn

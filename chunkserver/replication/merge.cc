@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "chunkserver/store/chunk_format.h"
+
 namespace cairn {
 namespace {
 
@@ -33,11 +35,29 @@ bool allEqual(const std::vector<CopyState>& copies) {
   return true;
 }
 
+// Where the base has lost the checksum itself it doesn't say what the block should be. The others do, if they agree.
+std::optional<uint32_t> agreedSource(const std::vector<CopyState>& copies, uint32_t base, uint32_t block) {
+  std::optional<uint32_t> found;
+  for (uint32_t m = 0; m < copies.size(); ++m) {
+    if (m == base || !matches(copies[m], block)) {
+      continue;
+    }
+    if (found && sumOf(copies[m], block) != sumOf(copies[*found], block)) {
+      return std::nullopt;
+    }
+    found = found.value_or(m);
+  }
+  return found;
+}
+
 // The member to take `block` from, which doesn't match at the base: one with the very bytes that the base should have;
 // else, where a crash left the base torn, one with another version, data before a hole. Rot is never replaced by
 // another version: in-sync copies of a whole chunk can't differ, so something is wrong, and no byte beats a wrong one.
 std::optional<uint32_t> sourceOf(const std::vector<CopyState>& copies, uint32_t base, uint32_t block) {
   uint64_t wanted = sumOf(copies[base], block);
+  if (wanted == LOST_SUM && lists(copies[base].bad, block)) {
+    return agreedSource(copies, base, block);
+  }
   std::optional<uint32_t> otherData, hole;
   for (uint32_t m = 0; m < copies.size(); ++m) {
     if (m == base || !matches(copies[m], block)) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "chunkserver/replication/wire_chunks.h"
+#include "chunkserver/store/chunk_format.h"
 
 namespace cairn {
 
@@ -19,6 +20,7 @@ class MergedChunk {
   void patch(uint32_t block, const MergedChunk& from, bool adopt);
   void setBad(std::vector<uint32_t> bad) { bad_ = std::move(bad); }
 
+  uint64_t digest() const { return chunkDigest(generation_, kj::arrayPtr(sums_.data(), sums_.size())); }
   ImageView view(Epoch epoch) const;
   void write(wire::ChunkImage::Builder out, ChunkId chunk, Epoch epoch) const;
   uint64_t words() const { return bytes_.size() / sizeof(capnp::word) + sums_.size() + bad_.size() + 64; }

@@ -75,6 +75,9 @@ class Primary {
   bool inFlight(ChunkId chunk) const;
   // Makes all members' copies equal, block by block, reading all from the disks.
   Task<bool> repair(ChunkId chunk);
+  // Those of `chunks` whose digests are not the same on all in-sync members, nothing being in flight. Empty when a
+  // member doesn't answer.
+  Task<std::vector<ChunkId>> differing(std::vector<ChunkId> chunks);
 
   // A joining member starts: it gets every mutation from here on. Gives the sequence of the first one; nothing when
   // the member isn't joining.
@@ -129,7 +132,8 @@ class Primary {
   bool needsEqualizing(ChunkId chunk) const;
   unsigned chooseBase(ChunkId chunk) const;
   void closeRefused(ChunkId chunk, unsigned base);
-  Task<std::optional<unsigned>> equalize(ChunkId chunk, unsigned base, bool discard);
+  enum class Reason { REFUSAL, MENDING };
+  Task<std::optional<unsigned>> equalize(ChunkId chunk, unsigned base, Reason reason);
   kj::Own<Mutation> beginEqualizing(ChunkId chunk);
   void forwardToAll(Mutation& mutation);
 

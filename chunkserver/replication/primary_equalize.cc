@@ -97,7 +97,7 @@ Task<void> Primary::resolveRefusals(ChunkId chunk) {
   }
   unsigned base = turn == state_.turn ? chooseBase(chunk) : 0;
   while (turn == state_.turn && needsEqualizing(chunk)) {
-    auto next = co_await equalize(chunk, base, true);
+    auto next = co_await equalize(chunk, base, Reason::REFUSAL);
     if (next == base) {
       break;
     }
@@ -156,7 +156,7 @@ kj::Own<Primary::Mutation> Primary::beginEqualizing(ChunkId chunk) {
 
 // Gives `base` when the copies are equal, another slot when that one must be the base, nothing when it should be tried
 // again.
-Task<std::optional<unsigned>> Primary::equalize(ChunkId chunk, unsigned base, bool discard) {
+Task<std::optional<unsigned>> Primary::equalize(ChunkId chunk, unsigned base, Reason reason) {
   Equalizer::Job job;
   std::vector<unsigned> slots{0};
   for (unsigned slot = 1; slot <= members_.size(); ++slot) {
@@ -170,7 +170,8 @@ Task<std::optional<unsigned>> Primary::equalize(ChunkId chunk, unsigned base, bo
   }
   auto marker = beginEqualizing(chunk);
   job.chunk = chunk;
-  job.discard = discard;
+  job.discard = reason == Reason::REFUSAL;
+  job.mending = reason == Reason::MENDING;
   job.sequence = marker->sequence;
   if (job.base != 0) {
     state_.givenUp[chunk] = around_.clock.monotonic();
@@ -196,13 +197,36 @@ Task<bool> Primary::repair(ChunkId chunk) {
   }
   bool equal = false;
   if (turn == state_.turn) {
-    auto base = co_await equalize(chunk, 0, false);
+    auto base = co_await equalize(chunk, 0, Reason::MENDING);
     equal = base == std::optional<unsigned>(0);
   }
   if (turn == state_.turn) {
     thaw(chunk);
   }
   co_return equal;
+}
+
+Task<std::vector<ChunkId>> Primary::differing(std::vector<ChunkId> chunks) {
+  std::vector<MemberName> others;
+  for (auto& member : members_) {
+    if (!member.gone && member.inSync) {
+      others.push_back(member.name);
+    }
+  }
+  uint64_t turn = state_.turn;
+  auto busy = [this](ChunkId chunk) { return inFlight(chunk) || isFrozen(chunk) || state_.pending.contains(chunk); };
+  std::erase_if(chunks, busy);
+  std::vector<ChunkId> found;
+  try {
+    found = co_await equalizer_.differing(kj::mv(chunks), kj::mv(others));
+  } catch (const kj::Exception& e) {
+    spdlog::debug("shard {:x}: comparing copies: {}", raw(state_.shard), e.getDescription().cStr());
+  }
+  if (turn != state_.turn) {
+    found.clear();
+  }
+  std::erase_if(found, busy);
+  co_return kj::mv(found);
 }
 
 // ---- readers ------------------------------------------------------------------------------------

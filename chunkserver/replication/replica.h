@@ -11,17 +11,19 @@
 #include "chunkserver/replication/peers.h"
 #include "chunkserver/replication/pending_set.h"
 #include "chunkserver/replication/signal.h"
+#include "chunkserver/replication/throttle.h"
 #include "chunkserver/store/volume_store.h"
 
 namespace cairn {
 
 // One data directory of this server. `number` is known once the map has it.
 struct LocalVolume {
-  explicit LocalVolume(VolumeStore& store) : store(store), id(store.identity().volume) {}
-  VolumeStore& store;
+  explicit LocalVolume(VolumeStore& store) : store(&store), id(store.identity().volume) {}
+  VolumeStore* store;  // never null; another one after the volume was opened anew
   const VolumeId id;
   std::optional<VolumeNumber> number;
   bool failed = false;
+  uint64_t differingChunks = 0;   // found to differ from other copies while all verify
   uint64_t adoptedElsewhere = 0;  // blocks adopted from another member's torn bytes, not counted by the store
 };
 
@@ -38,6 +40,10 @@ struct Surroundings {
   Permits& transfers;
   // Raised when a primary has nothing in flight any more: its members should hear of it.
   Wakeup& fellQuiet;
+  // What users feel, and how fast copies may be fetched and given away for joining members.
+  Load& load;
+  Throttle& joins;
+  Throttle& gives;
   // That joining members have fetched since this process started.
   uint64_t takenOverBytes = 0;
 };
@@ -75,7 +81,7 @@ struct ShardReplica {
   // Raised when any of the above changes.
   Wakeup changed;
 
-  VolumeStore& store() const { return volume.store; }
+  VolumeStore& store() const { return *volume.store; }
   VolumeNumber number() const { return *volume.number; }
   Epoch epoch() const { return record.epoch; }
   ChunkKey key(ChunkId chunk) const { return {shard, chunk}; }

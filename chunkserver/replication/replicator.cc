@@ -18,9 +18,13 @@ bool isLeaving(const ShardRecord& record, VolumeNumber volume) {
 }  // namespace
 
 Replicator::Replicator(Clock& clock, Random& random, Membership& membership, Peers& peers,
-                       std::vector<LocalVolume*> volumes)
+                       std::vector<LocalVolume*> volumes, uint64_t joinRate)
     : membership_(membership),
-      around_{clock, random, membership, peers, fences_, heavy_, transfers_, fellQuiet_},
+      load_(clock),
+      joins_(clock, load_, ThrottleRules{joinRate}),
+      gives_(clock, load_, ThrottleRules{}),
+      around_{clock,      random,     membership, peers,  fences_, heavy_,
+              transfers_, fellQuiet_, load_,      joins_, gives_},
       volumes_(std::move(volumes)),
       gather_(around_, tasks_),
       tasks_(*this) {
@@ -306,7 +310,7 @@ Task<void> Replicator::writeMarks(LocalVolume& volume) {
   co_await nextTurn();
   auto marks = kj::mv(marks_[&volume]);
   marks_.erase(&volume);
-  auto written = co_await volume.store.setInSync(kj::mv(marks));
+  auto written = co_await volume.store->setInSync(kj::mv(marks));
   if (!written.ok()) {
     spdlog::error("volume {}: in-sync marks can't be written: {}", toText(volume.id), written.error().why);
   }
@@ -315,6 +319,31 @@ Task<void> Replicator::writeMarks(LocalVolume& volume) {
 void Replicator::startRepair(ReplicaUnit& unit, ChunkId chunk) {
   if (repairing_.insert({unit.state.shard, chunk}).second) {
     tasks_.add(repair(unit, chunk).promise());
+  }
+}
+
+void Replicator::startCheck(ReplicaUnit& unit, ChunkId chunk) {
+  if (repairing_.count({unit.state.shard, chunk}) == 0) {
+    tasks_.add(check(unit, chunk).promise());
+  }
+}
+
+Task<void> Replicator::check(ReplicaUnit& unit, ChunkId chunk) {
+  kj::ArrayPtr<const uint32_t> all;
+  auto permit = co_await heavy_.take();
+  auto bad = co_await unit.state.store().verifyBlocks(unit.state.key(chunk), all);
+  if (bad.ok() && !bad.value().empty()) {
+    startRepair(unit, chunk);
+  }
+}
+
+Task<void> Replicator::mend(ReplicaUnit& unit, ChunkId chunk) {
+  if (repairing_.insert({unit.state.shard, chunk}).second) {
+    try {
+      co_await repair(unit, chunk);
+    } catch (const kj::Exception& e) {
+      spdlog::debug("shard {:x}: mending a chunk: {}", raw(unit.state.shard), e.getDescription().cStr());
+    }
   }
 }
 
@@ -340,6 +369,18 @@ Task<void> Replicator::repair(ReplicaUnit& unit, ChunkId chunk) {
   kj::Promise<capnp::Response<wire::PeerService::RepairResults>> sent = request.send();
   auto limit = Equalizer::IMAGE_LIMIT;
   co_await withDeadline(around_.clock, limit, kj::mv(sent), "asking for a repair");
+}
+
+JoinProgress Replicator::joinProgress(const LocalVolume& volume) const {
+  JoinProgress all;
+  for (auto& [key, unit] : units_) {
+    if (&unit->state.volume == &volume) {
+      JoinProgress one = unit->joiner.progress();
+      all.bytesLeft += unit->state.role == Role::JOINING ? one.bytesLeft : 0;
+      all.bytesMoved += one.bytesMoved;
+    }
+  }
+  return all;
 }
 
 bool Replicator::quiet(const LocalVolume& volume) const {

@@ -50,7 +50,9 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos QUIET_DELAY = 10 * MILLISECOND;  // from a shard's last mutation to `settled`
   static constexpr Nanos SETTLED_LIMIT = 5 * SECOND;
 
-  Replicator(Clock& clock, Random& random, Membership& membership, Peers& peers, std::vector<LocalVolume*> volumes);
+  // `joinRate`: bytes a second that joining members fetch; 0: as fast as users don't feel it.
+  Replicator(Clock& clock, Random& random, Membership& membership, Peers& peers, std::vector<LocalVolume*> volumes,
+             uint64_t joinRate = 0);
   ~Replicator() noexcept(false);
   KJ_DISALLOW_COPY(Replicator);
 
@@ -71,6 +73,10 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   void noteInSync(ReplicaUnit& unit);
   // Replaces the chunk's bad blocks from a good copy, in the background.
   void startRepair(ReplicaUnit& unit, ChunkId chunk);
+  // The same after a look at which blocks are bad.
+  void startCheck(ReplicaUnit& unit, ChunkId chunk);
+  // The same, waiting for its end; nothing while it is under way already.
+  Task<void> mend(ReplicaUnit& unit, ChunkId chunk);
 
   Surroundings& around() { return around_; }
   Fences& fences() { return fences_; }
@@ -81,6 +87,8 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   bool quiet(const LocalVolume& volume) const;
   // Tells members what is settled, at once.
   void announce();
+  // Of all its joining members.
+  JoinProgress joinProgress(const LocalVolume& volume) const;
 
  private:
   using Key = std::pair<VolumeNumber, ShardId>;
@@ -102,6 +110,7 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   Task<void> sendSettled(MemberName member, std::vector<Settled> settled);
   Task<void> writeMarks(LocalVolume& volume);
   Task<void> repair(ReplicaUnit& unit, ChunkId chunk);
+  Task<void> check(ReplicaUnit& unit, ChunkId chunk);
   Admission later(wire::Verdict verdict, const char* why, Wakeup& signal) { return {verdict, why, nullptr, &signal}; }
 
   Membership& membership_;
@@ -111,6 +120,9 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   Permits rounds_{ROUNDS_MAX};
   Permits repairs_{REPAIRS_MAX};
   Wakeup fellQuiet_;
+  Load load_;
+  Throttle joins_;
+  Throttle gives_;
   Surroundings around_;
   std::vector<LocalVolume*> volumes_;
   std::map<Key, kj::Own<ReplicaUnit>> units_;

@@ -105,6 +105,7 @@ void writeState(const ChunkSummary& in, wire::ChunkState::Builder out) {
   if (in.present) {
     out.setDigest(in.digest);
     out.setLastEpoch(raw(in.lastEpoch));
+    out.setAllocatedBytes(in.allocatedBytes);
   }
 }
 

@@ -30,6 +30,23 @@ struct WriteJob final : kj::AtomicRefcounted {
   leveldb::Status status;
 };
 
+struct VerifyJob final : kj::AtomicRefcounted {
+  VerifyJob(kj::Own<Database> database, std::string from) : database(kj::mv(database)), from(std::move(from)) {}
+  void run() {
+    std::unique_ptr<leveldb::Iterator> it(database->db().NewIterator(Database::reading(false)));
+    size_t bytes = 0;
+    for (it->Seek(from); it->Valid() && bytes < Index::VERIFY_BYTES; it->Next()) {
+      bytes += it->key().size() + it->value().size();
+    }
+    next = it->Valid() ? it->key().ToString() : "";
+    status = it->status();
+  }
+  kj::Own<Database> database;
+  std::string from;
+  std::string next;
+  leveldb::Status status;
+};
+
 leveldb::WriteBatch encode(const std::map<std::string, std::optional<std::string>>& entries) {
   leveldb::WriteBatch batch;
   for (auto& [key, value] : entries) {
@@ -241,6 +258,20 @@ Status Index::commitNow() {
   job.run();
   finishInFlight(number, true, job.status);
   return health_;
+}
+
+Task<Result<std::string>> Index::verify(std::string from) {
+  if (!health_.ok()) {
+    co_return health_.error();
+  }
+  auto job = kj::atomicRefcounted<VerifyJob>(kj::atomicAddRef(*database_), kj::mv(from));
+  kj::Function<void()> run = [job = kj::atomicAddRef(*job)]() mutable { job->run(); };
+  co_await workers_.run(kj::mv(run));
+  if (!job->status.ok()) {
+    fail(job->status);
+    co_return health_.error();
+  }
+  co_return std::string(job->next);
 }
 
 // Marks below the last synced one prove nothing any more once a synced batch says where they begin.

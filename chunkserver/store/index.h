@@ -74,6 +74,11 @@ class Index final : private kj::TaskSet::ErrorHandler {
   bool hasRoom() const { return waitingBytes() < WAITING_BYTES_MAX; }
   kj::Promise<void> room();
 
+  // Reads about VERIFY_BYTES from key `from` on, checking every checksum on the way. The key to go on with; empty: that
+  // was all.
+  static constexpr size_t VERIFY_BYTES = 4 << 20;
+  Task<Result<std::string>> verify(std::string from);
+
   // Commits and notes a clean stop.
   Task<Status> close();
   // An error of LevelDB is final. `damaged`: what was read is wrong, so the next open makes it again.

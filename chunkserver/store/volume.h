@@ -7,6 +7,8 @@
 //   volume_sync.cc     making changes durable; removed chunks' files
 //   volume_read.cc     reads
 //   volume_verify.cc   blocks against checksums: describe, image, recheck, adopt
+//   volume_scrub.cc    the same past the page cache, and the front of a chunk's file, and the index
+//   volume_quarantine.cc  copies of what is replaced
 //   volume_list.cc     what is here
 //   volume_upkeep.cc   dirty marks, write-back, space, quarantine, stop
 //
@@ -21,6 +23,7 @@
 #include "chunkserver/store/block_changes.h"
 #include "chunkserver/store/chunk.h"
 #include "chunkserver/store/dirty_set.h"
+#include "chunkserver/store/disk_gauge.h"
 #include "chunkserver/store/index.h"
 #include "chunkserver/store/name_sync.h"
 #include "chunkserver/store/space_budget.h"
@@ -50,6 +53,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   // A read that keeps being overtaken by writes takes a turn after this many tries.
   static constexpr unsigned READ_TRIES = 3;
   static constexpr int64_t QUARANTINE_SECONDS = 7 * 24 * 3600;
+  // Chunks with blocks that the device couldn't read, since the start, after which the disk counts as failed.
+  static constexpr size_t UNREADABLE_CHUNKS_MAX = 16;
 
   Volume(Disk& disk, Clock& clock, Workers& workers, Random& random, const VolumeOptions& options,
          ClaimedVolume claimed);
@@ -77,6 +82,10 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Task<Result<ChunkDescription>> describe(ChunkKey key) override;
   Task<Result<ChunkDescription>> image(ChunkKey key, ReadTarget& target) override;
   Task<Result<std::vector<uint32_t>>> verifyBlocks(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks) override;
+  Task<Result<ScrubPart>> scrub(ChunkKey key, uint32_t first, uint32_t count) override;
+  Task<Result<std::string>> scrubIndex(std::string from) override;
+  std::string note(const std::string& name) override;
+  void setNote(const std::string& name, std::string value) override;
 
   Task<Result<ChunkPage>> enumerate(ShardId shard, Epoch since, const ChunkId* after, uint32_t limit) override;
   Result<std::vector<ChunkId>> chunksOf(ShardId shard, ObjectId object) override;
@@ -91,6 +100,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Task<Status> close() override;
   VolumeSpace space() override { return budget_.space(); }
   VolumeCounters counters() const override;
+  bool slow() const override { return gauge_.slow(clock_.monotonic()); }
   Status health() const override { return health_; }
   kj::Promise<void> whenFailed() override;
 
@@ -115,6 +125,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
     uint64_t change = 0;  // the number of the removal
   };
   struct AreaFound;
+  // Where a look at stored blocks reads them.
+  enum class From { CACHE, DEVICE };
 
   // volume_open.cc
   Status readIndex();
@@ -130,6 +142,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Task<Status> mendFromBase(Chunk& chunk, InlineImage base);
   Status loadInline(Chunk& chunk, const ChunkRecord& record);
   Status loadWithoutFile(Chunk& chunk, const ChunkRecord& record);
+  Status loadUnreadable(Chunk& chunk, const ChunkRecord& record, const Error& error);
   AreaFound readArea(const Chunk& chunk, kj::ArrayPtr<const kj::byte> bytes, const ChunkRecord& record);
   bool takeArea(Chunk& chunk, AreaFound found, const ChunkRecord& record);
   Result<ChunkRecord> recordOf(ChunkKey key);
@@ -162,7 +175,6 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Status commitPlan(Chunk& chunk, const ChunkContext& context, WritePlan plan, WritePlan::OldBlocks old);
   void begin(Chunk& chunk, uint8_t chunkBits, uint32_t generation, const ChunkHints& hints);
   void finish(Chunk& chunk, const Status& status, bool created, Epoch epoch);
-  Task<Status> saveInQuarantine(Chunk& chunk);
   bool needsMark(const Chunk& chunk, Epoch epoch) const;
   Status checkContext(const Chunk& chunk, const ChunkContext& context, ChangeKind kind) const;
   Status checkSpace(const Chunk& chunk, const WritePlan& plan);
@@ -215,8 +227,10 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
                         ReadTarget& target);
 
   // volume_verify.cc
-  Task<Result<std::vector<uint32_t>>> findMismatches(Chunk& chunk, std::vector<uint32_t> blocks);
-  Task<Status> readBlocks(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::byte> out);
+  Task<Result<std::vector<uint32_t>>> findMismatches(Chunk& chunk, std::vector<uint32_t> blocks, From from);
+  Task<Result<uint32_t>> readBlocks(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::byte> out, From from);
+  Task<Result<uint32_t>> readEach(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::byte> out, From from);
+  Status noteUnreadable(const Chunk& chunk, const Error& error);
   Task<Status> recordMismatches(Chunk& chunk, std::vector<uint32_t> looked, std::vector<uint32_t> wrong, bool final);
   Task<Status> emptyHoles(Chunk& chunk);
   Task<Status> comeLoaded(Chunk& chunk, TurnQueue::Turn& turn);
@@ -226,6 +240,15 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   ChunkDescription description(const Chunk& chunk) const;
   Task<Status> quarantineOrphans();
   Status quarantineIfOrphan(ChunkKey key, size_t& found);
+
+  // volume_quarantine.cc
+  Task<Status> saveInQuarantine(Chunk& chunk);
+  Task<void> keepCopy(Chunk& chunk);
+  Task<Status> copyFile(Chunk& chunk, File& to);
+
+  // volume_scrub.cc
+  Task<Result<bool>> mendFront(Chunk& chunk);
+  Status rewriteFront(Chunk& chunk);
 
   // volume_list.cc
   // As the index has it; nothing when there is none.
@@ -261,6 +284,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   DirtySet dirty_;
   std::map<ChunkKey, uint32_t> badBlocks_;  // how many
   std::map<ShardId, Epoch> inSync_;
+  std::set<ChunkKey> unreadable_;
+  DiskGauge gauge_;
 
   std::unordered_map<ChunkKey, kj::Own<Chunk>, ChunkKeyHash> chunks_;  // never iterated
   std::list<Chunk*> recent_;                                           // most recently used first

@@ -79,7 +79,7 @@ Status Volume::dropFrom(Chunk& chunk, uint32_t firstDead) {
     if (!status.ok()) {
       return status;
     }
-    // A bad block stays bad: nobody reads past its checksum.
+    // A bad block (zeros when it can't be read) stays bad: nobody reads past its checksum.
     if (blockChecksum(bytes) == chunk.sum(partial)) {
       uint32_t keep = firstDead % BLOCK_BYTES;
       memset(bytes.begin() + keep, 0, BLOCK_BYTES - keep);
@@ -99,6 +99,10 @@ Status Volume::readBlockNow(Chunk& chunk, uint32_t block, kj::ArrayPtr<kj::byte>
     return {};
   }
   auto got = chunk.file->file->readNow(blockOffset(chunk.chunkBits, block), out);
+  if (got.code() == EIO) {
+    memset(out.begin(), 0, out.size());
+    return noteUnreadable(chunk, got.error());
+  }
   if (!got.ok()) {
     return fail(got.error());
   }

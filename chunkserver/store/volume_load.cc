@@ -266,6 +266,9 @@ Task<Status> Volume::loadFile(Chunk& chunk, ChunkRecord record) {
   if (opened.code() == ENOENT) {
     co_return loadWithoutFile(chunk, record);
   }
+  if (opened.code() == EIO) {
+    co_return loadUnreadable(chunk, record, opened.error());
+  }
   if (!opened.ok()) {
     co_return fail(opened.error());
   }
@@ -275,6 +278,9 @@ Task<Status> Volume::loadFile(Chunk& chunk, ChunkRecord record) {
   }
   auto bytes = kj::heapArray<kj::byte>(dataOffset(chunk.chunkBits));
   auto got = co_await chunk.file->file->read(0, bytes);
+  if (got.code() == EIO) {
+    co_return loadUnreadable(chunk, record, got.error());
+  }
   if (!got.ok()) {
     co_return fail(got.error());
   }
@@ -400,7 +406,13 @@ Status Volume::loadWithoutFile(Chunk& chunk, const ChunkRecord& record) {
   return {};
 }
 
-// The area differs from what the record says. Checksums that don't match their blocks are bad. A hole may be a
+// What says where things are can't be read: as if the file were gone. It goes to quarantine with the next change.
+Status Volume::loadUnreadable(Chunk& chunk, const ChunkRecord& record, const Error& error) {
+  auto noted = noteUnreadable(chunk, error);
+  return noted.ok() ? loadWithoutFile(chunk, record) : noted;
+}
+
+// The area differs from what the record says, so a checksum that doesn't match its block may itself be the damage. A hole may be a
 // checksum that was lost: unless all blocks that the record counted are found elsewhere, every hole is bad, too.
 Task<Status> Volume::assess(Chunk& chunk, const ChunkRecord& record) {
   uint32_t end = std::max(chunk.lengthBlocks(), record.lengthBlocks);
@@ -409,9 +421,9 @@ Task<Status> Volume::assess(Chunk& chunk, const ChunkRecord& record) {
   uint32_t found = 0;
   size_t badBefore = chunk.bad.size();
   for (uint32_t i = 0; i < end; i++) {
-    auto status = co_await readBlocks(chunk, i, block);
+    auto status = co_await readBlocks(chunk, i, block, From::CACHE);
     if (!status.ok()) {
-      co_return status;
+      co_return status.error();
     }
     uint64_t sum = chunk.sum(i);
     bool zero = allZero(block);
@@ -420,7 +432,7 @@ Task<Status> Volume::assess(Chunk& chunk, const ChunkRecord& record) {
     } else if (sum == 0) {
       lose(chunk, i, i + 1);
     } else if (blockChecksum(block) != sum) {
-      addBad(chunk, i);
+      lose(chunk, i, i + 1);
     }
     found += zero && (sum == 0 || chunk.isBad(i)) ? 0 : 1;
   }
@@ -441,9 +453,9 @@ Task<Status> Volume::mendFromBase(Chunk& chunk, InlineImage base) {
     if (base.sums[i] == 0) {
       continue;
     }
-    auto status = co_await readBlocks(chunk, i, block);
+    auto status = co_await readBlocks(chunk, i, block, From::CACHE);
     if (!status.ok()) {
-      co_return status;
+      co_return status.error();
     }
     uint64_t sum = chunk.sum(i);
     if (sum == 0 || blockChecksum(block) != sum) {

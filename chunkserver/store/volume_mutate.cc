@@ -233,7 +233,8 @@ Result<WritePlan::OldBlocks> Volume::oldBlocksWarm(Chunk& chunk, const std::vect
       uint64_t offset = blockOffset(chunk.chunkBits, block);
       auto got = chunk.file->file->readCached(offset, bytes);
       if (!got.ok()) {
-        return got.code() == EAGAIN ? got.error() : fail(got.error()).error();
+        bool cold = got.code() == EAGAIN || got.code() == EIO;
+        return cold ? Error{EAGAIN, got.error().why} : fail(got.error()).error();
       }
       memset(bytes.begin() + got.value(), 0, BLOCK_BYTES - got.value());
     }
@@ -253,7 +254,7 @@ Task<Result<WritePlan::OldBlocks>> Volume::oldBlocksCold(Chunk& chunk, std::vect
       continue;
     }
     auto bytes = kj::heapArray<kj::byte>(BLOCK_BYTES);
-    auto status = co_await readBlocks(chunk, block, bytes);
+    auto status = co_await readBlocks(chunk, block, bytes, From::CACHE);
     if (!status.ok()) {
       co_return status.error();
     }
@@ -335,20 +336,6 @@ Task<Result<Mutated>> Volume::quarantine(ChunkKey key) {
   co_return Mutated{-int64_t{blocks} * BLOCK_BYTES};
 }
 
-Task<Status> Volume::saveInQuarantine(Chunk& chunk) {
-  auto value = encodeInline(chunk.header(identity().cluster), kj::arrayPtr(chunk.sums.data(), chunk.sums.size()),
-                            kj::arrayPtr(chunk.bytes.data(), chunk.bytes.size()));
-  auto opened = disk_.open(quarantinePath(chunk.key), Disk::Mode::CREATE);
-  if (!opened.ok()) {
-    co_return opened.error();
-  }
-  auto written = opened.value()->write(0, asBytes(value));
-  if (!written.ok()) {
-    co_return written;
-  }
-  co_return co_await opened.value()->sync();
-}
-
 Task<Result<Mutated>> Volume::install(ChunkKey key, const ImageView& image) {
   Pinned chunk(*this, key);
   TurnQueue::Turn turn(chunk->turns);
@@ -364,7 +351,11 @@ Task<Result<Mutated>> Volume::install(ChunkKey key, const ImageView& image) {
   if (!changes.ok()) {
     co_return changes.error();
   }
+  if (chunk->present && (image.keepOld || !chunk->bad.empty())) {
+    co_await keepCopy(*chunk);
+  }
   uint32_t blocksBefore = chunk->allocatedBlocks;
+  size_t badBefore = chunk->bad.size();
   bool created = !chunk->present;
   if (created) {
     begin(*chunk, image.chunkBits, image.generation, image.hints == nullptr ? ChunkHints() : *image.hints);
@@ -386,6 +377,7 @@ Task<Result<Mutated>> Volume::install(ChunkKey key, const ImageView& image) {
     co_return status.error();
   }
   chunk->lastEpoch = image.lastEpoch;
+  counters_.mendedBlocks += badBefore - std::min(badBefore, chunk->bad.size());
   putBad(*chunk);
   co_return applied;
 }

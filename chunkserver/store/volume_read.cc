@@ -86,7 +86,8 @@ Status Volume::readWarm(Chunk& chunk, const ReadPlan& plan, kj::ArrayPtr<kj::byt
   uint64_t offset = blockOffset(chunk.chunkBits, plan.first);
   auto got = chunk.file->file->readCached(offset, out);
   if (!got.ok()) {
-    return got.code() == EAGAIN ? Status(got.error()) : fail(got.error());
+    bool cold = got.code() == EAGAIN || got.code() == EIO;
+    return cold ? Status(Error{EAGAIN, got.error().why}) : fail(got.error());
   }
   memset(out.begin() + got.value(), 0, out.size() - got.value());
   return {};
@@ -108,7 +109,13 @@ Task<Status> Volume::readCold(Chunk& chunk, ReadPlan plan, const ChunkContext& c
     if (device) {
       auto file = kj::addRef(*chunk.file);
       uint64_t offset = blockOffset(chunk.chunkBits, plan.first);
+      Nanos began = clock_.monotonic();
       auto got = co_await file->file->read(offset, out);
+      gauge_.read(clock_.monotonic() - began, out.size(), clock_.monotonic());
+      if (got.code() == EIO) {
+        auto noted = noteUnreadable(chunk, got.error());
+        co_return noted.ok() ? Status(Error{EUCLEAN, got.error().why}) : noted;
+      }
       if (!got.ok()) {
         co_return fail(got.error());
       }

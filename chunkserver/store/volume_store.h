@@ -16,16 +16,17 @@
 // - A write is checked against its checksums before anything of it lands; it lands whole or not at all
 //   unless the machine stops.
 // - A block's checksum is never made again from bytes that didn't match it, except by adopt().
-// - The first I/O error or failed sync ends the volume's service for good (health()); nothing is retried.
+// - The first failed write or sync ends the volume's service for good (health()); nothing is retried.
 //
 // Arguments passed by reference or as arrays must live until the task resolves. A task may be dropped:
 // the operation then may or may not happen.
 //
 // Error codes, everywhere:
-//   EIO      the volume has failed: health() says why. Final.
+//   EIO      the volume has failed: health() says why. Final. (A block that the device can't read is a bad block,
+//            until UNREADABLE_CHUNKS_MAX chunks have had one.)
 //   ENOSPC   no room for new blocks (removes, cuts, punches and overwrites still work)
 //   EBADMSG  a checksum handed in doesn't match the bytes handed in: damage on the way, send again
-//   EUCLEAN  the operation needs a stored block that is bad or torn (a partial overwrite, an image)
+//   EUCLEAN  the operation needs a stored block that is bad, torn or unreadable
 //   ESTALE   the caller's generation is older than the chunk's: get the layout, send again
 //   EINVAL   out of range, misaligned, or inconsistent with what the chunk is: a bug
 //   ENOENT   no such chunk (only where said)
@@ -129,6 +130,18 @@ struct ChunkPage {
   bool end = false;  // no more after the last one
 };
 
+// What a look at a part of a chunk on its device found.
+struct ScrubPart {
+  bool present = false;
+  // Dirty since an unclean stop and not looked through yet: recheck() and reconciliation have it.
+  bool skipped = false;
+  uint32_t lengthBlocks = 0;
+  uint32_t blocksRead = 0;
+  uint32_t badBlocks = 0;   // of the whole chunk, as far as known now
+  bool frontMended = false; // its header or checksum area was damaged and has been written again
+  ChunkHints hints;
+};
+
 // A whole chunk, to be put in place of what is stored.
 struct ImageView {
   uint8_t chunkBits = DEFAULT_CHUNK_BITS;
@@ -138,6 +151,7 @@ struct ImageView {
   kj::ArrayPtr<const uint64_t> sums;       // one per block of the length; 0: hole
   kj::ArrayPtr<const kj::byte> bytes;      // the allocated blocks, whole, one after another
   kj::ArrayPtr<const uint32_t> badBlocks;  // known not to match at the source either: stored as bad
+  bool keepOld = false;                    // a copy of what is stored goes to quarantine first
 };
 
 struct VolumeSpace {
@@ -156,6 +170,8 @@ struct VolumeCounters {
   uint64_t tornBlocks = 0;       // now
   uint64_t adoptedBlocks = 0;    // since start
   uint64_t quarantined = 0;      // chunks put into quarantine since start
+  uint64_t mendedBlocks = 0;     // since start: bad, and replaced by an install()
+  uint64_t unreadableBlocks = 0; // since start: the device gave an error
   uint64_t missingChunks = 0;    // since start: in the index, clean, and their file gone or another's
   uint64_t openFiles = 0;
   uint64_t cachedBytes = 0;
@@ -204,7 +220,8 @@ class VolumeStore {
   virtual Task<Result<Mutated>> applyCuts(ChunkId chunk, const ChunkContext& context) = 0;
   // Success when absent. Durable after sync().
   virtual Task<Result<Mutated>> remove(ChunkKey key) = 0;
-  // Replaces the whole chunk (or makes it). Every block is checked first. Not durable before sync().
+  // Replaces the whole chunk (or makes it). Every block is checked first. Not durable before sync(). A copy of what
+  // had bad blocks goes to quarantine first.
   virtual Task<Result<Mutated>> install(ChunkKey key, const ImageView& image) = 0;
   // Takes the chunk out of service and keeps its bytes under quarantine/. Success when absent.
   virtual Task<Result<Mutated>> quarantine(ChunkKey key) = 0;
@@ -237,6 +254,19 @@ class VolumeStore {
   // recorded as bad, durably, and given back - torn ones too, so ask about those only when reconciliation has
   // found that nobody can mend them. A whole overwrite or install() makes a block good again.
   virtual Task<Result<std::vector<uint32_t>>> verifyBlocks(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks) = 0;
+
+  // ---- scrub (volume_scrub.cc) ----
+
+  // Reads `count` blocks from `first` on past the page cache and compares; with the first block the header and the
+  // checksum area, too, which are written again from memory when the chunk was loaded whole. Bad blocks are recorded as
+  // verifyBlocks() does. No checksum is ever made from bytes.
+  virtual Task<Result<ScrubPart>> scrub(ChunkKey key, uint32_t first, uint32_t count) = 0;
+  // Reads a part of the index from key `from` on. The key to go on with; empty: that was all. What is damaged ends the
+  // volume's service (indexDamaged()).
+  virtual Task<Result<std::string>> scrubIndex(std::string from) = 0;
+  // Small texts kept in the index. Durable some time; gone when the index is made again.
+  virtual std::string note(const std::string& name) = 0;
+  virtual void setNote(const std::string& name, std::string value) = 0;
 
   // ---- what is here ----
 
@@ -275,6 +305,8 @@ class VolumeStore {
 
   virtual VolumeSpace space() = 0;
   virtual VolumeCounters counters() const = 0;
+  // Its disk takes far longer than a sound one does.
+  virtual bool slow() const = 0;
   // Why the volume has failed, or success.
   virtual Status health() const = 0;
   // Resolves when health() turns to an error.

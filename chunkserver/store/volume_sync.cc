@@ -118,7 +118,9 @@ Task<Status> Volume::syncFile(Chunk& chunk) {
     recorded = index_->commit();
   }
   counters_.fileSyncs++;
+  Nanos began = clock_.monotonic();
   auto synced = co_await file->file->sync();
+  gauge_.sync(clock_.monotonic() - began, clock_.monotonic());
   auto namesSynced = co_await kj::mv(named);
   auto recordSynced = co_await kj::mv(recorded);
   for (auto& status : {synced, namesSynced, recordSynced}) {

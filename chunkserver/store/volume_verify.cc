@@ -27,19 +27,64 @@ std::vector<uint32_t> both(const std::vector<uint32_t>& a, const std::vector<uin
 
 }  // namespace
 
-// Blocks from `first` on, as stored, zeros after the file's end. REQUIRES: the turn.
-Task<Status> Volume::readBlocks(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::byte> out) {
+// Blocks from `first` on, as stored, zeros after the file's end and where the device can't read; how many of these
+// there are. A block of zeros that can't be read matches its checksum: then that is what it is. REQUIRES: the turn.
+Task<Result<uint32_t>> Volume::readBlocks(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::byte> out, From from) {
   if (chunk.kind == ChunkKind::INLINE || chunk.lost) {
     copyBlocks(chunk, first, out);
-    co_return Status();
+    co_return 0u;
   }
   auto file = kj::addRef(*chunk.file);
-  auto got = co_await file->file->read(blockOffset(chunk.chunkBits, first), out);
+  uint64_t offset = blockOffset(chunk.chunkBits, first);
+  Nanos began = clock_.monotonic();
+  auto reading = from == From::DEVICE ? file->file->readDevice(offset, out) : file->file->read(offset, out);
+  auto got = co_await kj::mv(reading);
+  if (from == From::DEVICE) {
+    gauge_.read(clock_.monotonic() - began, out.size(), clock_.monotonic());
+  }
+  if (got.code() == EIO && out.size() > BLOCK_BYTES) {
+    co_return co_await readEach(chunk, first, out, from);
+  }
+  if (got.code() == EIO) {
+    auto noted = noteUnreadable(chunk, got.error());
+    if (!noted.ok()) {
+      co_return noted.error();
+    }
+    memset(out.begin(), 0, out.size());
+    co_return 1u;
+  }
   if (!got.ok()) {
-    co_return fail(got.error());
+    co_return fail(got.error()).error();
   }
   memset(out.begin() + got.value(), 0, out.size() - got.value());
-  co_return Status();
+  co_return 0u;
+}
+
+// One by one, for the device gives an error for all when it can't read one.
+Task<Result<uint32_t>> Volume::readEach(Chunk& chunk, uint32_t first, kj::ArrayPtr<kj::byte> out, From from) {
+  uint32_t lost = 0;
+  for (uint32_t i = 0; i < out.size() / BLOCK_BYTES; i++) {
+    auto block = out.slice(i * size_t{BLOCK_BYTES}, (i + 1) * size_t{BLOCK_BYTES});
+    auto read = co_await readBlocks(chunk, first + i, block, from);
+    if (!read.ok()) {
+      co_return read.error();
+    }
+    lost += read.value();
+  }
+  co_return lost;
+}
+
+// An error of the device on a read is a bad block. A disk that gives many of them is dying.
+Status Volume::noteUnreadable(const Chunk& chunk, const Error& error) {
+  counters_.unreadableBlocks++;
+  if (unreadable_.insert(chunk.key).second) {
+    spdlog::error("{}: {}", describeChunk(chunk.key), error.why);
+  }
+  if (unreadable_.size() < UNREADABLE_CHUNKS_MAX) {
+    return {};
+  }
+  return fail(Error{EIO, fmt::format("{}: {} chunks have had blocks that can't be read, the last one: {}",
+                                     disk_.hostPath("."), unreadable_.size(), error.why)});
 }
 
 // After an unclean stop bytes may stand under holes: a punch whose checksums reached the disk and whose freeing
@@ -70,7 +115,8 @@ Task<Status> Volume::emptyHoles(Chunk& chunk) {
 }
 
 // Which of `blocks` (sorted; empty: all) don't match. REQUIRES: the turn.
-Task<Result<std::vector<uint32_t>>> Volume::findMismatches(Chunk& chunk, std::vector<uint32_t> blocks) {
+Task<Result<std::vector<uint32_t>>> Volume::findMismatches(Chunk& chunk, std::vector<uint32_t> blocks,
+                                                            From source) {
   std::vector<uint32_t> wrong;
   constexpr uint32_t AT_ONCE = VERIFY_BYTES / BLOCK_BYTES;
   auto bytes = kj::heapArray<kj::byte>(VERIFY_BYTES);
@@ -81,9 +127,9 @@ Task<Result<std::vector<uint32_t>>> Volume::findMismatches(Chunk& chunk, std::ve
       continue;
     }
     auto part = bytes.slice(0, size_t{count} * BLOCK_BYTES);
-    auto status = co_await readBlocks(chunk, first, part);
-    if (!status.ok()) {
-      co_return status.error();
+    auto read = co_await readBlocks(chunk, first, part, source);
+    if (!read.ok()) {
+      co_return read.error();
     }
     for (uint32_t i = 0; i < count; i++) {
       bool asked = blocks.empty() || std::binary_search(blocks.begin(), blocks.end(), first + i);
@@ -206,7 +252,7 @@ Task<Result<ChunkDescription>> Volume::describe(ChunkKey key) {
     if (!emptied.ok()) {
       co_return emptied.error();
     }
-    auto wrong = co_await findMismatches(*chunk, all);
+    auto wrong = co_await findMismatches(*chunk, all, From::CACHE);
     if (!wrong.ok()) {
       co_return wrong.error();
     }
@@ -261,7 +307,7 @@ Task<Result<std::vector<uint32_t>>> Volume::readImage(Chunk& chunk, kj::ArrayPtr
       continue;
     }
     auto part = out.slice(used, used + size_t{block - from} * BLOCK_BYTES);
-    auto read = co_await readBlocks(chunk, from, part);
+    auto read = co_await readBlocks(chunk, from, part, From::CACHE);
     if (!read.ok()) {
       co_return read.error();
     }
@@ -285,7 +331,7 @@ Task<Result<std::vector<uint32_t>>> Volume::verifyBlocks(ChunkKey key, kj::Array
   }
   std::vector<uint32_t> found;
   if (chunk->present) {
-    auto wrong = co_await findMismatches(*chunk, asked);
+    auto wrong = co_await findMismatches(*chunk, asked, From::CACHE);
     if (!wrong.ok()) {
       co_return wrong.error();
     }
@@ -318,9 +364,12 @@ Task<Result<Mutated>> Volume::adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> b
       continue;
     }
     auto bytes = kj::heapArray<kj::byte>(BLOCK_BYTES);
-    auto read = co_await readBlocks(*chunk, block, bytes);
+    auto read = co_await readBlocks(*chunk, block, bytes, From::CACHE);
     if (!read.ok()) {
       co_return read.error();
+    }
+    if (read.value() > 0) {
+      co_return Error{EUCLEAN, fmt::format("{}: block {} can't be read", describeChunk(key), block)};
     }
     uint64_t sum = blockChecksum(bytes);
     if (sum != chunk->sum(block) || chunk->lost) {

@@ -90,6 +90,39 @@ Task<Result<size_t>> readOnWorker(Workers& workers, kj::Own<JobState> state, uin
   co_return kj::mv(state->result);
 }
 
+constexpr size_t DEVICE_ALIGNMENT = 4096;
+
+// O_DIRECT wants memory, offset and length aligned. Where the file system has no such thing (tmpfs) the page cache is
+// the device.
+Result<size_t> readPastCache(int fd, uint64_t offset, kj::Array<kj::byte>& into, size_t size, const std::string& path) {
+  into = kj::heapArray<kj::byte>(size + DEVICE_ALIGNMENT);
+  auto start = reinterpret_cast<uintptr_t>(into.begin());
+  auto aligned = into.slice((DEVICE_ALIGNMENT - start % DEVICE_ALIGNMENT) % DEVICE_ALIGNMENT, into.size());
+  int direct = ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
+  Descriptor closing(direct);
+  auto got = readFully(direct < 0 ? fd : direct, offset, aligned.slice(0, size), 0, path);
+  if (direct >= 0 && got.code() == EINVAL) {
+    got = readFully(fd, offset, aligned.slice(0, size), 0, path);
+  }
+  if (got.ok()) {
+    memmove(into.begin(), aligned.begin(), got.value());
+  }
+  return got;
+}
+
+Task<Result<size_t>> readDeviceOnWorker(Workers& workers, kj::Own<JobState> state, uint64_t offset,
+                                        kj::ArrayPtr<kj::byte> out) {
+  auto job = [state = kj::atomicAddRef(*state), offset, size = out.size()]() mutable {
+    state->result = readPastCache(state->descriptor->fd(), offset, state->bytes, size, state->path);
+  };
+  kj::Function<void()> function = kj::mv(job);
+  co_await workers.run(kj::mv(function));
+  if (state->result.ok()) {
+    memcpy(out.begin(), state->bytes.begin(), state->result.value());
+  }
+  co_return kj::mv(state->result);
+}
+
 class SystemFile final : public File {
  public:
   SystemFile(int fd, std::string path, Workers& workers)
@@ -101,6 +134,9 @@ class SystemFile final : public File {
       return kj::Promise<Result<size_t>>(kj::mv(cached));
     }
     return readOnWorker(workers_, newJobState(), offset, out);
+  }
+  Task<Result<size_t>> readDevice(uint64_t offset, kj::ArrayPtr<kj::byte> out) override {
+    return readDeviceOnWorker(workers_, newJobState(), offset, out);
   }
   Result<size_t> readCached(uint64_t offset, kj::ArrayPtr<kj::byte> out) override {
     auto got = readFully(fd(), offset, out, RWF_NOWAIT, path_);

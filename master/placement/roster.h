@@ -49,6 +49,9 @@ struct VolumeState {
   uint64_t badBlocks = 0;
   uint64_t adoptedBlocks = 0;
   uint64_t ownBytes = 0;  // of usedBytes, in chunks
+  uint64_t unmendedBlocks = 0;
+  uint64_t differingChunks = 0;
+  bool slow = false;
 };
 
 class Roster {

@@ -101,8 +101,9 @@ interface PeerService {
   # the disk); otherwise `sums`, `bad` and `torn` stay empty.
   describe @3 (volume :UInt32, shard :UInt32, epoch :UInt64, chunks :List(ChunkName), deep :Bool)
       -> (answer :Answer2, chunks :List(ChunkState));
-  # A whole chunk, for a member that must take it over. Ordered with forwards of the same link.
-  fetch @4 (volume :UInt32, shard :UInt32, epoch :UInt64, chunk :ChunkName) -> (answer :Answer2, image :ChunkImage);
+  # A whole chunk, for a member that must take it over. Ordered with forwards of the same link. `background`: it may
+  # wait a little while users are busy here.
+  fetch @4 (volume :UInt32, shard :UInt32, epoch :UInt64, chunk :ChunkName, background :Bool) -> (answer :Answer2, image :ChunkImage);
   # The primary makes this member's chunk equal to its own. The chunk is pending until `sequence` is complete; 0: until
   # the epoch is settled.
   install @5 (volume :UInt32, shard :UInt32, epoch :UInt64, image :ChunkImage, sequence :UInt64)
@@ -156,4 +157,5 @@ struct ChunkImage {
   data @11 :Data;           # the allocated blocks, one after another, in order
   bad @12 :List(UInt32);    # blocks that don't match their sums at the sender either
   discard @13 :Bool;        # with present = false: nobody was ever told that it exists, no need for quarantine
+  keepOld @14 :Bool;        # a copy of what it replaces goes to quarantine
 }

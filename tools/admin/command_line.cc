@@ -23,6 +23,7 @@ class Words {
     addSession(app);
     add(app, "df", "space for files and on the disks", "dfsadmin df", showSpace);
     addRaft(app);
+    addScrub(app);
     addCluster(app);
   }
 
@@ -185,6 +186,15 @@ class Words {
     verb->add_option("NAME", options_.name, "name of the master that is left")->required();
     verb->add_option("--dir", options_.directory, "its data directory, on this machine")->required();
     verb->add_option("--apply", options_.planId, "carry this plan out");
+  }
+
+  void addScrub(CLI::App& app) {
+    auto& noun = addNoun(app, "scrub", "the steady look at everything that is stored", "dfsadmin scrub status");
+    auto* start = add(noun, "start", "begin a pass now, as fast as users don't feel it, on all servers or on one",
+                      "dfsadmin scrub start c1", startScrub);
+    start->add_option("NODE", options_.name, "name of a server; all when it is left out");
+    add(noun, "status", "how far each volume is, when it was last read whole, what was found and mended",
+        "dfsadmin scrub status -o json", showScrub);
   }
 
   void addCluster(CLI::App& app) {

@@ -19,7 +19,10 @@ Json volumesJson(capnp::List<wire::VolumeStatus>::Reader volumes) {
                    {"totalBytes", volume.getTotalBytes()},
                    {"badBlocks", volume.getBadBlocks()},
                    {"adoptedBlocks", volume.getAdoptedBlocks()},
-                   {"ownBytes", volume.getOwnBytes()}});
+                   {"ownBytes", volume.getOwnBytes()},
+                   {"unmendedBlocks", volume.getUnmendedBlocks()},
+                   {"differingChunks", volume.getDifferingChunks()},
+                   {"slow", volume.getSlow()}});
   }
   return out;
 }

@@ -63,6 +63,8 @@ Task<int> snapshotMaster(Context& context, const Options& options);
 Task<int> addMaster(Context& context, const Options& options);
 Task<int> recoverGroup(Context& context, const Options& options);
 Task<int> compareMasters(Context& context, const Options& options);
+Task<int> startScrub(Context& context, const Options& options);
+Task<int> showScrub(Context& context, const Options& options);
 Task<int> initCluster(Context& context, const Options& options);
 
 }  // namespace cairn::admin

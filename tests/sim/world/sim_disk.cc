@@ -18,6 +18,10 @@ class SimFile final : public File {
     }
     return readCold(volume_, life_, node_, offset, out);
   }
+  // Rot shows in the simulated page cache as well, so there is nothing to go past.
+  Task<Result<size_t>> readDevice(uint64_t offset, kj::ArrayPtr<kj::byte> out) override {
+    return readCold(volume_, life_, node_, offset, out);
+  }
   Result<size_t> readCached(uint64_t offset, kj::ArrayPtr<kj::byte> out) override {
     return volume_.read(life_, node_, offset, out, true);
   }
