@@ -18,6 +18,9 @@ constexpr Nanos DAY = 24 * 3600 * SECOND;
 // How long an orderly end waits for mutations under way, and for other members to say what is settled.
 constexpr Nanos STOP_PATIENCE = 2 * SECOND;
 constexpr Nanos STOP_LOOK = 10 * MILLISECOND;
+// An index that is found damaged again and again is a dying disk.
+constexpr unsigned REOPENS_MAX = 8;
+const char* const INDEX_REMADE = "its index was lost and made again: every shard must be joined anew";
 // While chunks of a volume are pending for longer than this its dirty marks stay.
 constexpr Nanos PENDING_PATIENCE = 3 * SECOND;
 
@@ -26,6 +29,8 @@ struct OpenVolume {
   kj::Own<VolumeStore> store;
   kj::Own<LocalVolume> local;
   Nanos quietAt = 0;  // when nothing was pending last
+  VolumePlace place;
+  unsigned reopened = 0;
 };
 
 class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
@@ -61,11 +66,14 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
     self.hostId = options_.hostId;
     return self;
   }
+  Result<kj::Own<VolumeStore>> openStore(const VolumePlace& place, bool create);
   Status openOne(ServerHome& home, VolumePlace& place);
   void serve();
   Task<void> maintain(OpenVolume& volume);
   Task<void> recheck(OpenVolume& volume);
+  void keepUp(OpenVolume& volume, VolumeStanding& standing);
   Task<void> watch(OpenVolume& volume, VolumeStanding& standing);
+  Task<bool> reopen(OpenVolume& volume, VolumeStanding& standing);
   Task<void> readmit(OpenVolume& volume, VolumeStanding& standing);
   bool isInSyncAnywhere(const LocalVolume& volume) const;
   Task<void> watchRegistration();
@@ -79,6 +87,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   const DaemonOptions options_;
   Membership membership_;
   Peers peers_;
+  std::vector<kj::Own<VolumeStore>> retired_;  // failed ones that tasks may still hold
   std::vector<OpenVolume> volumes_;
   std::vector<VolumeStanding> standings_;
   kj::Own<Replicator> replicator_;
@@ -96,16 +105,21 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   kj::Own<kj::TaskSet> tasks_;
 };
 
+Result<kj::Own<VolumeStore>> DaemonImpl::openStore(const VolumePlace& place, bool create) {
+  VolumeOptions options;
+  options.cluster = options_.cluster.cluster;
+  options.server = membership_.self().server;
+  options.create = create;
+  options.capacityLimit = options_.capacityLimit;
+  return openVolume(*place.disk, *place.env, seams_.clock, seams_.workers, seams_.random, options);
+}
+
 Status DaemonImpl::openOne(ServerHome& home, VolumePlace& place) {
   if (place.disk == nullptr) {
     return place.error;
   }
-  VolumeOptions options;
-  options.cluster = options_.cluster.cluster;
-  options.server = home.server();
-  options.create = home.volumeAt(place.path).isNull();
-  options.capacityLimit = options_.capacityLimit;
-  auto opened = openVolume(*place.disk, *place.env, seams_.clock, seams_.workers, seams_.random, options);
+  // An empty directory where a volume is known to be is a disk that isn't mounted.
+  auto opened = openStore(place, home.volumeAt(place.path).isNull());
   if (!opened.ok()) {
     return opened.error();
   }
@@ -120,13 +134,24 @@ Status DaemonImpl::openOne(ServerHome& home, VolumePlace& place) {
     return remembered.error();
   }
   auto local = kj::heap<LocalVolume>(*store);
-  volumes_.push_back({place.path, kj::mv(store), kj::mv(local), seams_.clock.monotonic()});
+  volumes_.push_back({place.path, kj::mv(store), kj::mv(local), seams_.clock.monotonic(), place});
   return {};
 }
 
 // A disk's own failure, as opposed to an operator's mistake.
 bool isDiskFailure(int code) {
-  return code == EIO || code == ENOENT || code == ENODEV || code == ENOTCONN;
+  switch (code) {
+    case EIO:
+    case ENOENT:
+    case ENODEV:
+    case ENOTCONN:
+    case EROFS:
+    case ENOSPC:
+    case EUCLEAN:
+      return true;
+    default:
+      return false;
+  }
 }
 
 Status DaemonImpl::openVolumes(ServerHome& home, std::vector<VolumePlace> places) {
@@ -149,7 +174,7 @@ Status DaemonImpl::openVolumes(ServerHome& home, std::vector<VolumePlace> places
     VolumeStanding standing{volume.local->id, volume.local.get(), {}};
     if (volume.store->indexRebuilt()) {
       // Small chunks are missing, so it must not count as a member of any set before it has caught up.
-      standing.failed = "its index was lost and made again: every shard must be joined anew";
+      standing.failed = INDEX_REMADE;
       volume.local->failed = true;
     }
     standings_.push_back(standing);
@@ -193,12 +218,8 @@ void DaemonImpl::run(ServerHome& home) {
                                          membership_, peers_, *replicator_, *work_, standings_);
   tasks_->add(watchRegistration().promise());
   for (size_t i = 0; i < volumes_.size(); ++i) {
-    tasks_->add(maintain(volumes_[i]).promise());
-    tasks_->add(recheck(volumes_[i]).promise());
+    keepUp(volumes_[i], standings_[i]);
     tasks_->add(watch(volumes_[i], standings_[i]).promise());
-    if (volumes_[i].local->failed) {
-      tasks_->add(readmit(volumes_[i], standings_[i]).promise());
-    }
   }
 }
 
@@ -248,13 +269,27 @@ Task<void> DaemonImpl::recheck(OpenVolume& volume) {
   }
 }
 
+void DaemonImpl::keepUp(OpenVolume& volume, VolumeStanding& standing) {
+  tasks_->add(maintain(volume).promise());
+  tasks_->add(recheck(volume).promise());
+  if (volume.local->failed) {
+    tasks_->add(readmit(volume, standing).promise());
+  }
+}
+
 Task<void> DaemonImpl::watch(OpenVolume& volume, VolumeStanding& standing) {
-  co_await volume.store->whenFailed();
-  Status health = volume.store->health();
-  standing.failed = health.ok() ? "the volume has failed" : health.error().why;
-  spdlog::critical("volume {} is taken out of service: {}", volume.path, standing.failed);
-  replicator_->volumeFailed(*volume.local);
-  registration_->hurry();
+  for (bool again = true; again;) {
+    co_await volume.store->whenFailed();
+    Status health = volume.store->health();
+    standing.failed = health.ok() ? "the volume has failed" : health.error().why;
+    spdlog::critical("volume {} is taken out of service: {}", volume.path, standing.failed);
+    replicator_->volumeFailed(*volume.local);
+    registration_->hurry();
+    again = co_await reopen(volume, standing);
+    if (again) {
+      keepUp(volume, standing);
+    }
+  }
   bool anyLeft = false;
   for (auto& other : volumes_) {
     anyLeft = anyLeft || !other.local->failed;
@@ -263,6 +298,37 @@ Task<void> DaemonImpl::watch(OpenVolume& volume, VolumeStanding& standing) {
     co_await seams_.clock.after(STOP_PATIENCE);  // the master is told first
     fatal_.fulfiller->fulfill(Error{EIO, "every volume has failed; the last one: " + standing.failed});
   }
+}
+
+// A damaged index is made again from the chunk files, and what only it had comes back from the other members. False:
+// the disk itself has failed.
+Task<bool> DaemonImpl::reopen(OpenVolume& volume, VolumeStanding& standing) {
+  if (!volume.store->indexDamaged() || volume.reopened >= REOPENS_MAX) {
+    co_return false;
+  }
+  ++volume.reopened;
+  // Nobody may count on what it had.
+  while (isInSyncAnywhere(*volume.local)) {
+    co_await membership_.changed.next();
+  }
+  while (!volume.store->idle()) {
+    co_await seams_.clock.after(STOP_LOOK);
+  }
+  volume.store->release();
+  auto opened = openStore(volume.place, false);
+  if (!opened.ok()) {
+    standing.failed = opened.error().why;
+    spdlog::critical("volume {} can't be opened anew: {}", volume.path, standing.failed);
+    co_return false;
+  }
+  retired_.push_back(kj::mv(volume.store));
+  volume.store = kj::mv(opened.value());
+  volume.local->store = volume.store.get();
+  volume.quietAt = seams_.clock.monotonic();
+  standing.failed = INDEX_REMADE;
+  replicator_->volumeReopened(*volume.local);
+  registration_->hurry();
+  co_return true;
 }
 
 bool DaemonImpl::isInSyncAnywhere(const LocalVolume& volume) const {

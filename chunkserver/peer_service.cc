@@ -162,7 +162,10 @@ Task<void> PeerHandlers::giveWay(ReplicaUnit& unit, ChunkId chunk) {
 Task<uint64_t> PeerHandlers::changedBytes(ReplicaUnit& unit, Epoch since) {
   auto page = co_await unit.state.store().enumerate(unit.state.shard, since, nullptr, UINT32_MAX);
   uint64_t bytes = 0;
-  for (auto& summary : page.ok() ? page.value().chunks : std::vector<ChunkSummary>()) {
+  if (!page.ok()) {
+    co_return bytes;
+  }
+  for (auto& summary : page.value().chunks) {
     bytes += summary.allocatedBytes;
   }
   co_return bytes;
@@ -266,7 +269,7 @@ Task<void> PeerHandlers::changed(ChangedContext context) {
   // What was accepted before the member's forwards began must be in the list.
   co_await state.applies.drain();
   if (start == nullptr) {
-    uint64_t bytes = co_await changedBytes(*unit, Epoch{params.getSince()});
+    uint64_t bytes = co_await changedBytes(*unit, Epoch(params.getSince()));
     results.setBytes(bytes);
   }
   auto page = co_await state.store().enumerate(state.shard, Epoch(0), start, CHUNKS_PER_PAGE);

@@ -154,6 +154,16 @@ void Replicator::volumeFailed(LocalVolume& volume) {
   }
 }
 
+void Replicator::volumeReopened(LocalVolume& volume) {
+  for (auto& [key, unit] : units_) {
+    if (&unit->state.volume == &volume) {
+      unit->state.restarted = true;
+      unit->state.caughtUp = false;
+      unit->state.pending = PendingSet();
+    }
+  }
+}
+
 ReplicaUnit* Replicator::find(VolumeNumber volume, ShardId shard) {
   auto it = units_.find(Key(volume, shard));
   return it == units_.end() ? nullptr : it->second.get();

@@ -61,6 +61,9 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   // A volume's store has failed: none of its replicas serves any more.
   void volumeFailed(LocalVolume& volume);
 
+  // It has another store now, made from what was left: every chunk there must be compared before it counts.
+  void volumeReopened(LocalVolume& volume);
+
   // Whether a client's request may go ahead here and now.
   Admission admit(wire::Target::Reader target, Access access);
   // The member of `shard` on the volume; nullptr when there never was one.

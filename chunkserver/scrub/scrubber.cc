@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "chunkserver/store/index.h"
 #include "common/log.h"
 
 namespace cairn {
@@ -98,7 +99,10 @@ Task<bool> Scrubber::pass() {
     }
   }
   auto shards = volume_.store->shards();
-  for (ShardId shard : shards.ok() ? shards.value() : std::vector<ShardId>()) {
+  if (!shards.ok()) {
+    co_return false;
+  }
+  for (ShardId shard : shards.value()) {
     if (shard < place_.shard) {
       continue;
     }
@@ -112,7 +116,7 @@ Task<bool> Scrubber::pass() {
     }
     save();
   }
-  co_return shards.ok();
+  co_return true;
 }
 
 Task<bool> Scrubber::scrubIndex() {
@@ -141,7 +145,7 @@ Task<bool> Scrubber::scrubShard(ShardId shard) {
       co_return !volume_.failed;  // no copy that counts
     }
     const ChunkId* after = place_.inShard ? &place_.chunk : nullptr;
-    auto page = co_await volume_.store->enumerate(shard, Epoch{}, after, PAGE_CHUNKS);
+    auto page = co_await volume_.store->enumerate(shard, Epoch(0), after, PAGE_CHUNKS);
     if (!page.ok()) {
       co_return false;
     }
@@ -219,7 +223,10 @@ Task<void> Scrubber::mendLeftovers() {
     co_await clock_.after(wait);
     uint64_t before = volume_.store->counters().badBlocks;
     auto bad = volume_.store->badChunks(MEND_CHUNKS);
-    for (ChunkKey key : bad.ok() ? bad.value() : std::vector<ChunkKey>()) {
+    if (!bad.ok()) {
+      continue;
+    }
+    for (ChunkKey key : bad.value()) {
       ReplicaUnit* unit = unitOf(key.shard);
       if (unit != nullptr) {
         co_await replicator_.mend(*unit, key.chunk);

@@ -23,7 +23,8 @@ class DiskGauge {
   void sync(Nanos took, Nanos now) { note(took > SYNC_MAX, now); }
   bool slow(Nanos now) const {
     unsigned counted = seen_ < REMEMBERED ? seen_ : REMEMBERED;
-    return counted >= LEAST && now - last_ < FORGOTTEN && 2 * static_cast<unsigned>(__builtin_popcount(late_)) >= counted;
+    auto late = static_cast<unsigned>(__builtin_popcount(late_));
+    return counted >= LEAST && now - last_ < FORGOTTEN && 2 * late >= counted;
   }
 
  private:

@@ -319,6 +319,18 @@ void Index::markDamaged(Disk& disk) {
   }
 }
 
+bool Index::isMarkedDamaged(Disk& disk) {
+  return disk.exists(DAMAGED_FILE);
+}
+
+void Index::release() {
+  KJ_REQUIRE(idle());
+  if (health_.ok()) {
+    health_ = Error{EIO, disk_.hostPath("index") + ": closed"};
+  }
+  database_ = nullptr;
+}
+
 Status Index::clearDamaged() {
   if (!disk_.exists(DAMAGED_FILE)) {
     return {};

@@ -85,6 +85,11 @@ class Index final : private kj::TaskSet::ErrorHandler {
   const Status& health() const { return health_; }
   void onFailure(std::function<void(const Error&)> callback) { failed_ = std::move(callback); }
   static void markDamaged(Disk& disk);
+  static bool isMarkedDamaged(Disk& disk);
+  // Nothing is on its way to the database.
+  bool idle() const { return !writing_; }
+  // Closes the database for good; every call gets an error from now on.
+  void release();
   // After a rebuild is durable: the next open may trust the index again.
   Status clearDamaged();
 

@@ -15,6 +15,7 @@ namespace cairn {
 namespace {
 
 const char* const INDEX_DIRECTORY = "index";
+const char* const ASIDE_DIRECTORY = "quarantine/index-damaged";
 const char* const SYNCED_FILE = "index.synced";
 const char* const DAMAGED_FILE = "index.damaged";
 constexpr size_t SYNCED_FILE_BYTES = 24;
@@ -128,7 +129,7 @@ struct Trusted {
 
 class Opener {
  public:
-  Opener(Disk& disk, leveldb::Env& env) : path_(disk.hostPath(INDEX_DIRECTORY)), env_(env) {}
+  Opener(Disk& disk, leveldb::Env& env) : disk_(disk), path_(disk.hostPath(INDEX_DIRECTORY)), env_(env) {}
 
   // Opens what is there, or an empty index when that is not to be trusted.
   Result<Trusted> open(bool damaged, bool unclean, uint64_t lastSynced) {
@@ -137,8 +138,7 @@ class Opener {
     while (true) {
       result.database = kj::atomicRefcounted<Database>(env_, Index::BLOCK_CACHE_BYTES, Index::WRITE_BUFFER_BYTES);
       if (!result.why.empty()) {
-        // A directory that LevelDB doesn't know yet is none of its concern.
-        (void)result.database->destroy(path_);
+        setAside(*result.database);
         damaged = true;
       }
       auto status = openTrying(*result.database, !damaged && unclean);
@@ -178,6 +178,22 @@ class Opener {
     return status;
   }
 
+  // The last one is kept for people to look at.
+  void setAside(Database& database) {
+    auto old = disk_.list(ASIDE_DIRECTORY);
+    for (auto& name : old.ok() ? old.value() : std::vector<std::string>()) {
+      (void)disk_.remove(std::string(ASIDE_DIRECTORY) + "/" + name);
+    }
+    (void)disk_.removeDirectory(ASIDE_DIRECTORY);
+    auto moved = disk_.rename(INDEX_DIRECTORY, ASIDE_DIRECTORY);
+    if (!moved.ok()) {
+      // A directory that LevelDB doesn't know yet is none of its concern.
+      (void)database.destroy(path_);
+    }
+    (void)disk_.makeDirectory(INDEX_DIRECTORY);
+  }
+
+  Disk& disk_;
   std::string path_;
   leveldb::Env& env_;
 };

@@ -102,6 +102,9 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   VolumeCounters counters() const override;
   bool slow() const override { return gauge_.slow(clock_.monotonic()); }
   Status health() const override { return health_; }
+  bool indexDamaged() override { return !health_.ok() && Index::isMarkedDamaged(disk_); }
+  bool idle() const override;
+  void release() override;
   kj::Promise<void> whenFailed() override;
 
  private:

@@ -412,8 +412,8 @@ Status Volume::loadUnreadable(Chunk& chunk, const ChunkRecord& record, const Err
   return noted.ok() ? loadWithoutFile(chunk, record) : noted;
 }
 
-// The area differs from what the record says, so a checksum that doesn't match its block may itself be the damage. A hole may be a
-// checksum that was lost: unless all blocks that the record counted are found elsewhere, every hole is bad, too.
+// The area differs from what the record says, so a checksum that doesn't match its block may itself be the damage.
+// A hole may be a lost one: unless all blocks that the record counted are found elsewhere, every hole is bad, too.
 Task<Status> Volume::assess(Chunk& chunk, const ChunkRecord& record) {
   uint32_t end = std::max(chunk.lengthBlocks(), record.lengthBlocks);
   auto block = kj::heapArray<kj::byte>(BLOCK_BYTES);

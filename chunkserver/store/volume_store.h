@@ -309,6 +309,13 @@ class VolumeStore {
   virtual bool slow() const = 0;
   // Why the volume has failed, or success.
   virtual Status health() const = 0;
+  // It has failed because its index is damaged: the next opening makes the index again.
+  virtual bool indexDamaged() = 0;
+  // Nothing is under way.
+  virtual bool idle() const = 0;
+  // REQUIRES: failed and idle. Lets go of the directory, so that it can be opened anew. What is still asked of it gets
+  // the error.
+  virtual void release() = 0;
   // Resolves when health() turns to an error.
   virtual kj::Promise<void> whenFailed() = 0;
 };

@@ -156,13 +156,27 @@ void Volume::purgeQuarantine(bool urgent) {
     size_t dot = name.rfind('.');
     bool dated = dot != std::string::npos &&
                  std::from_chars(name.data() + dot + 1, name.data() + name.size(), since).ec == std::errc();
-    if (dated && wall - since > (urgent ? KEEP_SECONDS : QUARANTINE_SECONDS)) {
+    if (dated && name.rfind("index-", 0) != 0 && wall - since > (urgent ? KEEP_SECONDS : QUARANTINE_SECONDS)) {
       auto removed = disk_.remove("quarantine/" + name);
       if (!removed.ok()) {
         spdlog::warn("can't remove from quarantine: {}", removed.error().why);
       }
     }
   }
+}
+
+bool Volume::idle() const {
+  auto resting = [](const Chunk* chunk) { return chunk->pins == 0 && chunk->turns.idle() && !chunk->syncing; };
+  return std::all_of(recent_.begin(), recent_.end(), resting) && !settlingGone_ && !relieving_ && index_->idle();
+}
+
+void Volume::release() {
+  KJ_REQUIRE(!health_.ok() && idle());
+  for (Chunk* chunk : recent_) {
+    closeFile(*chunk);
+  }
+  index_->release();
+  claimed_.lock = nullptr;
 }
 
 Status Volume::fail(const Error& error) {

@@ -283,6 +283,30 @@ void ReplicationWorld::reportBad(const std::string& server, uint64_t object, std
   settle(request.send().ignoreResult());
 }
 
+ReplicationWorld::ScrubSeen ReplicationWorld::scrub(const std::string& server, bool start) {
+  auto request = reach(server).chunks->scrubRequest();
+  request.setStart(start);
+  return settle(request.send().then([](auto&& response) {
+    auto state = response.getVolumes()[0];
+    return ScrubSeen{state.getRunning(), state.getLastPassEnded(), state.getBadBlocks(),
+                     state.getMended(),  state.getUnmended(),      state.getDiffering()};
+  }));
+}
+
+bool ReplicationWorld::scrubWhole(const std::string& server) {
+  int64_t before = scrub(server, false).lastEnded;
+  world.runFor(1100 * MILLISECOND);  // ends are told in seconds
+  scrub(server, true);
+  for (unsigned look = 0; look < 100; ++look) {
+    world.runFor(200 * MILLISECOND);
+    ScrubSeen seen = scrub(server, false);
+    if (!seen.running && seen.lastEnded > before) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void expectOk(const Answer& answer) {
   EXPECT_FALSE(answer.lost) << answer.why;
   EXPECT_EQ(wire::Verdict::OK, answer.verdict) << answer.why;

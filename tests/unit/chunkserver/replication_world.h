@@ -136,6 +136,15 @@ class ReplicationWorld {
   Answer sync(const std::string& server, uint64_t object);
   Answer punch(const std::string& server, uint64_t object, uint32_t offset, uint32_t length);
   void reportBad(const std::string& server, uint64_t object, std::vector<uint32_t> blocks);
+  // How the scrub of the server's volume stands; `start`: a fast pass begins.
+  struct ScrubSeen {
+    bool running = false;
+    int64_t lastEnded = 0;
+    uint64_t bad = 0, mended = 0, unmended = 0, differing = 0;
+  };
+  ScrubSeen scrub(const std::string& server, bool start);
+  // A whole pass, from now.
+  bool scrubWhole(const std::string& server);
   // A fresh PeerService of the server, as another chunkserver gets it.
   wire::PeerService::Client peer(const std::string& server);
   void fillTarget(wire::Target::Builder out, uint64_t object, bool asPeer = false);

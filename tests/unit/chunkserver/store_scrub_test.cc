@@ -65,7 +65,7 @@ TEST(StoreScrub, aWholeCopyMendsItAndTheBadOneIsKept) {
   ASSERT_TRUE(w.installWhole().ok());
   EXPECT_EQ(w.look().badBlocks, 0u);
   EXPECT_EQ(w.store().counters().mendedBlocks, 1u);
-  EXPECT_EQ(w.quarantined().size(), 1u);
+  EXPECT_EQ(w.quarantined().size(), 1u) << "the bad copy is gone";
   expectBytes(w, w.key, 0, w.data);
 }
 

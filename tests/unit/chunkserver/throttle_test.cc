@@ -1,8 +1,10 @@
 // How fast things move in the background: a set rate is kept and used, users are felt, the floor holds.
 #include <gtest/gtest.h>
 
+#include "chunkserver/replication/merge.h"
 #include "chunkserver/replication/throttle.h"
 #include "chunkserver/scrub/scrub_place.h"
+#include "chunkserver/store/chunk_format.h"
 #include "tests/sim/world/world.h"
 
 namespace cairn {
@@ -70,6 +72,20 @@ TEST(Load, largeRequestsAreNotTakenForSlowOnes) {
     load.note(false, MIB, 10 * MILLISECOND);
   }
   EXPECT_EQ(load.strain(), 1.0);
+}
+
+// The base has lost a checksum: the others say what it was, if they agree.
+TEST(MergeLostSums, areTakenFromMembersThatAgree) {
+  CopyState base{true, 1, {11, LOST_SUM, 13}, {1}, {}};
+  CopyState good{true, 2, {11, 12, 13}, {}, {}};
+  CopyState other{true, 3, {11, 99, 13}, {}, {}};
+  auto plan = planMerge({base, good, good}, 0, false);
+  ASSERT_EQ(plan.patches.size(), 1u);
+  EXPECT_EQ(plan.patches[0].block, 1u);
+  EXPECT_EQ(plan.patches[0].member, 1u);
+  EXPECT_TRUE(plan.bad.empty());
+  auto doubtful = planMerge({base, good, other}, 0, false);
+  EXPECT_EQ(doubtful.bad, std::vector<uint32_t>{1}) << "no byte beats a wrong one";
 }
 
 TEST(ScrubPlace, survivesBeingWrittenDown) {

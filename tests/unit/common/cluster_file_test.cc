@@ -193,5 +193,20 @@ TEST(ClusterFile, AnEpochIsWhatRecoverPrints) {
   EXPECT_THAT(wrong.error().why, HasSubstr("c:1: '3' is no epoch"));
 }
 
+TEST(ClusterFile, upkeepIsSetOrLeftToItself) {
+  auto plain = parseClusterFile(GOOD, "/etc/c.toml");
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(plain.value().scrubDays, 14u);
+  EXPECT_EQ(plain.value().repairMibPerSecond, 0u);
+  std::string text = std::string(GOOD) + "[upkeep]\nscrub_days = 3\nrepair_mib_per_second = 200\n";
+  auto set = parseClusterFile(text, "/etc/c.toml");
+  ASSERT_TRUE(set.ok()) << set.error().why;
+  EXPECT_EQ(set.value().scrubDays, 3u);
+  EXPECT_EQ(set.value().repairMibPerSecond, 200u);
+  auto wrong = parseClusterFile(std::string(GOOD) + "[upkeep]\nscrub_days = 0\n", "/etc/c.toml");
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_THAT(wrong.error().why, HasSubstr("scrub_days"));
+}
+
 }  // namespace
 }  // namespace cairn
