@@ -7,6 +7,9 @@
 namespace cairn {
 namespace {
 
+// Slower than this copies aren't made even while users feel it: a second loss must not find the first one open.
+constexpr uint64_t JOIN_FLOOR = 16ull << 20;
+
 // All who are wanted are in sync, and the volume isn't wanted: the master takes it out as soon as this server has said
 // that it knows. From then on others may be written to without it.
 bool isLeaving(const ShardRecord& record, VolumeNumber volume) {
@@ -21,8 +24,8 @@ Replicator::Replicator(Clock& clock, Random& random, Membership& membership, Pee
                        std::vector<LocalVolume*> volumes, uint64_t joinRate)
     : membership_(membership),
       load_(clock),
-      joins_(clock, load_, ThrottleRules{joinRate}),
-      gives_(clock, load_, ThrottleRules{}),
+      joins_(clock, load_, ThrottleRules{joinRate, JOIN_FLOOR}),
+      gives_(clock, load_, ThrottleRules{0, JOIN_FLOOR}),
       around_{clock,      random,     membership, peers,  fences_, heavy_,
               transfers_, fellQuiet_, load_,      joins_, gives_},
       volumes_(std::move(volumes)),
