@@ -300,5 +300,21 @@ TEST(SystemDisk, WriteToAFullDeviceFails) {
   EXPECT_THAT(status.error().why, HasSubstr("/dev/full"));
 }
 
+// O_DIRECT, on a file system that has it: also what isn't on the device yet, and nothing after the end.
+TEST(SystemDisk, theDeviceGivesWhatWasWritten) {
+  SystemBench bench;
+  auto file = bench.disk().open("f", Disk::Mode::CREATE).value();
+  std::string text(3 * BLOCK_BYTES, 'a');
+  text.replace(BLOCK_BYTES, 5, "block");
+  ASSERT_TRUE(file->write(0, bytesOf(text)).ok());
+  auto out = kj::heapArray<kj::byte>(4 * BLOCK_BYTES);
+  auto got = bench.await(file->readDevice(0, out));
+  ASSERT_TRUE(got.ok()) << got.error().why;
+  EXPECT_EQ(std::string(out.asChars().begin(), got.value()), text);
+  auto second = bench.await(file->readDevice(BLOCK_BYTES, out.slice(0, BLOCK_BYTES)));
+  ASSERT_TRUE(second.ok()) << second.error().why;
+  EXPECT_EQ(std::string(out.asChars().begin(), 5), "block");
+}
+
 }  // namespace
 }  // namespace cairn
