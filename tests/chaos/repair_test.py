@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""Copies that move under a real mount: a chunkserver lost for good, one added, one drained, one that comes and goes.
+CAIRN_FULL=1: at full size (nightly)."""
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
+from cluster import Cluster, wait_for  # noqa: E402
+from worker import Worker  # noqa: E402
+
+FULL = os.environ.get("CAIRN_FULL") == "1"
+BYTES = (1 << 30) if FULL else (48 << 20)
+BEGINS_WITHIN = 30.0  # seconds from the loss
+ENDS_WITHIN = 600 if FULL else 120
+
+
+class Writer(Worker):
+    """Writes files and fsyncs them; remembers what must be there."""
+
+    def __init__(self, root, name):
+        self.written = {}
+        self.slowest = 0.0
+        super().__init__(root, name)
+
+    def round(self, number):
+        body = os.urandom(512) * (1 + number * 37 % 200)
+        began = time.monotonic()
+        with open(self.path(f"n{number}"), "wb", buffering=0) as f:
+            f.write(body)
+            os.fsync(f.fileno())
+        self.slowest = max(self.slowest, time.monotonic() - began)
+        self.written[self.path(f"n{number}")] = hashlib.sha256(body).hexdigest()
+        time.sleep(0.02)
+
+
+class Reader(Worker):
+    """Reads files that are there and compares."""
+
+    def __init__(self, root, name, files):
+        self.files = sorted(files.items())
+        super().__init__(root, name)
+
+    def round(self, number):
+        path, digest = self.files[number * 7 % len(self.files)]
+        if digest_of(path) != digest:
+            raise AssertionError(f"{path} reads back with other bytes")
+        time.sleep(0.02)
+
+
+def digest_of(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fill(c):
+    """Files of mixed size, BYTES in all."""
+    numbers = random.Random(5)
+    files = {}
+    os.mkdir(c.path("data"))
+    left = BYTES
+    while left > 0:
+        size = min(left, numbers.choice([100, 5000, 70000, 1 << 20, 6 << 20]))
+        body = numbers.randbytes(min(size, 4096)) * (size // 4096 + 1)
+        path = c.path("data", f"f{len(files)}")
+        with open(path, "wb") as f:
+            f.write(body[:size])
+        files[path] = hashlib.sha256(body[:size]).hexdigest()
+        left -= size
+    os.sync()
+    return files
+
+
+class Busy:
+    """A writer and a reader that mustn't notice anything."""
+
+    def __init__(self, c, files):
+        self.workers = [Writer(c.mnt, "writing"), Reader(c.mnt, "reading", files)]
+
+    def __enter__(self):
+        for worker in self.workers:
+            worker.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        for worker in self.workers:
+            worker.stop.set()
+        for worker in self.workers:
+            worker.thread.join(60)
+
+    def failures(self):
+        return [repr(worker.failure) for worker in self.workers if worker.failure is not None]
+
+    @property
+    def written(self):
+        return self.workers[0].written
+
+
+def shards(c):
+    return json.loads(c.admin("-o", "json", "shard", "list").stdout)["shards"]
+
+
+def names(members):
+    return {member["server"] for member in members}
+
+
+def targets(c):
+    return {shard["id"]: names(shard["target"]) for shard in shards(c)}
+
+
+def state_of(c, name):
+    return next(s["state"] for s in c.status()["servers"] if s["name"] == name)
+
+
+def settled(c):
+    """Every shard has its copies in sync where they belong."""
+    return all(names(s["inSync"]) == names(s["target"]) and not s["joining"] for s in shards(c))
+
+
+class Repair(unittest.TestCase):
+    def check_bytes(self, files):
+        subprocess.run(["sysctl", "-q", "vm.drop_caches=3"], check=True)
+        for path, digest in files.items():
+            self.assertEqual(digest_of(path), digest, path)
+
+    def test_lost_for_good(self):
+        with Cluster(chunkservers=6) as c:
+            files = fill(c)
+            with Busy(c, files) as busy:
+                lost = time.monotonic()
+                c.play("kill", "c3")
+                wait_for("the repair to begin", lambda: any(s["joining"] for s in shards(c)), 60, 0.2)
+                began = time.monotonic() - lost
+                busiest = 0
+
+                def healed():
+                    nonlocal busiest
+                    status = c.status()
+                    busiest = max(busiest, status["repair"]["bytesPerSecond"])
+                    return status["health"] == "healthy" and settled(c)
+
+                wait_for("all copies to be made again", healed, ENDS_WITHIN, 0.3)
+                ended = time.monotonic() - lost
+            print(f"repair began after {began:.1f} s, ended after {ended:.1f} s, at most {busiest >> 20} MiB/s; "
+                  f"slowest write {busy.workers[0].slowest:.2f} s")
+            self.assertLess(began, BEGINS_WITHIN)
+            self.assertEqual(busy.failures(), [])
+            self.assertEqual(state_of(c, "c3"), "dead")
+            self.assertTrue(all("c3" not in t for t in targets(c).values()))
+            files.update(busy.written)
+            self.check_bytes(files)
+            # Two more go at once: what was made again is all that is left of some shards.
+            c.play("kill", "c1")
+            c.play("kill", "c2")
+            self.check_bytes(files)
+
+    def test_add_and_drain(self):
+        with Cluster(chunkservers=6) as c:
+            files = fill(c)
+            with Busy(c, files) as busy:
+                before = targets(c)
+                c.play("add", "chunkserver")
+                wait_for("the new one to get copies", lambda: any("c7" in t for t in targets(c).values()), 60, 0.3)
+                wait_for("the copies to be moved", lambda: c.status()["shards"]["misplaced"] == 0 and settled(c),
+                         ENDS_WITHIN, 0.5)
+                after = targets(c)
+                self.check_balance(before, after, 7)
+                self.drain(c, "c1")
+                self.assertEqual(busy.failures(), [])
+            self.assertEqual(busy.failures(), [])
+            c.play("kill", "c1")
+            wait_for("c1 to be gone", lambda: not c.status()["servers"][0]["online"], 20)
+            done = c.admin("node", "remove", "c1")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertNotIn("c1", [s["name"] for s in c.status()["servers"]])
+            self.assertEqual(c.status()["health"], "healthy", c.status()["reasons"])
+            files.update(busy.written)
+            self.check_bytes(files)
+
+    def check_balance(self, before, after, servers):
+        copies = sum(len(t) for t in after.values())
+        moved = sum(len(after[i] - before[i]) for i in after)
+        share = copies / servers
+        held = {}
+        for target in after.values():
+            for name in target:
+                held[name] = held.get(name, 0) + 1
+        print(f"added: {moved} of {copies} copies moved ({moved / share:.2f} shares), {sorted(held.values())} held")
+        self.assertLessEqual(moved, 1.25 * share)
+        for name, count in held.items():
+            self.assertLess(abs(count - share), 0.1 * share, name)
+
+    def drain(self, c, name):
+        planned = c.admin("-o", "json", "plan", "drain", name)
+        self.assertEqual(planned.returncode, 0, planned.stdout + planned.stderr)
+        self.assertEqual(json.loads(planned.stdout)["leastCopies"], 3)
+        refused = c.admin("node", "remove", name)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("drain it first", refused.stderr)
+        done = c.admin("node", "drain", name)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        fewest = 3
+
+        def drained():
+            nonlocal fewest
+            fewest = min(fewest, min(len(s["inSync"]) for s in shards(c)))
+            return state_of(c, name) == "drained"
+
+        wait_for(f"{name} to be drained", drained, ENDS_WITHIN, 0.3)
+        self.assertEqual(fewest, 3, "fewer copies on the way")
+        ok = c.admin("node", "ok-to-stop", name)
+        self.assertEqual(ok.returncode, 0, ok.stdout + ok.stderr)
+
+    def test_flapping(self):
+        rounds = 18 if FULL else 3
+        with Cluster(chunkservers=5) as c:
+            files = fill(c)
+            before = targets(c)
+            with Busy(c, files) as busy:
+                for _ in range(rounds):
+                    c.play("kill", "c2")
+                    time.sleep(5)
+                    c.play("start", "c2")
+                    time.sleep(5)
+                wait_for("all copies in sync", lambda: settled(c), 60, 0.3)
+            self.assertEqual(busy.failures(), [])
+            self.assertEqual(targets(c), before, "copies were made elsewhere of a server that always came back")
+            files.update(busy.written)
+            self.check_bytes(files)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
