@@ -75,7 +75,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   Task<void> watch(OpenVolume& volume, VolumeStanding& standing);
   Task<bool> reopen(OpenVolume& volume, VolumeStanding& standing);
   Task<void> readmit(OpenVolume& volume, VolumeStanding& standing);
-  bool isInSyncAnywhere(const LocalVolume& volume) const;
+  bool isMemberAnywhere(const LocalVolume& volume) const;
   Task<void> watchRegistration();
   Task<void> becomeQuiet();
   bool allIdle() const;
@@ -307,8 +307,8 @@ Task<bool> DaemonImpl::reopen(OpenVolume& volume, VolumeStanding& standing) {
     co_return false;
   }
   ++volume.reopened;
-  // Nobody may count on what it had.
-  while (isInSyncAnywhere(*volume.local)) {
+  // Nobody may count on what it had, nor on what it has taken over so far.
+  while (isMemberAnywhere(*volume.local)) {
     co_await membership_.changed.next();
   }
   while (!volume.store->idle()) {
@@ -331,18 +331,19 @@ Task<bool> DaemonImpl::reopen(OpenVolume& volume, VolumeStanding& standing) {
   co_return true;
 }
 
-bool DaemonImpl::isInSyncAnywhere(const LocalVolume& volume) const {
+bool DaemonImpl::isMemberAnywhere(const LocalVolume& volume) const {
   for (auto& [id, shard] : membership_.map.shards) {
-    if (volume.number && shard.isInSync(*volume.number)) {
+    if (volume.number && (shard.isInSync(*volume.number) || shard.isJoining(*volume.number))) {
       return true;
     }
   }
   return raw(membership_.map.version) == 0;  // unknown
 }
 
-// A volume whose index was made again may join once no shard counts on what it had.
+// A volume whose index was made again may join once no shard counts on what it had. Where it was joining it must have
+// been taken out, too: the small chunks that it had taken over were in the index only.
 Task<void> DaemonImpl::readmit(OpenVolume& volume, VolumeStanding& standing) {
-  while (isInSyncAnywhere(*volume.local)) {
+  while (isMemberAnywhere(*volume.local)) {
     co_await membership_.changed.next();
   }
   if (volume.store->health().ok()) {

@@ -5,7 +5,11 @@
 namespace cairn {
 
 void RepairProgress::report(ServerId server, const Incarnation& incarnation, uint64_t takenOverBytes, Nanos now) {
-  Known& known = known_[server];
+  auto [it, isNew] = known_.try_emplace(server);
+  Known& known = it->second;
+  if (isNew) {
+    known = {incarnation, takenOverBytes};  // that was before this master led
+  }
   bool same = known.incarnation == incarnation;
   uint64_t more = takenOverBytes - (same ? std::min(known.bytes, takenOverBytes) : 0);
   known = {incarnation, takenOverBytes};

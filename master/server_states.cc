@@ -42,7 +42,8 @@ Status mayRemove(const ShardMap& map, const Roster& roster, const ServerRecord& 
     return Error{EBUSY,
                  "it is in service and would get data again; drain it first: dfsadmin node drain " + server.name};
   }
-  if (roster.isHere(server.id)) {
+  const Roster::Member* member = roster.member(server.id);
+  if (member != nullptr && member->alive) {
     return Error{EBUSY, "it runs, and would register again at once; stop it first"};
   }
   return {};

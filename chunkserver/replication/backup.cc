@@ -183,9 +183,14 @@ Task<Backup::Outcome> Backup::sync(ChunkId chunk) {
 }
 
 Task<Backup::Outcome> Backup::install(wire::ChunkImage::Reader image, uint64_t sequence) {
-  auto permit = co_await around_.heavy.take();
-  auto running = state_.applies.begin();
   ChunkId chunk = chunkOf(image.getName());
+  const uint64_t turn = state_.turn;
+  auto permit = co_await around_.heavy.take();
+  // The primary may have given up on it while it waited, and let writes through that it would undo.
+  if (turn != state_.turn || (sequence != 0 && state_.pending.isPast(chunk, sequence))) {
+    co_return refusal(wire::Verdict::STALE_EPOCH, "the chunk has changed meanwhile");
+  }
+  auto running = state_.applies.begin();
   if (sequence == 0) {
     state_.pending.carry(chunk);
   } else {

@@ -61,9 +61,16 @@ Task<kj::Own<Equalizer::Fetched>> Equalizer::fetchFrom(MemberName member, ChunkI
   co_return kj::heap<Fetched>(kj::mv(response));
 }
 
+void Equalizer::requireCurrent(const Job& job) const {
+  if (job.turn != state_.turn) {
+    kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the epoch ended while a chunk was made equal"));
+  }
+}
+
 Task<wire::Verdict> Equalizer::installAt(MemberName member, const Job& job, const MergedChunk* merged) {
   auto connected = around_.peers.connected(member.server);
   auto peer = co_await withDeadline(around_.clock, IMAGE_LIMIT, kj::mv(connected), "reaching a member");
+  requireCurrent(job);
   auto request = peer.installRequest(capnp::MessageSize{merged == nullptr ? 32 : merged->words(), 0});
   nameShard(request, member, state_);
   auto image = request.initImage();
@@ -82,6 +89,7 @@ Task<wire::Verdict> Equalizer::installAt(MemberName member, const Job& job, cons
 
 Task<wire::Verdict> Equalizer::installHere(const Job& job, const MergedChunk* merged) {
   auto permit = co_await around_.heavy.take();
+  requireCurrent(job);
   auto running = state_.applies.begin();
   if (merged == nullptr) {
     ChunkKey key = state_.key(job.chunk);
@@ -118,7 +126,7 @@ Task<std::vector<CopyState>> Equalizer::copies(const Job& job) {
 Task<Equalizer::Outcome> Equalizer::run(Job job) {
   Outcome outcome{End::LOST, 0};
   auto transfer = co_await around_.transfers.take();
-  uint64_t turn = state_.turn;
+  job.turn = state_.turn;
   try {
     auto found = co_await copies(job);
     MergePlan plan = planMerge(found, job.base, job.allRestarted);
@@ -129,9 +137,7 @@ Task<Equalizer::Outcome> Equalizer::run(Job job) {
           "counts, the others' go to quarantine",
           raw(state_.shard), raw(job.chunk.object), job.chunk.index);
     }
-    if (turn != state_.turn) {
-      co_return outcome;
-    }
+    requireCurrent(job);
     if (plan.kind == MergePlan::Kind::REMOVE) {
       co_return co_await placeEverywhere(job, nullptr);
     }

@@ -27,6 +27,7 @@ class Equalizer {
     // Inside an epoch, to mend: copies that are as they should be stay untouched, and what is replaced goes to
     // quarantine first.
     bool mending = false;
+    uint64_t turn = 0;  // of the shard when it began: set by run()
   };
   enum class End {
     EQUAL,
@@ -58,6 +59,8 @@ class Equalizer {
   // `wanted`: the members that need it; empty: all.
   Task<Outcome> placeEverywhere(const Job& job, const MergedChunk* merged, std::vector<bool> wanted = {});
 
+  // Throws when the epoch or the role has changed since: what was read then may have been overwritten.
+  void requireCurrent(const Job& job) const;
   Task<std::vector<CopyState>> copies(const Job& job);
   Task<Outcome> installEverywhere(const Job& job, MergePlan plan, std::vector<CopyState> found);
   // Gives torn blocks of this volume that are to be adopted a new checksum, through the store, which counts them.

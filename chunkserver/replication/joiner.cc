@@ -199,7 +199,7 @@ Task<bool> Joiner::fetchSome(uint64_t turn) {
     if (current(turn) && bytes > 0) {
       co_await around_.joins.take(bytes);
     }
-    auto transfer = co_await around_.transfers.take();
+    auto transfer = co_await around_.fetches.take();
     if (!current(turn)) {
       co_return false;
     }

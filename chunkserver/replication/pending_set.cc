@@ -1,5 +1,7 @@
 #include "chunkserver/replication/pending_set.h"
 
+#include <algorithm>
+
 namespace cairn {
 
 void PendingSet::add(ChunkId chunk, uint64_t sequence) {
@@ -15,13 +17,20 @@ void PendingSet::add(ChunkId chunk, uint64_t sequence) {
 }
 
 void PendingSet::completeBelow(uint64_t sequence) {
+  below_ = std::max(below_, sequence);
   while (!bySequence_.empty() && bySequence_.begin()->first < sequence) {
     latest_.erase(bySequence_.begin()->second);
     bySequence_.erase(bySequence_.begin());
   }
 }
 
+bool PendingSet::isPast(ChunkId chunk, uint64_t sequence) const {
+  auto it = latest_.find(chunk);
+  return sequence < below_ || (it != latest_.end() && it->second > sequence);
+}
+
 void PendingSet::endEpoch() {
+  below_ = 0;
   for (auto& [chunk, sequence] : latest_) {
     carried_.insert(chunk);
   }

@@ -16,6 +16,9 @@ class PendingSet {
   void add(ChunkId chunk, uint64_t sequence);
   // Everything below `sequence` of the current epoch is complete everywhere.
   void completeBelow(uint64_t sequence);
+  // Whether what has this place (0: before all) comes too late for the chunk: all up to it is complete, or something
+  // after it was taken.
+  bool isPast(ChunkId chunk, uint64_t sequence) const;
   // The epoch ended: what is here stays until settle().
   void endEpoch();
   // Reconciliation made all members equal: nothing from earlier epochs is pending any more.
@@ -31,6 +34,7 @@ class PendingSet {
 
  private:
   std::set<ChunkId> carried_;
+  uint64_t below_ = 0;  // of the current epoch all before it is complete
   std::map<ChunkId, uint64_t> latest_;      // the highest place of each chunk
   std::map<uint64_t, ChunkId> bySequence_;  // the same, the other way round
 };

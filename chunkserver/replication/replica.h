@@ -36,8 +36,10 @@ struct Surroundings {
   Fences& fences;
   // Local work on whole chunks: describing, reading and installing images. Never held across a call to a peer.
   Permits& heavy;
-  // Chunks that this server makes equal, or fetches, at the same time.
+  // Chunks that this server makes equal at the same time, and those that it fetches for joining members: these may have
+  // to give way to users, and reconciliation must not wait for them.
   Permits& transfers;
+  Permits& fetches;
   // Raised when a primary has nothing in flight any more: its members should hear of it.
   Wakeup& fellQuiet;
   // What users feel, and how fast copies may be fetched and given away for joining members.

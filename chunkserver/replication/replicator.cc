@@ -27,7 +27,7 @@ Replicator::Replicator(Clock& clock, Random& random, Membership& membership, Pee
       joins_(clock, load_, ThrottleRules{joinRate, JOIN_FLOOR}),
       gives_(clock, load_, ThrottleRules{0, JOIN_FLOOR}),
       around_{clock,      random,     membership, peers,  fences_, heavy_,
-              transfers_, fellQuiet_, load_,      joins_, gives_},
+              transfers_, fetches_, fellQuiet_, load_,      joins_, gives_},
       volumes_(std::move(volumes)),
       gather_(around_, tasks_),
       tasks_(*this) {
@@ -336,12 +336,14 @@ void Replicator::startRepair(ReplicaUnit& unit, ChunkId chunk) {
 }
 
 void Replicator::startCheck(ReplicaUnit& unit, ChunkId chunk) {
-  if (repairing_.count({unit.state.shard, chunk}) == 0) {
+  std::pair<ShardId, ChunkId> key{unit.state.shard, chunk};
+  if (repairing_.count(key) == 0 && checking_.insert(key).second) {
     tasks_.add(check(unit, chunk).promise());
   }
 }
 
 Task<void> Replicator::check(ReplicaUnit& unit, ChunkId chunk) {
+  KJ_DEFER(checking_.erase({unit.state.shard, chunk}));
   kj::ArrayPtr<const uint32_t> all;
   auto permit = co_await heavy_.take();
   auto bad = co_await unit.state.store().verifyBlocks(unit.state.key(chunk), all);

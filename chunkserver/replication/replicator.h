@@ -120,6 +120,7 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   Fences fences_;
   Permits heavy_{HEAVY_MAX};
   Permits transfers_{TRANSFERS_MAX};
+  Permits fetches_{TRANSFERS_MAX};
   Permits rounds_{ROUNDS_MAX};
   Permits repairs_{REPAIRS_MAX};
   Wakeup fellQuiet_;
@@ -132,6 +133,7 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   std::map<ShardId, ReplicaUnit*> serving_;  // primary, else in-sync
   std::map<LocalVolume*, std::vector<VolumeStore::InSyncMark>> marks_;
   std::set<std::pair<ShardId, ChunkId>> repairing_;
+  std::set<std::pair<ShardId, ChunkId>> checking_;
   std::set<VolumeNumber> settling_;  // a `settled` is on its way there
   bool announcing_ = false;
   bool admitted_ = false;

@@ -31,7 +31,8 @@ kj::Promise<void> Throttle::take(uint64_t bytes, Nanos waitMax) {
   free_ = std::max(free_, now - CREDIT);
   Nanos wait = std::min(free_ - now, waitMax);
   double seconds = static_cast<double>(std::max(bytes, BYTES_MIN)) / static_cast<double>(rate_);
-  free_ += static_cast<Nanos>(seconds * static_cast<double>(SECOND));
+  // Nobody owes more than was waited for.
+  free_ = now + wait + static_cast<Nanos>(seconds * static_cast<double>(SECOND));
   return wait > 0 ? clock_.after(wait) : kj::Promise<void>(kj::READY_NOW);
 }
 

@@ -53,7 +53,7 @@ void Scrubber::begin() {
 
 // Of the next pass, or of the next byte of this one.
 Nanos Scrubber::untilDue() const {
-  Nanos since = clock_.wall() - (place_.running ? place_.begun : place_.lastBegun) * SECOND;
+  Nanos since = std::max<Nanos>(clock_.wall() - (place_.running ? place_.begun : place_.lastBegun) * SECOND, 0);
   if (!place_.running) {
     return place_.lastBegun == 0 ? 0 : period_ - since;
   }
@@ -251,7 +251,7 @@ void Scrubber::fill(wire::ScrubState::Builder out) const {
   out.setMended(counters.mendedBlocks);
   out.setUnmended(counters.badBlocks);
   out.setDiffering(volume_.differingChunks);
-  out.setBytesPerSecond(place_.fast ? throttle_.rate() : place_.bytesTotal * SECOND / std::max<Nanos>(period_, 1));
+  out.setBytesPerSecond(place_.fast ? throttle_.rate() : place_.bytesTotal / std::max<Nanos>(period_ / SECOND, 1));
 }
 
 }  // namespace cairn

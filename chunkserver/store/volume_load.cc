@@ -407,7 +407,12 @@ Status Volume::loadWithoutFile(Chunk& chunk, const ChunkRecord& record) {
 }
 
 // What says where things are can't be read: as if the file were gone. It goes to quarantine with the next change.
+// Where the record may be older than the chunk it can't say what is lost: then the volume has failed.
 Status Volume::loadUnreadable(Chunk& chunk, const ChunkRecord& record, const Error& error) {
+  auto* mark = dirty_.find(chunk.key);
+  if (!record.settled || (mark != nullptr && mark->record.empty())) {
+    return fail(error);
+  }
   auto noted = noteUnreadable(chunk, error);
   return noted.ok() ? loadWithoutFile(chunk, record) : noted;
 }

@@ -101,7 +101,7 @@ Result<size_t> readPastCache(int fd, uint64_t offset, kj::Array<kj::byte>& into,
   int direct = ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
   Descriptor closing(direct);
   auto got = readFully(direct < 0 ? fd : direct, offset, aligned.slice(0, size), 0, path);
-  if (direct >= 0 && got.code() == EINVAL) {
+  if (direct >= 0 && !got.ok() && got.code() != EIO) {
     got = readFully(fd, offset, aligned.slice(0, size), 0, path);
   }
   if (got.ok()) {

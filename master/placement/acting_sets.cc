@@ -21,9 +21,13 @@ bool contains(const std::vector<VolumeNumber>& volumes, VolumeNumber volume) {
 // How many copies are being made, of and by each volume.
 class Traffic {
  public:
-  explicit Traffic(const ShardMap& map) {
+  // What has nobody to learn from takes no place: it may wait for ever.
+  template <typename Serves>
+  Traffic(const ShardMap& map, Serves&& serves) {
     for (auto& [id, shard] : map.shards) {
-      count(shard, shard.joining);
+      if (std::any_of(shard.inSync.begin(), shard.inSync.end(), serves)) {
+        count(shard, shard.joining);
+      }
     }
   }
   bool admit(const ShardRecord& shard, const std::vector<VolumeNumber>& entering) {
@@ -206,10 +210,13 @@ void Decider::recordServers() {
   for (auto& [id, record] : map_.servers) {
     const Roster::Member* member = roster_.member(id);
     bool replaced = member != nullptr && member->registered && member->record.incarnation != record.incarnation;
-    if (replaced && !admitted_.contains(id) && record.online) {
-      ServerRecord offline = record;
-      offline.online = false;
-      decision_.change.servers.push_back(offline);
+    if (replaced && !admitted_.contains(id)) {
+      ServerRecord waiting = record;
+      waiting.online = false;
+      changeState(waiting, *member);  // it may have gone again while it waited
+      if (waiting != record) {
+        decision_.change.servers.push_back(waiting);
+      }
     }
   }
 }
@@ -218,10 +225,11 @@ void Decider::recordServers() {
 void Decider::changeState(ServerRecord& record, const Roster::Member& member) const {
   using State = wire::ServerState;
   bool here = roster_.isHere(record.id);
+  bool stopped = member.left && !member.alive && member.maintenanceEnd <= member.since;  // and not waited for yet
   State next = record.state;
   if (record.state == State::IN_SERVICE && standings_.lost.contains(record.id)) {
     next = State::DEAD;
-  } else if (record.state == State::IN_SERVICE && member.left && !member.alive) {
+  } else if (record.state == State::IN_SERVICE && stopped) {
     next = State::MAINTENANCE;
     record.maintenanceSeconds = STOPPED_SECONDS;
     record.untilBack = true;
@@ -428,7 +436,7 @@ void Decider::retarget() {
   if (plan.empty()) {
     return;
   }
-  Traffic traffic(map_);
+  Traffic traffic(map_, [this](VolumeNumber volume) { return serves(volume); });
   std::vector<std::pair<size_t, ShardId>> order;
   for (auto& [id, target] : plan) {
     auto& inSync = map_.shards.at(id).inSync;

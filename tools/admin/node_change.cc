@@ -116,7 +116,7 @@ Task<int> okToStop(Context& context, const Options& options) {
     for (VolumeNumber volume : shard.inSync) {
       const ServerRecord* server = map.serverOf(volume);
       here = here || (server != nullptr && server->name == options.name);
-      left += server != nullptr && server->online && server->name != options.name;
+      left += server != nullptr && server->online && map.volume(volume)->usable && server->name != options.name;
     }
     auto cls = map.classes.find(shardClass(id));
     if (here && left < (cls == map.classes.end() ? 1u : cls->second.minCopies)) {

@@ -22,45 +22,50 @@ Task<Status> force(Context& context, wire::Admin::Client admin, ShardId shard, V
   co_return readOutcome(reply.getOutcome());
 }
 
-// The volume to go on with: of the server that was named, or else the first that joins or is wanted, and is online.
-std::optional<VolumeNumber> choose(const ShardMap& map, const ShardRecord& shard, const std::string& server) {
-  std::vector<VolumeNumber> all = shard.joining;
-  all.insert(all.end(), shard.target.begin(), shard.target.end());
+// The volumes that it could go on with: of the server that was named any one, else those that join or are wanted. How
+// complete each is nobody here knows, so of several the administrator has to name one.
+std::vector<VolumeNumber> candidates(const ShardMap& map, const ShardRecord& shard, const std::string& server) {
+  std::vector<VolumeNumber> out;
   for (auto& [number, volume] : map.volumes) {
-    all.push_back(number);
-  }
-  for (VolumeNumber number : all) {
     const ServerRecord* record = map.serverOf(number);
-    bool wanted = record != nullptr && record->online && map.volume(number)->usable;
-    if (wanted && (server.empty() ? number != shard.primary : record->name == server)) {
-      return number;
+    bool wanted = shard.isJoining(number) || std::count(shard.target.begin(), shard.target.end(), number) > 0;
+    bool meant = server.empty() ? wanted && number != shard.primary : record != nullptr && record->name == server;
+    if (meant && record != nullptr && record->online && volume.usable) {
+      out.push_back(number);
     }
   }
-  return std::nullopt;
+  return out;
 }
 
 }  // namespace
 
 Task<int> forceShard(Context& context, const Options& options) {
-  auto found = co_await findMaster(context, FIND_LIMIT);
-  if (!found.ok()) {
-    co_return complainOf(found.error());
+  auto master = co_await findMaster(context, FIND_LIMIT);
+  if (!master.ok()) {
+    co_return complainOf(master.error());
   }
-  auto admin = found.value()->admin;
+  auto admin = master.value()->admin;
   auto map = co_await readMap(context, admin);
   const ShardRecord* shard = map.shard(static_cast<ShardId>(options.id));
   if (shard == nullptr) {
     co_return complain(EXIT_REFUSED, "there is no shard " + std::to_string(options.id) + "; see: dfsadmin shard list");
   }
-  auto volume = choose(map, *shard, options.name);
-  if (!volume) {
-    co_return complain(EXIT_REFUSED, "no volume that is online could go on with this shard; start a chunkserver");
+  auto found = candidates(map, *shard, options.name);
+  if (found.empty()) {
+    co_return complain(EXIT_REFUSED,
+                       "no volume that had a copy of this shard is online; start its chunkserver, or name another with "
+                       "--to, if all that the shard had may be lost");
   }
-  auto outcome = co_await force(context, admin, shard->id, *volume, options.apply);
+  if (found.size() > 1 && options.name.empty()) {
+    co_return complain(EXIT_REFUSED, "several volumes could go on with this shard, and may have more or less of it: " +
+                                         membersText(map, found) + "; name the server with --to");
+  }
+  VolumeNumber volume = found.front();
+  auto outcome = co_await force(context, admin, shard->id, volume, options.apply);
   if (!outcome.ok()) {
     co_return complain(EXIT_REFUSED, "shard " + std::to_string(options.id) + ": " + outcome.error().why);
   }
-  std::string member = memberText(map, *volume);
+  std::string member = memberText(map, volume);
   std::string loss = "what was written to shard " + std::to_string(options.id) + " after " + member +
                      " was last in sync is lost for good, and all of it if " + member + " never was; up to now only " +
                      membersText(map, shard->inSync) + " had it";

@@ -67,6 +67,21 @@ struct PendingModel {
   }
 };
 
+TEST(PendingSet, knowsWhatComesTooLate) {
+  PendingSet set;
+  set.add(chunk(1), 5);
+  EXPECT_FALSE(set.isPast(chunk(1), 5)) << "its own place";
+  set.add(chunk(2), 6);
+  EXPECT_FALSE(set.isPast(chunk(1), 5)) << "another chunk's";
+  set.add(chunk(1), 7);
+  EXPECT_TRUE(set.isPast(chunk(1), 5)) << "something later was taken";
+  EXPECT_FALSE(set.isPast(chunk(1), 7));
+  set.completeBelow(8);
+  EXPECT_TRUE(set.isPast(chunk(1), 7)) << "complete everywhere";
+  set.endEpoch();
+  EXPECT_FALSE(set.isPast(chunk(1), 1)) << "places begin anew";
+}
+
 TEST(PendingSet, holdsWhatIsNotKnownComplete) {
   for (uint64_t seed = 1; seed <= CASES; ++seed) {
     SCOPED_TRACE(seed);

@@ -319,6 +319,15 @@ TEST(Targets, AStopInGoodOrderIsMaintenanceUntilItIsBack) {
   EXPECT_TRUE(world.allInSync());
 }
 
+TEST(Targets, WhoStoppedInGoodOrderAndStaysAwayIsGivenUp) {
+  Moving world(9, 5);
+  auto before = targetsOf(world.map);
+  world.leave(0);
+  world.pass(STOPPED_SECONDS * SECOND + world.rules.repairDelay + 2 * SECOND);
+  EXPECT_EQ(world.state(0), wire::ServerState::DEAD);
+  EXPECT_FALSE(targetsOf(world.map) == before);
+}
+
 TEST(Targets, AFailedVolumesCopiesMove) {
   Moving world(10, 5);
   VolumeNumber bad = world.volumeOf(0);
