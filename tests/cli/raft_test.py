@@ -40,6 +40,8 @@ class Raft(CommandTest):
         return {m["name"]: m["role"] for m in self.group()["members"]}
 
     def leader_and_followers(self):
+        """When all of them answer the leader: one that has just been started again may not yet."""
+        wait_for("all masters to answer", lambda: all(m["reachable"] for m in self.group()["members"]), 10)
         roles = self.roles()
         leaders = [name for name, role in roles.items() if role == "leader"]
         self.assertEqual(len(leaders), 1, roles)
