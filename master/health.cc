@@ -58,7 +58,6 @@ class Assessor {
   void masters();
   void servers();
   void serverDown(const Roster::Member& member);
-  bool isUsedAnywhere(ServerId server) const;
   void massLoss();
   void drains();
   void volumes(const Roster::Member& member);
@@ -156,22 +155,12 @@ void Assessor::servers() {
   }
 }
 
-bool Assessor::isUsedAnywhere(ServerId server) const {
-  for (auto& [number, volume] : in_.map.volumes) {
-    auto used = [number = number](auto& item) { return isUsed(item.second, number); };
-    if (volume.server == server && std::any_of(in_.map.shards.begin(), in_.map.shards.end(), used)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 // Not worth a word once nothing counts on it: node list shows it.
 void Assessor::serverDown(const Roster::Member& member) {
   using State = wire::ServerState;
   auto it = in_.map.servers.find(member.record.id);
   State state = it == in_.map.servers.end() ? State::IN_SERVICE : it->second.state;
-  if ((state == State::DEAD || state == State::DRAINED) && !isUsedAnywhere(member.record.id)) {
+  if ((state == State::DEAD || state == State::DRAINED) && shardsUsing(in_.map, member.record.id) == 0) {
     return;
   }
   std::string how = member.left ? " was stopped " : " has not answered for ";
@@ -199,7 +188,7 @@ void Assessor::massLoss() {
 void Assessor::drains() {
   bool moving = out_.shards.joining > 0 || (in_.pending != nullptr && !in_.pending->empty());
   for (auto& [id, server] : in_.map.servers) {
-    if (server.state == wire::ServerState::DRAINING && !moving && isUsedAnywhere(id)) {
+    if (server.state == wire::ServerState::DRAINING && !moving && shardsUsing(in_.map, id) > 0) {
       add("drain-stuck", "chunkserver " + server.name + " can't be drained further: no other can take its copies",
           "add a chunkserver, or end it: dfsadmin node resume " + server.name);
     }

@@ -21,16 +21,6 @@ const ServerRecord* findServer(const ShardMap& map, const std::string& name) {
   return nullptr;
 }
 
-size_t shardsUsing(const ShardMap& map, ServerId server) {
-  size_t count = 0;
-  for (auto& [id, shard] : map.shards) {
-    count += std::any_of(map.volumes.begin(), map.volumes.end(), [&, &shard = shard](auto& item) {
-      return item.second.server == server && isUsed(shard, item.first);
-    });
-  }
-  return count;
-}
-
 Status mayRemove(const ShardMap& map, const Roster& roster, const ServerRecord& server) {
   using State = wire::ServerState;
   size_t shards = shardsUsing(map, server.id);

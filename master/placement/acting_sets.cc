@@ -79,7 +79,6 @@ class Decider {
   std::vector<Restart> findRestarts() const;
   void recordServers();
   void changeState(ServerRecord& record, const Roster::Member& member) const;
-  bool holdsNothing(ServerId server) const;
   void recordVolumes(const Roster::Member& member);
   void placeFirst();
   void placeClass(const ReplicationClass& cls, const std::vector<RingVolume>& volumes);
@@ -238,7 +237,7 @@ void Decider::changeState(ServerRecord& record, const Roster::Member& member) co
   } else if (record.state == State::MAINTENANCE) {
     bool over = member.maintenanceSince != 0 && now_ >= member.maintenanceSince + record.maintenanceSeconds * SECOND;
     next = over || (here && record.untilBack) ? State::IN_SERVICE : State::MAINTENANCE;
-  } else if (record.state == State::DRAINING && holdsNothing(record.id)) {
+  } else if (record.state == State::DRAINING && shardsUsing(map_, record.id) == 0) {
     next = State::DRAINED;
   }
   record.state = next;
@@ -246,16 +245,6 @@ void Decider::changeState(ServerRecord& record, const Roster::Member& member) co
     record.maintenanceSeconds = 0;
     record.untilBack = false;
   }
-}
-
-bool Decider::holdsNothing(ServerId server) const {
-  for (auto& [number, volume] : map_.volumes) {
-    auto used = [number = number](auto& item) { return isUsed(item.second, number); };
-    if (volume.server == server && std::any_of(map_.shards.begin(), map_.shards.end(), used)) {
-      return false;
-    }
-  }
-  return true;
 }
 
 void Decider::recordVolumes(const Roster::Member& member) {

@@ -177,6 +177,19 @@ bool isUsed(const ShardRecord& shard, VolumeNumber volume) {
   return shard.isInSync(volume) || shard.isJoining(volume) || contains(shard.target, volume);
 }
 
+size_t shardsUsing(const ShardMap& map, ServerId server) {
+  std::vector<VolumeNumber> volumes;
+  for (auto& [number, volume] : map.volumes) {
+    if (volume.server == server) {
+      volumes.push_back(number);
+    }
+  }
+  return std::count_if(map.shards.begin(), map.shards.end(), [&](auto& item) {
+    auto used = [&](VolumeNumber volume) { return isUsed(item.second, volume); };
+    return std::any_of(volumes.begin(), volumes.end(), used);
+  });
+}
+
 Targets::Plan Targets::plan(const ShardMap& map, const Standings& standings) {
   Input input{standings.volumes, map.classes, map.shards.size()};
   if (input_ != input) {

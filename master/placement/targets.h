@@ -45,6 +45,8 @@ Standings judge(const ShardMap& map, const Roster& roster, const PlacementRules&
 
 // True when the volume holds, or is to hold, a copy of some shard.
 bool isUsed(const ShardRecord& shard, VolumeNumber volume);
+// Shards of which some volume of the server does.
+size_t shardsUsing(const ShardMap& map, ServerId server);
 
 // Remembers what it found: a plan holds until the volumes' standing or the classes change, while shard after shard is
 // moved. A new one begins from the targets as they are then.

@@ -1,5 +1,6 @@
 // dfsadmin task: what the cluster is busy with by itself or by order. Read off its state: a drain is a server that is
 // draining, and cancelling it is resuming that server.
+#include <algorithm>
 #include <iostream>
 
 #include "master/placement/targets.h"
@@ -15,14 +16,9 @@ namespace {
 const std::string DRAIN = "drain-";
 
 size_t shardsOn(const ShardMap& map, const std::string& server) {
-  size_t count = 0;
-  for (auto& [id, shard] : map.shards) {
-    for (auto& [number, volume] : map.volumes) {
-      const ServerRecord* record = map.serverOf(number);
-      count += record != nullptr && record->name == server && isUsed(shard, number);
-    }
-  }
-  return count;
+  auto isIt = [&server](auto& item) { return item.second.name == server; };
+  auto named = std::find_if(map.servers.begin(), map.servers.end(), isIt);
+  return named == map.servers.end() ? 0 : shardsUsing(map, named->first);
 }
 
 Json tasksOf(const Json& status, const ShardMap& map) {
