@@ -230,6 +230,7 @@ struct VolumeReport {
   ownBytes @9 :UInt64;        # of usedBytes, what this volume's chunks take
   retiredBytes @10 :UInt64;   # of deleted chunks that are kept for a while; not in usedBytes
   held @11 :HeldRemoval;
+  noRoom @12 :Bool;           # a joining member of its didn't find room for a chunk, and none has come since
 }
 # Chunks of a volume that no file has or that belong elsewhere, and that are so many that people have to agree to their
 # removal. Plan 0: there is nothing to agree to.
