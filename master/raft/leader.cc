@@ -210,6 +210,10 @@ void Raft::unreachable(MemberId member) {
 // of it refuses as ever, so a connection that merely broke deposes nobody.
 void Raft::linkLost(MemberId member) {
   unreachable(member);
+  auto found = progress_.find(member);
+  if (found != progress_.end()) {
+    found->second.cutOff = true;
+  }
   if (!isLeader() && leader_ != NOBODY && member == leader_ && restLeft_ == 0) {
     electionElapsed_ = std::max(electionElapsed_, options_.electionTicks);
     electionTimeout_ = electionElapsed_ + 1 + static_cast<unsigned>(random_.below(LINK_LOST_TICKS));

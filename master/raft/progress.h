@@ -48,14 +48,17 @@ class Progress {
   void becomeSnapshot(LogIndex snapshot);
   // Waits for the next answer to a heartbeat before anything else is sent.
   void snapshotEnded(bool arrived);
-  bool heardOf() const { return active || wasActive; }
+  // Neither silent for long nor, since it last spoke, cut off.
+  bool heardOf() const { return !cutOff && (active || wasActive); }
   void heard() {
     active = true;
+    cutOff = false;
     silentTicks = 0;
   }
 
   bool active = true;      // heard of since the leader last looked
   bool wasActive = true;   // heard of in the time before that
+  bool cutOff = false;     // its link broke; that alone deposes no leader
   unsigned silentTicks = 0;  // since it was heard of
   uint64_t readRound = 0;  // newest heartbeat round that it answered
 
