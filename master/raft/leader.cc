@@ -9,7 +9,9 @@ namespace cairn::raft {
 
 namespace {
 
-constexpr unsigned PATIENCE_TICKS = 2;   // that a leader has more than its followers
+// By which a leader is less patient than its followers. One that is only deaf then resigns before the first resending of
+// its TCP connections (200 ms, Linux's least), behind which its last word would wait as long as its silence takes.
+constexpr unsigned RESIGNS_EARLIER_TICKS = 2;
 constexpr unsigned LINK_LOST_TICKS = 3;  // within which a follower stands that lost its connection to the leader
 
 }  // namespace
@@ -246,7 +248,7 @@ void Raft::tickLeader() {
 // A leader that hears of no majority can't commit anything, and keeps those who hear of it from electing another.
 void Raft::checkQuorum() {
   auto there = [this](MemberId id) {
-    return id == options_.self || progress_.at(id).silentTicks < options_.electionTicks + PATIENCE_TICKS;
+    return id == options_.self || progress_.at(id).silentTicks + RESIGNS_EARLIER_TICKS < options_.electionTicks;
   };
   if (!membership().majorityOf(there)) {
     reached(Rare::LEADER_LOST_MAJORITY);
