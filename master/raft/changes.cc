@@ -55,9 +55,10 @@ void Raft::adoptMembership(LogIndex first) {
   }
 }
 
-// A leader that committed its own removal leads no longer. It asks the member that has most to go on at once.
+// A leader that committed its own removal leads no longer, nor does a learner that committed what the voters lacked. It
+// asks the member that has most to go on at once.
 void Raft::leaveOffice() {
-  reached(Rare::LEADER_REMOVED);
+  reached(membership().contains(options_.self) ? Rare::LEARNER_GAVE_WAY : Rare::LEADER_REMOVED);
   sendTimeoutNow(heir());
   becomeFollower(hard_.term, NOBODY);
 }

@@ -5,6 +5,12 @@
 
 namespace cairn::raft {
 
+namespace {
+
+constexpr unsigned LEARNER_STANDS_AFTER = 20;  // election timeouts without a leader
+
+}  // namespace
+
 void Raft::campaign() {
   if (!isLeader() && withholdsVote({})) {  // at the first tick after that
     electionElapsed_ = options_.electionTicks;
@@ -14,10 +20,13 @@ void Raft::campaign() {
   }
 }
 
-// A member whose removal is in its log may be the only one that can win and commit it (thesis, section 4.2.2).
+// Who isn't a voter may be the only one that can win, for it can have more than each of them: a member whose removal is
+// in its log (thesis, section 4.2.2); a learner that was sent what voters lost or never got, when two of them refuse
+// each other and damage makes the third withhold its vote. Votes and commits are the voters' alone, so it is as safe.
 bool Raft::mayStand() const {
-  bool isNeeded = !membershipCommitted() && log_.membershipAt(commit_).isVoter(options_.self);
-  return membership().isVoter(options_.self) || isNeeded;
+  bool wasVoter = !membershipCommitted() && log_.membershipAt(commit_).isVoter(options_.self);
+  bool isLastHope = membership().isLearner(options_.self) && leaderless_ >= LEARNER_STANDS_AFTER;
+  return membership().isVoter(options_.self) || wasVoter || isLastHope;
 }
 
 // The election timeout of the paper's figure 4, or a leader's word.
@@ -83,6 +92,7 @@ void Raft::becomeLeader() {
     reached(Rare::TRANSFER_SUCCEEDED);
   }
   role_ = Role::LEADER;
+  leaderless_ = 0;
   leader_ = options_.self;
   votes_.clear();
   progress_.clear();

@@ -15,6 +15,7 @@ void Raft::hearLeader(MemberId leader) {
   }
   leader_ = leader;
   electionElapsed_ = 0;
+  leaderless_ = 0;
 }
 
 void Raft::onAppend(const Message& message, AppendRequest& request) {

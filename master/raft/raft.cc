@@ -138,6 +138,7 @@ void Raft::tick() {
     reached(Rare::STANDING_WITHHELD);  // one's own vote is promised as well
   } else if (++electionElapsed_ >= electionTimeout_) {
     electionElapsed_ = 0;
+    ++leaderless_;
     leader_ =
         NOBODY;  // of a learner too: it may be a voter by now without knowing it, and must not shield a lost leader
     hup(Election::PRE_VOTE);

@@ -265,6 +265,7 @@ class Raft {
 
   unsigned electionElapsed_ = 0;  // ticks since the leader was heard of; leader: since it counted who is there
   unsigned electionTimeout_ = 0;
+  unsigned leaderless_ = 0;         // election timeouts that passed since
   std::map<MemberId, bool> votes_;  // candidates
   bool asked_ = false;              // candidate: by the leader, to take over
   uint64_t released_ = 0;           // ... which gave back these promises

@@ -12,6 +12,7 @@ namespace cairn::raft {
   STATE(VOTE_REFUSED_GIVEN)       /* the vote of this term was somebody else's */                             \
   STATE(ELECTION_REPEATED)        /* an election ended without a winner */                                    \
   STATE(CANDIDATE_YIELDED)        /* a candidate heard of its term's leader */                                \
+  STATE(LEARNER_GAVE_WAY)         /* a learner led, for none of the voters could win */                       \
   STATE(LEADER_DEPOSED)           /* a leader heard of a later term */                                        \
   STATE(LEADER_LOST_MAJORITY)     /* a leader stepped down by itself */                                       \
   STATE(STALE_LEADER_TOLD)        /* an earlier term's leader was told so */                                  \

@@ -178,7 +178,8 @@ TEST_F(RaftPitfalls, P17_TransferWaitsForThoseWhoLagAndGivesUpInTime) {
   play({"members 1 2 3", "start", "campaign 1", "deliver", "disk 2 slow", "propose 1 a b c", "deliver"});
   play({"transfer 1 2", "propose 1 d -> TRANSFERRING", "deliver", "expect 1: leader", "disk 2 fast", "deliver"});
   play({"expect 2: leader, term 2, commit 5", "expect 1: follower, term 2"});
-  play({"crash 3", "transfer 2 3", "tick 2 5", "propose 2 e -> TRANSFERRING", "tick 2 5", "deliver"});
+  play({"crash 3", "transfer 2 3", "tick 2 5", "propose 2 e -> TRANSFERRING", "deliver", "tick 2 5",
+        "deliver"});
   play({"propose 2 e", "deliver", "expect 2: leader, term 2, commit 6"});
 }
 

@@ -18,7 +18,7 @@ constexpr const char* NAMES[] = {
     "transfer",        "read_index",        "snapshot",
     "snapshot_conflict",
     "damage",          "lease",
-    "stalled_disk",
+    "stalled_disk",    "learner_stands",
 };
 
 TEST(RaftScenarioListTest, NamesEveryFile) {
