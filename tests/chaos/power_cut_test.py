@@ -8,12 +8,8 @@ that: nothing acknowledged is gone, nothing is done twice (a second time each of
 masters that are only just coming back from the one before. CAIRN_FULL=1: 300 cuts instead of 30. CAIRN_SEED repeats the
 choices, though not the moments, of a run.
 """
-import fcntl
 import os
 import random
-import shutil
-import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -21,9 +17,9 @@ import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 sys.path.insert(0, HERE)
-from cluster import BIN, Cluster, run, wait_for  # noqa: E402
+from disks import DiskCluster  # noqa: E402
+from cluster import BIN, wait_for  # noqa: E402
 from worker import Worker  # noqa: E402
 
 CUTS = 300 if os.environ.get("CAIRN_FULL") == "1" else 30
@@ -32,98 +28,22 @@ IMAGE_BYTES = 768 << 20  # thin: a log of two segments, LevelDB, the reserve
 HANG_SECONDS = 60
 MASTERS = ["m1", "m2", "m3"]
 
-EXT4_IOC_SHUTDOWN = 0x8004587D
-# How the file system goes down: with all data written first, with its journal written first, or as it stands.
-DEFAULT, LOGFLUSH, NOLOGFLUSH = 0, 1, 2
-WAYS = [NOLOGFLUSH] * 6 + [LOGFLUSH] * 2 + [DEFAULT]
 
-
-class CutCluster(Cluster):
+class CutCluster(DiskCluster):
     """Each master's directory is a file system of its own, on a loop device."""
 
     def __init__(self):
-        super().__init__(chunkservers=1, masters=len(MASTERS))
+        super().__init__({name: IMAGE_BYTES for name in MASTERS}, chunkservers=1, masters=len(MASTERS))
         self.watcher = os.path.join(self.base, "watcher")  # the other mount
         os.mkdir(self.watcher)
         self.process = None
 
-    def up(self):
-        super().up()
-        self.down()
-        for name in [*MASTERS, "c1"]:  # begun anew, for a master's directory can't be copied
-            shutil.rmtree(self.data(name))
-            os.mkdir(self.data(name))
-        for name in MASTERS:
-            with open(self.image(name), "wb") as f:
-                f.truncate(IMAGE_BYTES)
-            run("mkfs.ext4", "-q", "-F", self.image(name))
-            self.mount_disk(name)
-            os.rmdir(os.path.join(self.data(name), "lost+found"))
-        return super().up()
-
     def close(self):
         self.unmount_watcher()
-        for pid in self.master_pids():
-            self.kill(pid)
-        for name in MASTERS:
-            while os.path.ismount(self.data(name)):
-                if subprocess.run(["umount", self.data(name)], stderr=subprocess.DEVNULL).returncode != 0:
-                    subprocess.run(["umount", "-l", self.data(name)], check=True)
-            if os.path.exists(self.image(name)):
-                for device in self.loop_devices(name):
-                    subprocess.run(["losetup", "-d", device], stderr=subprocess.DEVNULL)
         super().close()
 
-    def image(self, name):
-        return os.path.join(self.base, name + ".ext4")
-
-    def data(self, name):
-        return os.path.join(self.dir, name)
-
-    def mount_disk(self, name):
-        run("mount", "-o", "loop,nodiratime", self.image(name), self.data(name))
-
-    def loop_devices(self, name):
-        found = subprocess.run(["losetup", "-j", self.image(name)], stdout=subprocess.PIPE, text=True).stdout
-        return [line.split(":")[0] for line in found.splitlines()]
-
-    def unmount_disk(self, name):
-        """Whether it is unmounted everywhere: a mount namespace that somebody made meanwhile has it too for a while."""
-        if os.path.ismount(self.data(name)):
-            subprocess.run(["umount", self.data(name)], stderr=subprocess.DEVNULL)
-        return not os.path.ismount(self.data(name)) and not self.loop_devices(name)
-
-    def master_pids(self):
-        return [pid for name, pid in self.pids().items() if name in MASTERS and pid]
-
-    @staticmethod
-    def kill(pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended when its disk failed it
-
-    def cut_power(self, chance):
-        """All disks go within a few milliseconds, in any order; the processes before, between or after."""
-        order = chance.sample(MASTERS, len(MASTERS))
-        way = chance.choice(WAYS)
-        pids = self.master_pids()
-        disks = {name: os.open(self.data(name), os.O_RDONLY) for name in order}
-        for name in order:
-            if chance.random() < 0.2:
-                self.kill(pids.pop()) if pids else None
-            fcntl.ioctl(disks[name], EXT4_IOC_SHUTDOWN, struct.pack("I", way))
-            time.sleep(chance.choice([0, 0, 0.001, 0.01]))
-        for pid in self.master_pids():
-            self.kill(pid)
-        for name in order:
-            os.close(disks[name])
-        for name in order:  # a process that was killed may hold it for a moment more
-            wait_for(f"the disk of {name} to be free", lambda: self.unmount_disk(name), 20, 0.01)
-
     def power_on(self):
-        for name in MASTERS:
-            self.mount_disk(name)
+        self.mount_disks()
         for name in MASTERS:
             self.play("start", name)
 

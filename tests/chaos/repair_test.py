@@ -1,19 +1,17 @@
 #!/usr/bin/env python3
 """Copies that move under a real mount: a chunkserver lost for good, one added, one drained, one that comes and goes.
 CAIRN_FULL=1: at full size (nightly)."""
-import hashlib
 import json
 import os
-import random
-import subprocess
 import sys
 import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
+sys.path.insert(0, HERE)
 from cluster import Cluster, wait_for  # noqa: E402
-from worker import Worker  # noqa: E402
+from copies import Busy, fill, settled, shards, state_of, targets, unlike  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 BYTES = (1 << 30) if FULL else (48 << 20)
@@ -21,120 +19,14 @@ BEGINS_WITHIN = 30.0  # seconds from the loss
 ENDS_WITHIN = 600 if FULL else 120
 
 
-class Writer(Worker):
-    """Writes files and fsyncs them; remembers what must be there."""
-
-    def __init__(self, root, name):
-        self.written = {}
-        self.slowest = 0.0
-        super().__init__(root, name)
-
-    def round(self, number):
-        body = os.urandom(512) * (1 + number * 37 % 200)
-        began = time.monotonic()
-        with open(self.path(f"n{number}"), "wb", buffering=0) as f:
-            f.write(body)
-            os.fsync(f.fileno())
-        self.slowest = max(self.slowest, time.monotonic() - began)
-        self.written[self.path(f"n{number}")] = hashlib.sha256(body).hexdigest()
-        time.sleep(0.02)
-
-
-class Reader(Worker):
-    """Reads files that are there and compares."""
-
-    def __init__(self, root, name, files):
-        self.files = sorted(files.items())
-        super().__init__(root, name)
-
-    def round(self, number):
-        path, digest = self.files[number * 7 % len(self.files)]
-        if digest_of(path) != digest:
-            raise AssertionError(f"{path} reads back with other bytes")
-        time.sleep(0.02)
-
-
-def digest_of(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def fill(c):
-    """Files of mixed size, BYTES in all."""
-    numbers = random.Random(5)
-    files = {}
-    os.mkdir(c.path("data"))
-    left = BYTES
-    while left > 0:
-        size = min(left, numbers.choice([100, 5000, 70000, 1 << 20, 6 << 20]))
-        body = numbers.randbytes(min(size, 4096)) * (size // 4096 + 1)
-        path = c.path("data", f"f{len(files)}")
-        with open(path, "wb") as f:
-            f.write(body[:size])
-        files[path] = hashlib.sha256(body[:size]).hexdigest()
-        left -= size
-    os.sync()
-    return files
-
-
-class Busy:
-    """A writer and a reader that mustn't notice anything."""
-
-    def __init__(self, c, files):
-        self.workers = [Writer(c.mnt, "writing"), Reader(c.mnt, "reading", files)]
-
-    def __enter__(self):
-        for worker in self.workers:
-            worker.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        for worker in self.workers:
-            worker.stop.set()
-        for worker in self.workers:
-            worker.thread.join(60)
-
-    def failures(self):
-        return [repr(worker.failure) for worker in self.workers if worker.failure is not None]
-
-    @property
-    def written(self):
-        return self.workers[0].written
-
-
-def shards(c):
-    return json.loads(c.admin("-o", "json", "shard", "list").stdout)["shards"]
-
-
-def names(members):
-    return {member["server"] for member in members}
-
-
-def targets(c):
-    return {shard["id"]: names(shard["target"]) for shard in shards(c)}
-
-
-def state_of(c, name):
-    return next(s["state"] for s in c.status()["servers"] if s["name"] == name)
-
-
-def settled(c):
-    """Every shard has its copies in sync where they belong."""
-    return all(names(s["inSync"]) == names(s["target"]) and not s["joining"] for s in shards(c))
-
-
 class Repair(unittest.TestCase):
-    def check_bytes(self, files):
-        subprocess.run(["sysctl", "-q", "vm.drop_caches=3"], check=True)
-        for path, digest in files.items():
-            self.assertEqual(digest_of(path), digest, path)
+    def check_bytes(self, files, busy):
+        self.assertEqual(unlike(files), [])
+        self.assertEqual(busy.wrong(), [])
 
     def test_lost_for_good(self):
         with Cluster(chunkservers=6) as c:
-            files = fill(c)
+            files = fill(c, BYTES)
             with Busy(c, files) as busy:
                 lost = time.monotonic()
                 c.play("kill", "c3")
@@ -151,21 +43,21 @@ class Repair(unittest.TestCase):
                 wait_for("all copies to be made again", healed, ENDS_WITHIN, 0.3)
                 ended = time.monotonic() - lost
             print(f"repair began after {began:.1f} s, ended after {ended:.1f} s, at most {busiest >> 20} MiB/s; "
-                  f"slowest write {busy.workers[0].slowest:.2f} s")
+                  f"slowest write {busy.slowest_write:.2f} s")
             self.assertLess(began, BEGINS_WITHIN)
             self.assertEqual(busy.failures(), [])
             self.assertEqual(state_of(c, "c3"), "dead")
             self.assertTrue(all("c3" not in t for t in targets(c).values()))
             files.update(busy.written)
-            self.check_bytes(files)
+            self.check_bytes(files, busy)
             # Two more go at once: what was made again is all that is left of some shards.
             c.play("kill", "c1")
             c.play("kill", "c2")
-            self.check_bytes(files)
+            self.check_bytes(files, busy)
 
     def test_add_and_drain(self):
         with Cluster(chunkservers=6) as c:
-            files = fill(c)
+            files = fill(c, BYTES)
             with Busy(c, files) as busy:
                 before = targets(c)
                 c.play("add", "chunkserver")
@@ -184,7 +76,7 @@ class Repair(unittest.TestCase):
             self.assertNotIn("c1", [s["name"] for s in c.status()["servers"]])
             self.assertEqual(c.status()["health"], "healthy", c.status()["reasons"])
             files.update(busy.written)
-            self.check_bytes(files)
+            self.check_bytes(files, busy)
 
     def check_balance(self, before, after, servers):
         copies = sum(len(t) for t in after.values())
@@ -223,7 +115,7 @@ class Repair(unittest.TestCase):
     def test_flapping(self):
         rounds = 18 if FULL else 3
         with Cluster(chunkservers=5) as c:
-            files = fill(c)
+            files = fill(c, BYTES)
             before = targets(c)
             with Busy(c, files) as busy:
                 for _ in range(rounds):
@@ -235,7 +127,7 @@ class Repair(unittest.TestCase):
             self.assertEqual(busy.failures(), [])
             self.assertEqual(targets(c), before, "copies were made elsewhere of a server that always came back")
             files.update(busy.written)
-            self.check_bytes(files)
+            self.check_bytes(files, busy)
 
 
 if __name__ == "__main__":
