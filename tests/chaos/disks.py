@@ -11,7 +11,6 @@ import random
 import re
 import secrets
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -19,7 +18,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "mount"))
-from cluster import Cluster, run, wait_for  # noqa: E402
+from cluster import Cluster, await_gone, kill, run, wait_for  # noqa: E402
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 # How the file system goes down: with all data written first, with its journal written first, or as it stands.
@@ -236,7 +235,7 @@ class DiskCluster(Cluster):
 
     def kill(self, name):
         kill(self.pid(name))
-        wait_for(f"{name} to be gone", lambda: not os.path.exists(f"/proc/{self.pid(name)}/exe"), 20, 0.01)
+        await_gone(self.pid(name))
 
     def cut_power(self, chance):
         """All disks go within a few milliseconds, in any order; the processes before, between or after."""
@@ -250,7 +249,8 @@ class DiskCluster(Cluster):
             time.sleep(chance.choice([0, 0, 0.001, 0.01]))
         for pid in self.users():
             kill(pid)
-        for name in order:  # a process that was killed may hold it for a moment more
+        await_gone(*self.users())
+        for name in order:  # what a process held is given back a moment later
             self.disks[name].unmount()
 
     def mount_disks(self):
@@ -266,13 +266,6 @@ class DiskCluster(Cluster):
 
     def room(self, name):
         return shutil.disk_usage(self.path_of(name)).free
-
-
-def kill(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it ended when its disk failed it
 
 
 def drop_caches():

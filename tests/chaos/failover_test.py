@@ -17,13 +17,14 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 sys.path.insert(0, HERE)
-from cluster import Cluster, wait_for  # noqa: E402
+from cluster import Cluster, await_gone, wait_for  # noqa: E402
 from namespaces import SplitCluster  # noqa: E402
 from worker import Worker  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 LOSSES = 10 if FULL else 1  # times as many
-HANG_SECONDS = 60
+HANG_SECONDS = 120
+CREATES_MIN = 10  # of each writer
 PAUSE_SECONDS = 5
 SLOW_SECONDS = 1  # a stall that long is explained by the logs
 
@@ -103,6 +104,10 @@ class Load:
                 raise AssertionError("an operation on the mount failed") from writer.failure
             self.test.assertLess(time.monotonic() - writer.since, HANG_SECONDS, "an operation on the mount hangs")
 
+    def has_worked(self):
+        self.look()
+        return all(len(writer.creates) > CREATES_MIN for writer in self.writers)
+
     def await_create_after(self, when):
         """Until a create (and an fsync) that was begun after `when` is acknowledged. Seconds since then, of both."""
         def first(kind):
@@ -120,7 +125,7 @@ class Load:
         for writer in self.writers:
             self.test.assertFalse(writer.thread.is_alive(), "a writer hangs")
             writer.check(self.test)
-            self.test.assertGreater(len(writer.creates), 10)
+            self.test.assertGreater(len(writer.creates), CREATES_MIN)
 
 
 class LogTails:
@@ -185,6 +190,7 @@ class Failover(unittest.TestCase):
                 mend(leader, lost)
                 self.await_all(c)
                 load.look()
+            wait_for("some work of each writer", load.has_worked, HANG_SECONDS)
         load.check()
         for what, measured in stalls.items():
             report(what, measured)
@@ -194,8 +200,12 @@ class Failover(unittest.TestCase):
         def kill(name):
             os.kill(c.pid(name), signal.SIGKILL)
             return "SIGKILL"
+
+        def start(name, _):
+            await_gone(c.pid(name))
+            c.play("start", name)
         with Cluster(masters=3) as c:
-            self.lose_leaders(c, 20 * LOSSES, kill, lambda name, _: c.play("start", name))
+            self.lose_leaders(c, 20 * LOSSES, kill, start)
 
     def test_stopped(self):
         def stop(name):

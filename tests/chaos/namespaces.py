@@ -45,7 +45,7 @@ class SplitCluster(Cluster):
             self.start(name, "dfs-chunkserver", "--name", name, "--dir", os.path.join(self.dir, name), "--listen",
                        f"{self.network}.254:{MASTER_PORT + 1 + number}", "--socket", self.socket(name),
                        "--cluster", self.file())
-        self.start("mount", "dfs-mount", "--foreground", self.file(), self.mnt)
+        self.start("mount", "dfs-mount", "--foreground", "--connect-timeout", "120", self.file(), self.mnt)
         wait_for("the mount", lambda: os.path.ismount(self.mnt), 30)
 
     def close(self):

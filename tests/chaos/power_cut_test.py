@@ -25,7 +25,7 @@ from worker import Worker  # noqa: E402
 CUTS = 300 if os.environ.get("CAIRN_FULL") == "1" else 30
 SEED = int(os.environ.get("CAIRN_SEED", random.randrange(1 << 32)))
 IMAGE_BYTES = 768 << 20  # thin: a log of two segments, LevelDB, the reserve
-HANG_SECONDS = 60
+HANG_SECONDS = 120
 MASTERS = ["m1", "m2", "m3"]
 
 

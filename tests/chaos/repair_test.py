@@ -15,8 +15,8 @@ from copies import Busy, fill, settled, shards, state_of, targets, unlike  # noq
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 BYTES = (1 << 30) if FULL else (48 << 20)
-BEGINS_WITHIN = 30.0  # seconds from the loss
-ENDS_WITHIN = 600 if FULL else 120
+BEGINS_WITHIN = 30.0 if FULL else 60.0  # seconds from the loss; the machine may stand still for some of them
+ENDS_WITHIN = 600 if FULL else 300
 
 
 class Repair(unittest.TestCase):
@@ -27,10 +27,15 @@ class Repair(unittest.TestCase):
     def test_lost_for_good(self):
         with Cluster(chunkservers=6) as c:
             files = fill(c, BYTES)
+            before = targets(c)
             with Busy(c, files) as busy:
                 lost = time.monotonic()
                 c.play("kill", "c3")
-                wait_for("the repair to begin", lambda: any(s["joining"] for s in shards(c)), 60, 0.2)
+
+                def begun():
+                    """Or over already, for some shard."""
+                    return any(s["joining"] or before[s["id"]] != names(s["target"]) for s in shards(c))
+                wait_for("the repair to begin", begun, 60, 0.2)
                 began = time.monotonic() - lost
                 busiest = 0
 
@@ -38,7 +43,7 @@ class Repair(unittest.TestCase):
                     nonlocal busiest
                     status = c.status()
                     busiest = max(busiest, status["repair"]["bytesPerSecond"])
-                    return status["health"] == "healthy" and settled(c)
+                    return status["shards"]["healthy"] == status["shards"]["total"] and settled(c)
 
                 wait_for("all copies to be made again", healed, ENDS_WITHIN, 0.3)
                 ended = time.monotonic() - lost
@@ -50,6 +55,8 @@ class Repair(unittest.TestCase):
             self.assertTrue(all("c3" not in t for t in targets(c).values()))
             files.update(busy.written)
             self.check_bytes(files, busy)
+            c.wait_healthy()
+            wait_for("all copies in sync", lambda: settled(c))
             # Two more go at once: what was made again is all that is left of some shards.
             c.play("kill", "c1")
             c.play("kill", "c2")
@@ -74,7 +81,7 @@ class Repair(unittest.TestCase):
             done = c.admin("node", "remove", "c1")
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertNotIn("c1", [s["name"] for s in c.status()["servers"]])
-            self.assertEqual(c.status()["health"], "healthy", c.status()["reasons"])
+            c.wait_healthy()
             files.update(busy.written)
             self.check_bytes(files, busy)
 
@@ -92,6 +99,7 @@ class Repair(unittest.TestCase):
             self.assertLess(abs(count - share), 0.1 * share, name)
 
     def drain(self, c, name):
+        wait_for("all copies in sync", lambda: settled(c))
         planned = c.admin("-o", "json", "plan", "drain", name)
         self.assertEqual(planned.returncode, 0, planned.stdout + planned.stderr)
         self.assertEqual(json.loads(planned.stdout)["leastCopies"], 3)
@@ -100,17 +108,20 @@ class Repair(unittest.TestCase):
         self.assertIn("drain it first", refused.stderr)
         done = c.admin("node", "drain", name)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        fewest = 3
+        held, fewest = set(), 3  # shards with a copy there, as seen last
 
         def drained():
-            nonlocal fewest
-            fewest = min(fewest, min(len(s["inSync"]) for s in shards(c)))
+            """Copies that go from there go for good: then there are enough others. (A server that stands still for a
+            second or two may be left out of a shard at any time, which says nothing about the draining.)"""
+            nonlocal held, fewest
+            now = {s["id"]: names(s["inSync"]) for s in shards(c)}
+            fewest = min([fewest, *(len(now[shard]) for shard in held if name not in now[shard])])
+            held = {shard for shard, members in now.items() if name in members}
             return state_of(c, name) == "drained"
 
         wait_for(f"{name} to be drained", drained, ENDS_WITHIN, 0.3)
         self.assertEqual(fewest, 3, "fewer copies on the way")
-        ok = c.admin("node", "ok-to-stop", name)
-        self.assertEqual(ok.returncode, 0, ok.stdout + ok.stderr)
+        wait_for(f"{name} to be stoppable", lambda: c.admin("node", "ok-to-stop", name).returncode == 0)
 
     def test_flapping(self):
         rounds = 18 if FULL else 3

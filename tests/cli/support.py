@@ -1,5 +1,7 @@
 """What the tests of messages share: run a program, look at what it said, at what it left behind."""
 import os
+import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -7,7 +9,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
-from cluster import BIN, DFS, require_environment  # noqa: E402
+from cluster import BIN, DFS, kill, require_environment, wait_for  # noqa: E402
 
 REFUSED, UNREACHABLE, USAGE = 2, 3, 64
 CLUSTER_TOML = """cluster = "{id}"
@@ -41,10 +43,15 @@ def processes_naming(text):
 
 
 def free_port():
-    import socket
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range from which the system gives ports to outgoing connections: nobody gets it by chance meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue  # taken: another one
 
 
 class CommandTest(unittest.TestCase):
@@ -56,13 +63,21 @@ class CommandTest(unittest.TestCase):
         self.addCleanup(self.remove_base)
 
     def remove_base(self):
-        left = processes_naming(self.base)
+        left = self.left_running()
         for pid, _ in left:
-            os.kill(pid, 9)
+            kill(pid)
         for name in os.listdir(self.base):
             subprocess.run(["fusermount3", "-uz", os.path.join(self.base, name)], stderr=subprocess.DEVNULL)
         subprocess.run(["rm", "-rf", self.base], check=True)
         self.assertEqual(left, [], "processes were left running")
+
+    def left_running(self):
+        """Processes that don't end by themselves: what was unmounted or told to end just now may be at it."""
+        try:
+            wait_for("the last process to end", lambda: not processes_naming(self.base))
+        except AssertionError:
+            pass  # they are named by the caller
+        return processes_naming(self.base)
 
     def path(self, *names):
         return os.path.join(self.base, *names)
@@ -75,7 +90,7 @@ class CommandTest(unittest.TestCase):
     def cluster_file(self, name="cluster.toml", port=None, cluster="0123456789abcdef0123456789abcdef"):
         return self.write(name, CLUSTER_TOML.format(id=cluster, port=port or free_port()))
 
-    def run_program(self, name, *words, timeout=30, env=None):
+    def run_program(self, name, *words, timeout=300, env=None):
         return subprocess.run([program(name), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, errors="replace", timeout=timeout, cwd=self.base,
                               env=dict(os.environ, **(env or {})))

@@ -5,6 +5,7 @@ import hashlib
 import mmap
 import os
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -133,6 +134,8 @@ class Amounts(unittest.TestCase):
 
     def test_many_descriptors(self):
         count = 3000
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         fds = [os.open(self.path(f"f{i}"), os.O_CREAT | os.O_RDWR) for i in range(count)]
         for i, fd in enumerate(fds):
             os.pwrite(fd, b"%d" % i, i)

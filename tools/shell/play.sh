@@ -68,7 +68,7 @@ playStart() {
     isMountPoint "$at" && [[ $(mountType "$at") == fuse* ]] && { fusermount3 -uz -- "$at" || umount -l -- "$at"; }
   fi
   startByName "$1"
-  awaitDaemon "$1" 30
+  awaitDaemon "$1" "$READY_SECONDS"
 }
 
 playAdd() {
@@ -78,6 +78,6 @@ playAdd() {
   mkdir "$DIR/$name" || fail "cannot make $DIR/$name" "look at the permissions of $DIR and the room on its disk"
   for path in "$DIR/$last"/v[0-9]*/; do mkdir "$DIR/$name/$(basename "$path")"; done
   startServer "$name"
-  awaitDaemon "$name" 30
+  awaitDaemon "$name" "$READY_SECONDS"
   say "$name is added; see: $BIN/dfsadmin --cluster $CLUSTER_FILE node list"
 }

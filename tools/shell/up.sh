@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # tools/dfs up: a cluster of separate daemons in a directory, mounted. Fresh or resumed.
 
-READY_SECONDS=30
 HEALTHY_SECONDS=3
 
 upOptions() {
