@@ -11,7 +11,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 sys.path.insert(0, HERE)
 from cluster import Cluster, wait_for  # noqa: E402
-from copies import Busy, fill, settled, shards, state_of, targets, unlike  # noqa: E402
+from copies import Busy, fill, names, settled, shards, state_of, targets, unlike  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 BYTES = (1 << 30) if FULL else (48 << 20)
