@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -23,6 +24,44 @@ START_SECONDS_MAX = 5
 STALL_SECONDS_MAX = 1
 LOSSES = 5
 MASTERS = ["m1", "m2", "m3"]
+
+
+class Pulse:
+    """How long this machine takes at each moment for next to nothing: a page, written and synced on the masters' disk.
+    What is measured may take longer by as much, as often as masters sync one after the other until it is done."""
+
+    PERIOD_SECONDS = 0.1
+    IN_A_ROW = 6
+
+    def __init__(self, folder):
+        self.took = []  # (begun, seconds)
+        self.stop = threading.Event()
+        self.fd = os.open(os.path.join(folder, "pulse"), os.O_CREAT | os.O_WRONLY)
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        os.close(self.fd)
+
+    def run(self):
+        due = time.monotonic()
+        while not self.stop.is_set():
+            os.pwrite(self.fd, bytes(4096), 0)
+            os.fsync(self.fd)
+            self.took.append((due, time.monotonic() - due))
+            due = time.monotonic() + self.PERIOD_SECONDS
+            self.stop.wait(self.PERIOD_SECONDS)
+
+    def allowance(self, begun, ended):
+        """For what lasted from `begun` to `ended`. Called after both have been looked at."""
+        wait_for("the pulse", lambda: self.took and self.took[-1][0] > ended, every=0.01)
+        during = [took for at, took in self.took if at + took >= begun and at <= ended]
+        return self.IN_A_ROW * max(during, default=0.0)  # one that was over between two beats had no stall
 
 
 class BigCluster(Cluster):
@@ -98,19 +137,21 @@ class ManyFiles(unittest.TestCase):
                                            str(FILES), str(IN_FLIGHT), "", str(IN_DIRECTORY), timeout=3600).strip(),
                   f"({time.monotonic() - began:.0f} s)", flush=True)
             peaks = {name: c.memory(name, "VmHWM") for name in MASTERS}
-            starts, stalls = self.starts(c), self.losses(c)
+            with Pulse(c.base) as pulse:
+                starts, stalls = self.starts(c, pulse), self.losses(c, pulse)
             for name in MASTERS:
                 peaks[name] = max(peaks[name], c.memory(name, "VmHWM"))
-            print("start to healthy follower: " + " ".join(f"{s:.2f}" for s in starts) + " s; next create after the "
-                  "leader's SIGKILL: " + " ".join(f"{s:.2f}" for s in stalls) + " s; peak memory: " +
+            print("start to healthy follower: " + " ".join(f"{s:.2f}" for s, _ in starts) + " s; next create after the "
+                  "leader's SIGKILL: " + " ".join(f"{s:.2f}" for s, _ in stalls) + " s; peak memory: " +
                   " ".join(f"{name} {peak >> 20}" for name, peak in sorted(peaks.items())) + " MiB", flush=True)
-            self.assertLessEqual(max(starts), START_SECONDS_MAX)
-            self.assertLessEqual(max(stalls), STALL_SECONDS_MAX)
+            for measured, most in ((starts, START_SECONDS_MAX), (stalls, STALL_SECONDS_MAX)):
+                self.assertLessEqual(max(seconds - allowed for seconds, allowed in measured), most, measured)
             self.assertLessEqual(max(peaks.values()), MEMORY_BYTES_MAX)
             self.check(c)
 
-    def starts(self, c):
-        """Of each follower, killed: its state as it was, and what the log has beyond it."""
+    def starts(self, c, pulse):
+        """Of each follower, killed: its state as it was, and what the log has beyond it. (Seconds, allowance) of each.
+        """
         wait_for("all in step", c.in_step, 60, 0.2)
         seconds = []
         for name in [name for name in MASTERS if name != c.leader()]:
@@ -119,18 +160,20 @@ class ManyFiles(unittest.TestCase):
             began = time.monotonic()
             c.start_master(name)
             c.await_ready(name, log_before)
-            seconds.append(time.monotonic() - began)
+            ended = time.monotonic()
+            seconds.append((ended - began, pulse.allowance(began, ended)))
         return seconds
 
-    def losses(self, c):
+    def losses(self, c, pulse):
         seconds = []
         for number in range(LOSSES):
             wait_for("all in step", c.in_step, 60, 0.2)
             leader = c.leader()
             c.kill_master(leader)
             began = time.monotonic()
-            with open(c.path(f"after-loss-{number}"), "x"):
-                seconds.append(time.monotonic() - began)
+            os.close(os.open(c.path(f"after-loss-{number}"), os.O_CREAT | os.O_EXCL))
+            ended = time.monotonic()
+            seconds.append((ended - began, pulse.allowance(began, ended)))
             c.start_master(leader)
         return seconds
 
