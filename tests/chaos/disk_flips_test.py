@@ -131,8 +131,15 @@ class Flips(unittest.TestCase):
             wait_for("the scrub to end", lambda: not self.scrub_of(c, server)["running"] and (
                 self.scrub_of(c, server)["lastPassEnded"] >= now), 60, 0.1)
 
+    def await_copies(self, c):
+        def all_there():
+            counts = c.status()["shards"]
+            return counts["healthy"] == counts["total"] and settled(c)
+        wait_for("all copies in sync", all_there, 120, 0.2)
+
     def alone(self, c, server, files):
         """What this server has must be all there is."""
+        self.await_copies(c)
         others = [name for name in SERVERS if name != server]
         for name in others:
             c.play("kill", name)
@@ -158,7 +165,8 @@ class Flips(unittest.TestCase):
         with self.cluster() as c:
             c.wait_healthy()
             files = self.fill(c)
-            time.sleep(12)  # until nothing is marked as perhaps being written
+            self.await_copies(c)
+            time.sleep(20)  # until nothing is marked as perhaps being written, 10 s after the last sync
             subprocess.run(["sync"], check=True)
             counts = {kind: [0, 0] for kind in KINDS}
             number = 0
@@ -206,6 +214,7 @@ class Flips(unittest.TestCase):
             with open(c.path("victim"), "wb") as f:
                 f.write(body)
             os.sync()
+            self.await_copies(c)
             at = 11 * BLOCK + 5
             for number, server in enumerate(SERVERS):
                 chunk, = self.chunks_on(c, server)
@@ -223,7 +232,7 @@ class Flips(unittest.TestCase):
                 self.assertTrue(got == body[block * BLOCK:][:BLOCK], f"block {block}")
             checked = json.loads(c.admin("-o", "json", "file", "check", c.path("victim")).stdout)
             self.assertEqual([p["blocks"] for p in checked["problems"]], [[11]] * 3, checked)
-            self.assertIn(f"{11 * BLOCK}", c.log("mount"), "the log doesn't say which bytes are lost")
+            wait_for("the log to say which bytes are lost", lambda: f"{11 * BLOCK}" in c.log("mount"))
             os.pwrite(fd, body[11 * BLOCK:12 * BLOCK], 11 * BLOCK)  # whole, so it is good again
             os.fsync(fd)
             os.close(fd)
