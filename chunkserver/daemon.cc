@@ -70,6 +70,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   Status openOne(ServerHome& home, VolumePlace& place);
   void serve();
   Task<void> maintain(OpenVolume& volume);
+  Task<void> sayWhatIsTakenOver();
   Task<void> recheck(OpenVolume& volume);
   void keepUp(OpenVolume& volume, VolumeStanding& standing);
   Task<void> watch(OpenVolume& volume, VolumeStanding& standing);
@@ -217,6 +218,7 @@ void DaemonImpl::run(ServerHome& home) {
   registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, home,
                                          membership_, peers_, *replicator_, *work_, standings_);
   tasks_->add(watchRegistration().promise());
+  tasks_->add(sayWhatIsTakenOver().promise());
   for (size_t i = 0; i < volumes_.size(); ++i) {
     keepUp(volumes_[i], standings_[i]);
     tasks_->add(watch(volumes_[i], standings_[i]).promise());
@@ -259,6 +261,19 @@ Task<void> DaemonImpl::maintain(OpenVolume& volume) {
     if (!kept.ok()) {
       spdlog::error("volume {}: {}", volume.path, kept.error().why);
     }
+  }
+}
+
+// Once it has come to rest.
+Task<void> DaemonImpl::sayWhatIsTakenOver() {
+  for (uint64_t said = 0, before = 0;;) {
+    co_await seams_.clock.after(MAINTAIN_EVERY);
+    uint64_t taken = replicator_->around().takenOverBytes;
+    if (taken == before && taken != said) {
+      spdlog::info("{} bytes taken over from other chunkservers since the start", taken);
+      said = taken;
+    }
+    before = taken;
   }
 }
 

@@ -17,6 +17,7 @@
 #include "common/system/disk.h"
 #include "common/system/host.h"
 #include "common/system/prepared_log.h"
+#include "common/system/rooted_env.h"
 #include "common/system/runtime.h"
 #include "rpc/system_network.h"
 
@@ -163,13 +164,14 @@ class Program {
       VolumePlace place;
       place.path = path;
       auto disk = openSystemDisk(path, *runtime_.workers);
-      if (disk.ok()) {
+      auto env = newRootedEnv(*preparingEnv_, path);
+      if (disk.ok() && env.ok()) {
         disks_.push_back(kj::mv(disk.value()));
-        envs_.push_back(newPreparedLogEnv(*leveldb::Env::Default()));
+        envs_.push_back(std::move(env.value()));
         place.disk = disks_.back().get();
         place.env = envs_.back().get();
       } else {
-        place.error = disk.error();
+        place.error = disk.ok() ? env.error() : disk.error();
       }
       places.push_back(place);
     }
@@ -205,6 +207,7 @@ class Program {
   kj::Own<Disk> homeDisk_;
   kj::Own<ServerHome> home_;
   std::vector<kj::Own<Disk>> disks_;
+  std::unique_ptr<leveldb::Env> preparingEnv_ = newPreparedLogEnv(*leveldb::Env::Default());
   std::vector<std::unique_ptr<leveldb::Env>> envs_;
 };
 

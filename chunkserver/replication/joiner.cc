@@ -55,7 +55,7 @@ Task<bool> Joiner::round(uint64_t turn) {
   try {
     co_await state_.applies.drain();
     backup_.resetOrder();
-    backup_.catchUp().start(state_.store().inSync(state_.shard));
+    backup_.catchUp().start(comparesFrom());
     bool scanned = co_await scan(turn);
     if (!scanned) {
       co_return false;
@@ -77,6 +77,13 @@ Task<bool> Joiner::round(uint64_t turn) {
     spdlog::debug("shard {:x}: catching up: {}", raw(state_.shard), e.getDescription().cStr());
   }
   co_return false;
+}
+
+// What was being written when the process ended may lack something, however old it is at the primary: only a digest
+// tells, and else it would be fetched whole each time that a server which comes and goes is back.
+Epoch Joiner::comparesFrom() const {
+  bool mayLack = state_.restarted && !state_.store().dirtyChunks(state_.shard).empty();
+  return mayLack ? Epoch{} : state_.store().inSync(state_.shard);
 }
 
 Task<Joiner::Changed> Joiner::askPage(bool first) {

@@ -32,6 +32,7 @@ class Joiner {
   Task<bool> round(uint64_t turn);
   Task<bool> scan(uint64_t turn);
   Task<bool> confirm(uint64_t turn);
+  Epoch comparesFrom() const;
   Task<Changed> askPage(bool first);
   Task<std::map<ChunkId, LocalChunk>> localRange(const PrimaryPage& page);
   Task<LocalChunk> localState(ChunkSummary summary);

@@ -24,8 +24,8 @@ from copies import settled  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 SEED = int(os.environ.get("CAIRN_SEED", random.randrange(1 << 32)))
-FAULTS = 1000 if FULL else 20  # of each kind
-INDEX_FAULTS = int(os.environ.get("CAIRN_INDEX_FAULTS", 60)) if FULL else 2
+FAULTS = 1000 if FULL else 10  # of each kind
+INDEX_FAULTS = int(os.environ.get("CAIRN_INDEX_FAULTS", 60)) if FULL else 1
 SERVERS = ["c1", "c2", "c3"]
 KINDS = ["data", "header", "sums"]
 LARGE, LARGE_BYTES = 75, 200_000  # a chunk file each

@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from disks import DiskCluster, await_gone, kill  # noqa: E402
 
-CUTS = 300 if os.environ.get("CAIRN_FULL") == "1" else 8
+CUTS = 300 if os.environ.get("CAIRN_FULL") == "1" else 6
 SEED = int(os.environ.get("CAIRN_SEED", random.randrange(1 << 32)))
 DISKS = {"m1": 768 << 20, "m2": 768 << 20, "m3": 768 << 20, "c1/v1": 1 << 30, "c2/v1": 1 << 30, "c3/v1": 1 << 30}
 WRITERS, FILES = 4, 4

@@ -3,6 +3,7 @@
 CAIRN_FULL=1: at full size (nightly)."""
 import json
 import os
+import re
 import sys
 import time
 import unittest
@@ -125,20 +126,39 @@ class Repair(unittest.TestCase):
 
     def test_flapping(self):
         rounds = 18 if FULL else 3
+        missed = 0
         with Cluster(chunkservers=5) as c:
             files = fill(c, BYTES)
             before = targets(c)
             with Busy(c, files) as busy:
                 for _ in range(rounds):
+                    written = busy.bytes_written()
                     c.play("kill", "c2")
                     time.sleep(5)
                     c.play("start", "c2")
+                    missed += busy.bytes_written() - written + busy.bytes_changing()
                     time.sleep(5)
                 wait_for("all copies in sync", lambda: settled(c), 60, 0.3)
+                time.sleep(3)  # until it has said what it took over
+            moved = self.taken_over(c, "c2")
+            print(f"gone {rounds} times for 5 s: {moved} bytes taken over; changed meanwhile: {missed} at most")
+            self.assertGreater(moved, 0)
+            self.assertLessEqual(moved, missed)
             self.assertEqual(busy.failures(), [])
             self.assertEqual(targets(c), before, "copies were made elsewhere of a server that always came back")
             files.update(busy.written)
             self.check_bytes(files, busy)
+
+    def taken_over(self, c, name):
+        """Bytes in all lives of a server."""
+        total = last = 0
+        with open(os.path.join(c.dir, "log", name + ".log"), errors="replace") as f:
+            for line in f:
+                if " ready: " in line:
+                    total, last = total + last, 0
+                elif found := re.search(r" (\d+) bytes taken over", line):
+                    last = int(found[1])
+        return total + last
 
 
 if __name__ == "__main__":

@@ -172,6 +172,37 @@ TEST(ReplicationJoining, aJoinerWithAFragmentOrLeftoversEndsEqual) {
   }
 }
 
+// Its dirty marks outlive the others', for it never runs long enough to clear them.
+TEST(ReplicationJoining, oneThatComesAndGoesTakesOverWhatItMissedAndNoMore) {
+  ReplicationWorld w(7);
+  w.startThree();
+  for (uint64_t object = 1; object <= 8; ++object) {
+    expectOk(w.write("c1", object, 0, w.bytes(object, 32 * BLOCK), true));
+  }
+  w.world.runFor(6 * SECOND);
+  for (uint64_t round = 1; round <= 5; ++round) {
+    w.kill("c3");
+    w.master.setAll({"c1", "c2"});
+    w.master.publish();
+    ASSERT_TRUE(w.awaitReady("c1"));
+    expectOk(w.write("c1", 100 + round, 0, w.bytes(100 + round, 32 * BLOCK), true));
+    w.world.runFor(4 * SECOND);
+    w.start("c3");
+    w.master.admit("c3");
+    w.master.setAll({"c1", "c2"}, {"c3"});
+    w.master.publish();
+    ASSERT_TRUE(w.awaitCaughtUp("c3"));
+    w.master.setAll({"c1", "c2", "c3"});
+    w.master.publish();
+    ASSERT_TRUE(w.awaitReady("c3"));
+    w.world.runFor(4 * SECOND);
+    EXPECT_EQ(w.master.servers.at("c3").takenOverBytes, 32 * BLOCK) << "round " << round;
+  }
+  for (uint64_t object = 1; object <= 8; ++object) {
+    expectEverywhere(w, {"c1", "c2", "c3"}, object, 0, w.bytes(object, 32 * BLOCK));
+  }
+}
+
 TEST(ReplicationJoining, aRestartedServerServesNothingBeforeTheMapKnowsIt) {
   ReplicationWorld w(16);
   w.startThree();

@@ -18,6 +18,7 @@ class ScriptedMaster::RegistrationService final : public wire::Registration::Ser
     ++server.beats;
     server.mapVersion = MapVersion{beat.getMapVersion()};
     server.fencesDrained = MapVersion{beat.getFencesDrained()};
+    server.takenOverBytes = beat.getTakenOverBytes();
     server.caughtUp.clear();
     for (auto item : beat.getCaughtUp()) {
       server.caughtUp.push_back({ShardId{item.getShard()}, Epoch{item.getEpoch()}});

@@ -38,6 +38,7 @@ struct Registered {
   std::map<VolumeId, std::string> failed;
   uint64_t badBlocks = 0;
   uint64_t adoptedBlocks = 0;
+  uint64_t takenOverBytes = 0;
   bool left = false;
   uint64_t beats = 0;
 };
