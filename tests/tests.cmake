@@ -65,13 +65,13 @@ set_tests_properties(nightly_sim PROPERTIES TIMEOUT 7200 ENVIRONMENT "CAIRN_FULL
 # Each rule taken out must be missed by a scenario. That all patches still apply is quick to see, the rest is nightly.
 add_test(NAME planted_apply COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/planted/run.py --check)
 add_test(NAME nightly_planted COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/planted/run.py --find)
-set_tests_properties(planted_apply PROPERTIES LABELS unit TIMEOUT 60 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+set_tests_properties(planted_apply PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 set_tests_properties(nightly_planted PROPERTIES LABELS nightly TIMEOUT 7200 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 
 # Tests over the real daemons, in Python; the full-length forms run under the label nightly.
 function(cairn_script name label script)
   add_test(NAME ${name} COMMAND python3 ${CMAKE_SOURCE_DIR}/${script})
-  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 1200 RUN_SERIAL TRUE
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 1800 RUN_SERIAL TRUE
                        ENVIRONMENT "CAIRN_BIN=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1")
 endfunction()
 function(cairn_full_script name script)
@@ -115,7 +115,7 @@ endif()
 # The rules of ARCHITECTURE.md, and the proof that each of them finds something.
 foreach(script tidy tidy_test)
   add_test(NAME ${script} COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/${script}.py)
-  set_tests_properties(${script} PROPERTIES LABELS unit TIMEOUT 60 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+  set_tests_properties(${script} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 endforeach()
 
 # A mount over an in-memory stand-in for the client library: tests of the FUSE adapter alone. The same scripts then
