@@ -68,10 +68,35 @@ Task<void> Registration::hurriedBy(Wakeup& signal) {
   }
 }
 
+// While this process ran where nobody heard it: its volumes have come back as new ones.
+bool Registration::wasRemoved() const {
+  for (auto& volume : volumes_) {
+    bool known = volume.local != nullptr && volume.local->number;
+    for (auto& [number, record] : membership_.map.volumes) {
+      if (known && record.id == volume.id && number != *volume.local->number) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 MapVersion Registration::takeMap(wire::ShardMap::Reader map) {
-  if (membership_.map.apply(map)) {
+  bool applied = membership_.map.apply(map);
+  if (applied && wasRemoved()) {
+    membership_.lease.end();
+    refusal_.fulfiller->fulfill(
+        Error{ESTALE,
+              "this chunkserver was removed from the cluster (dfsadmin node remove) while it ran unheard. Nothing "
+              "counts on what it has: start it again to let it in as a new one, or leave it stopped"});
+    return membership_.map.version;
+  }
+  if (applied) {
     peers_.mapChanged();
     replicator_.mapChanged();
+    if (!membership_.lease.valid()) {
+      hurry_.raise();  // the master may have waited for this server to know the map
+    }
   }
   return membership_.map.version;
 }
@@ -247,6 +272,7 @@ Task<void> Registration::heartbeats(wire::Registration::Client registration) {
 Task<bool> Registration::beat(wire::Registration::Client registration) {
   Nanos sentAt = clock_.monotonic();
   auto done = work_.done();
+  const MapVersion told = membership_.map.version;
   auto request = registration.heartbeatRequest();
   fillBeat(request.initBeat(), done);
   using Response = capnp::Response<wire::Registration::HeartbeatResults>;
@@ -265,6 +291,9 @@ Task<bool> Registration::beat(wire::Registration::Client registration) {
   membership_.lease.extend(sentAt, response.getLeaseNanos());
   if (!hadLease && membership_.lease.valid()) {
     membership_.changed.raise();
+  }
+  if (response.getLeaseNanos() == 0 && membership_.map.version > told) {
+    hurry_.raise();
   }
   work_.reported(done);
   work_.take(response.getWork());

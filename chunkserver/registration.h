@@ -69,6 +69,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Task<bool> beat(wire::Registration::Client registration);
   Task<void> hurriedBy(Wakeup& signal);
   End judge(int errnum, const std::string& why);
+  bool wasRemoved() const;
   void fillHello(wire::ServerHello::Builder out);
   void fillBeat(wire::Heartbeat::Builder out, const std::vector<uint64_t>& done);
   void fillVolume(const VolumeStanding& volume, wire::VolumeReport::Builder out);

@@ -84,7 +84,7 @@ Status Chunkservers::arrive(wire::ServerHello::Reader hello) {
 Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation, wire::Heartbeat::Reader beat) {
   Nanos now = clock_.monotonic();
   Nanos lease = 0;
-  if (!roster_.beat(server, incarnation, now, lease)) {
+  if (!roster_.beat(server, incarnation, MapVersion{beat.getMapVersion()}, now, lease)) {
     return Error{ESTALE, "not registered under this incarnation: register again"};
   }
   for (auto item : beat.getVolumes()) {
@@ -205,7 +205,7 @@ Task<bool> Chunkservers::settleOnce() {
   if (decision.change.empty()) {
     co_return false;
   }
-  auto applied = co_await proposeMap(replica_, decision.change);
+  auto applied = co_await proposeDrop(replica_, decision.change, roster_, decision.dropped);
   Status outcome = outcomeOf(applied);
   if (outcome.ok()) {
     describe(decision.change, map());

@@ -1,5 +1,7 @@
 #include "master/propose_map.h"
 
+#include <cerrno>
+
 #include "master/propose.h"
 
 namespace cairn {
@@ -30,6 +32,16 @@ Task<Result<Applied>> proposeMap(Replica& replica, const MapChange& change) {
       toWire(server, removed[i++]);
     }
   });
+}
+
+Task<Result<Applied>> proposeDrop(Replica& replica, const MapChange& change, Roster& roster,
+                                  std::set<ServerId> dropped) {
+  roster.beginDrop(dropped);
+  auto applied = co_await proposeMap(replica, change);
+  if (applied.ok() || applied.code() != EIO) {
+    roster.endDrop(dropped, outcomeOf(applied).ok() ? replica.reader().map().version : MapVersion{});
+  }
+  co_return kj::mv(applied);
 }
 
 }  // namespace cairn

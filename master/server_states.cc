@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/epochs.h"
 #include "common/log.h"
 #include "master/placement/targets.h"
 #include "master/propose.h"
@@ -78,6 +79,16 @@ Status plan(const ShardMap& map, const Roster& roster, const ServerRecord& serve
   return {};
 }
 
+std::set<ServerId> membersOf(const ShardMap& map, ShardId shard) {
+  std::set<ServerId> out;
+  for (VolumeNumber volume : map.shards.at(shard).inSync) {
+    if (const ServerRecord* server = map.serverOf(volume)) {
+      out.insert(server->id);
+    }
+  }
+  return out;
+}
+
 Status planForce(const ShardMap& map, const Roster& roster, ShardId id, VolumeNumber volume, MapChange& out) {
   const ShardRecord* found = map.shard(id);
   if (found == nullptr) {
@@ -92,16 +103,20 @@ Status planForce(const ShardMap& map, const Roster& roster, ShardId id, VolumeNu
     return Error{EINVAL, "volume " + std::to_string(raw(volume)) + " doesn't answer, so it can't serve the shard"};
   }
   ShardRecord record = *found;
-  record.epoch = next(found->epoch);
+  // Those who knew more must compare everything: what they have changed since counts for nothing now.
+  record.epoch = nextHistory(found->epoch);
   record.inSync = {volume};
   record.primary = volume;
   record.joining.clear();
-  if (std::find(record.target.begin(), record.target.end(), volume) == record.target.end()) {
-    auto gone = std::find_if_not(record.target.begin(), record.target.end(), present);
-    if (gone != record.target.end()) {
-      *gone = volume;
+  auto& target = record.target;
+  if (std::find(target.begin(), target.end(), volume) == target.end()) {
+    auto besideIt = [&](VolumeNumber other) { return map.serverOf(other) == map.serverOf(volume); };
+    auto leaves = std::find_if(target.begin(), target.end(), besideIt);
+    leaves = leaves == target.end() ? std::find_if_not(target.begin(), target.end(), present) : leaves;
+    if (leaves != target.end()) {
+      *leaves = volume;
     } else {
-      record.target.push_back(volume);
+      target.push_back(volume);
     }
   }
   out.shards.push_back(std::move(record));
@@ -140,14 +155,15 @@ Task<Status> changeServer(Replica& replica, Roster& roster, Nanos now, std::stri
   co_return Error{EAGAIN, "the shard map changes too fast; try again"};
 }
 
-Task<Status> forceShard(Replica& replica, const Roster& roster, ShardId shard, VolumeNumber volume, bool apply) {
+Task<Status> forceShard(Replica& replica, Roster& roster, ShardId shard, VolumeNumber volume, bool apply) {
   for (unsigned tries = 0; tries < TRIES_MAX; ++tries) {
     MapChange wanted;
     auto allowed = planForce(replica.reader().map(), roster, shard, volume, wanted);
     if (!allowed.ok() || !apply) {
       co_return allowed;
     }
-    auto applied = co_await proposeMap(replica, wanted);
+    auto dropped = membersOf(replica.reader().map(), shard);
+    auto applied = co_await proposeDrop(replica, wanted, roster, kj::mv(dropped));
     auto outcome = outcomeOf(applied);
     if (outcome.ok()) {
       spdlog::warn("shard {:x}: volume {} was made its only copy in sync by an administrator", raw(shard), raw(volume));

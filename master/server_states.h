@@ -17,6 +17,6 @@ Task<Status> changeServer(Replica& replica, Roster& roster, Nanos now, std::stri
                           uint32_t seconds);
 
 // EINVAL: the shard has a copy in sync that answers, or the volume can't serve it. Without `apply` nothing is done.
-Task<Status> forceShard(Replica& replica, const Roster& roster, ShardId shard, VolumeNumber volume, bool apply);
+Task<Status> forceShard(Replica& replica, Roster& roster, ShardId shard, VolumeNumber volume, bool apply);
 
 }  // namespace cairn

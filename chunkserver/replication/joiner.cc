@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/epochs.h"
 #include "common/log.h"
 
 namespace cairn {
@@ -80,10 +81,12 @@ Task<bool> Joiner::round(uint64_t turn) {
 }
 
 // What was being written when the process ended may lack something, however old it is at the primary: only a digest
-// tells, and else it would be fetched whole each time that a server which comes and goes is back.
+// tells, and else it would be fetched whole each time that a server which comes and goes is back. And what was in sync
+// in another history may be newer here than what counts now, which no mark tells.
 Epoch Joiner::comparesFrom() const {
   bool mayLack = state_.restarted && !state_.store().dirtyChunks(state_.shard).empty();
-  return mayLack ? Epoch{} : state_.store().inSync(state_.shard);
+  Epoch mark = state_.store().inSync(state_.shard);
+  return !mayLack && ofOneHistory(mark, state_.epoch()) ? mark : Epoch{};
 }
 
 Task<Joiner::Changed> Joiner::askPage(bool first) {
@@ -246,9 +249,47 @@ Task<bool> Joiner::fetchOne(uint64_t turn, ChunkId chunk) {
   co_return false;
 }
 
+// Blocks that are bad in all in-sync copies may be whole in the old one here: those with the very checksum that they
+// should have are taken from it. Gives those that stay bad.
+Task<std::vector<uint32_t>> Joiner::rescue(ChunkId chunk, MergedChunk& merged, std::vector<uint32_t> bad) {
+  BufferTarget target;
+  auto permit = co_await around_.heavy.take();
+  auto head = co_await state_.store().image(state_.key(chunk), target);
+  if (!head.ok()) {
+    co_return kj::mv(bad);
+  }
+  MergedChunk own;
+  own.load(head.value(), target.take());
+  std::vector<uint32_t> failing = head.value().bad;
+  failing.insert(failing.end(), head.value().torn.begin(), head.value().torn.end());
+  std::vector<uint32_t> left;
+  for (uint32_t block : bad) {
+    bool whole = std::find(failing.begin(), failing.end(), block) == failing.end();
+    if (whole && merged.sum(block) != LOST_SUM && merged.sum(block) == own.sum(block)) {
+      merged.patch(block, own, false);
+      spdlog::warn("shard {:x}: chunk {:x}-{}: block {} is bad in every copy in sync, and whole in an older one",
+                   raw(state_.shard), raw(chunk.object), chunk.index, block);
+    } else {
+      left.push_back(block);
+    }
+  }
+  co_return kj::mv(left);
+}
+
 Task<bool> Joiner::place(uint64_t turn, ChunkId chunk, wire::ChunkImage::Reader image) {
   ImageParts parts(image);
   ImageView view = parts.view();
+  MergedChunk merged;
+  if (view.badBlocks.size() > 0) {
+    merged.load(image);
+    std::vector<uint32_t> bad(view.badBlocks.begin(), view.badBlocks.end());
+    auto left = co_await rescue(chunk, merged, kj::mv(bad));
+    if (!current(turn)) {
+      co_return false;
+    }
+    merged.setBad(kj::mv(left));
+    view = merged.view(view.lastEpoch);
+  }
   auto running = state_.applies.begin();
   auto placing =
       parts.present() ? state_.store().install(state_.key(chunk), view) : state_.store().quarantine(state_.key(chunk));

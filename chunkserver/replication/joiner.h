@@ -6,6 +6,7 @@
 #pragma once
 #include "chunkserver/replication/backup.h"
 #include "chunkserver/replication/join_progress.h"
+#include "chunkserver/replication/merged_chunk.h"
 #include "chunkserver/replication/replica.h"
 
 namespace cairn {
@@ -41,6 +42,7 @@ class Joiner {
   Task<bool> fetchSome(uint64_t turn);
   Task<bool> fetchOne(uint64_t turn, ChunkId chunk);
   Task<bool> place(uint64_t turn, ChunkId chunk, wire::ChunkImage::Reader image);
+  Task<std::vector<uint32_t>> rescue(ChunkId chunk, MergedChunk& merged, std::vector<uint32_t> bad);
   Task<bool> syncAll();
   bool current(uint64_t turn) const { return turn == state_.turn && state_.role == Role::JOINING; }
   MemberName primary() const;

@@ -20,6 +20,7 @@ class MergedChunk {
   void patch(uint32_t block, const MergedChunk& from, bool adopt);
   void setBad(std::vector<uint32_t> bad) { bad_ = std::move(bad); }
 
+  uint64_t sum(uint32_t block) const { return block < sums_.size() ? sums_[block] : 0; }
   uint64_t digest() const { return chunkDigest(generation_, kj::arrayPtr(sums_.data(), sums_.size())); }
   ImageView view(Epoch epoch) const;
   void write(wire::ChunkImage::Builder out, ChunkId chunk, Epoch epoch) const;

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "common/epochs.h"
 #include "master/namespace/keys.h"
 #include "master/namespace/operations.h"
 
@@ -12,7 +13,7 @@ namespace {
 
 constexpr size_t MEMBERSHIPS_KEPT = 64;
 // More than a group could have given out between what one member knows and its end.
-constexpr uint64_t LEAP = uint64_t{1} << 32;
+constexpr uint64_t LEAP = uint64_t{1} << HISTORY_SHIFT;
 constexpr uint32_t GENERATION_LEAP = 1u << 20;  // of 32 bits: enough for 4096 recoveries
 
 void makeRoot(Execution& execution, wire::Format::Reader command, ClassId cls) {

@@ -64,7 +64,7 @@ class Decider {
         rules_(rules),
         now_(now),
         targets_(targets),
-        standings_(judge(map, roster, rules, now)) {}
+        standings_(targets.look(map, roster, rules, now)) {}
 
   Decision run();
 
@@ -350,6 +350,9 @@ void Decider::dropGone(ShardRecord& next, uint32_t minCopies) {
     Nanos due = survivors >= minCopies ? since : std::max(since, *serving) + SETTLE;
     if (now_ >= due) {
       std::erase(next.inSync, volume);
+      if (const ServerRecord* server = map_.serverOf(volume)) {
+        decision_.dropped.insert(server->id);
+      }
     } else {
       lookAgainAt(due);
     }

@@ -9,6 +9,7 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "master/placement/roster.h"
@@ -47,6 +48,7 @@ struct MapChange {
 
 struct Decision {
   MapChange change;
+  std::set<ServerId> dropped;  // servers that are gone and lose a place in an in-sync set
   std::optional<Nanos> lookAgain;  // the same input at this time decides more
 };
 

@@ -11,6 +11,7 @@ Roster::Roster(const ShardMap& map, Nanos now) : lastLook_(now) {
     member.alive = record.online;
     member.since = now;
     member.leaseEnd = now + START_GRACE;
+    member.mustKnow = map.version;  // the leader before may have dropped it in the last entry
   }
 }
 
@@ -57,7 +58,7 @@ Status Roster::arrive(ServerRecord record, std::vector<VolumeState> volumes, Nan
   return {};
 }
 
-bool Roster::beat(ServerId server, const Incarnation& incarnation, Nanos now, Nanos& lease) {
+bool Roster::beat(ServerId server, const Incarnation& incarnation, MapVersion applied, Nanos now, Nanos& lease) {
   auto it = members_.find(server);
   if (it == members_.end() || !it->second.registered || it->second.record.incarnation != incarnation ||
       it->second.left) {
@@ -74,8 +75,27 @@ bool Roster::beat(ServerId server, const Incarnation& incarnation, Nanos now, Na
     ++revision_;
   }
   member.leaseEnd = std::max(member.leaseEnd, now + REPLACE_AFTER);
-  lease = SERVER_LEASE;
+  lease = member.drops == 0 && applied >= member.mustKnow ? SERVER_LEASE : 0;
   return true;
+}
+
+void Roster::beginDrop(const std::set<ServerId>& servers) {
+  for (ServerId id : servers) {
+    auto it = members_.find(id);
+    if (it != members_.end()) {
+      ++it->second.drops;
+    }
+  }
+}
+
+void Roster::endDrop(const std::set<ServerId>& servers, MapVersion version) {
+  for (ServerId id : servers) {
+    auto it = members_.find(id);
+    if (it != members_.end()) {
+      --it->second.drops;
+      it->second.mustKnow = std::max(it->second.mustKnow, version);
+    }
+  }
 }
 
 void Roster::reportVolume(ServerId server, VolumeState volume, Nanos now) {
@@ -227,7 +247,8 @@ Nanos Roster::since(const ShardMap& map, VolumeNumber number) const {
 
 void Roster::follow(const ShardMap& map, Nanos now) {
   std::erase_if(members_, [&map](auto& item) {
-    return !map.servers.contains(item.first) && !item.second.alive && item.second.links == 0;
+    return !map.servers.contains(item.first) && !item.second.alive && item.second.links == 0 &&
+           item.second.drops == 0;
   });
   for (auto& [id, member] : members_) {
     auto it = map.servers.find(id);

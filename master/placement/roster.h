@@ -75,15 +75,19 @@ class Roster {
     Nanos maintenanceEnd = 0;      // of the last one
     MapVersion applied{};  // map version that it has applied
     MapVersion fencesDrained{};
+    // It gets no lease while an entry is on its way that takes it out of an in-sync set, nor before it knows that
+    // entry: it would answer reads with what the others overwrite meanwhile.
+    uint32_t drops = 0;
+    MapVersion mustKnow{};
   };
 
   Roster(const ShardMap& map, Nanos now);
 
   // A server registers. EEXIST: a live process with another incarnation has this id.
   Status arrive(ServerRecord record, std::vector<VolumeState> volumes, Nanos now);
-  // A heartbeat arrived: for how long may the server serve from when it sent it? 0: not longer than it may already.
-  // False: it isn't registered under this incarnation (any more).
-  bool beat(ServerId server, const Incarnation& incarnation, Nanos now, Nanos& lease);
+  // A heartbeat of a server that has applied the map of version `applied`: for how long may it serve from when it sent
+  // it? 0: not longer than it may already. False: it isn't registered under this incarnation (any more).
+  bool beat(ServerId server, const Incarnation& incarnation, MapVersion applied, Nanos now, Nanos& lease);
   void reportVolume(ServerId server, VolumeState volume, Nanos now);
   void reportMap(ServerId server, MapVersion applied, MapVersion fencesDrained);
   // `suspect` doesn't answer `reporter` in time: its lease is left to run out. A reporter that suspects most others
@@ -96,6 +100,11 @@ class Roster {
   void follow(const ShardMap& map, Nanos now);
   // Its maintenance lasts as long again.
   void prolongMaintenance(ServerId server, Nanos now);
+
+  // An entry is on its way that takes copies of these, which are gone, out of in-sync sets. When it is over they must
+  // know the map of `version`: 0 if nothing came of it.
+  void beginDrop(const std::set<ServerId>& servers);
+  void endDrop(const std::set<ServerId>& servers, MapVersion version);
 
   // Lets leases run out. Call it whenever nextExpiry() is reached and at least every STALL / 2.
   void passTime(Nanos now);

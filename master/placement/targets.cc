@@ -11,8 +11,8 @@ bool contains(const std::vector<VolumeNumber>& volumes, VolumeNumber volume) {
 
 class Judge {
  public:
-  Judge(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now)
-      : map_(map), roster_(roster), rules_(rules), now_(now) {}
+  Judge(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now, Nanos crowdEnd)
+      : map_(map), roster_(roster), rules_(rules), now_(now), crowdEnd_(crowdEnd) {}
 
   Standings run() {
     for (auto& [number, volume] : map_.volumes) {
@@ -50,6 +50,7 @@ class Judge {
   const Roster& roster_;
   const PlacementRules& rules_;
   const Nanos now_;
+  const Nanos crowdEnd_;
   std::set<VolumeNumber> gone_;     // and no administrator knows of it
   std::set<VolumeNumber> overdue_;  // gone for longer than the repair delay
   Standings out_;
@@ -78,7 +79,8 @@ Standing Judge::ofGone(const VolumeRecord& volume, const ServerRecord& server) {
   }
   gone_.insert(volume.number);
   Nanos delay = rules_.repairDelay * (isFlapping(server.id) ? 2 : 1);
-  Nanos due = std::max(roster_.since(map_, volume.number), roster_.maintenanceEnd(server.id)) + delay;
+  Nanos due =
+      std::max({roster_.since(map_, volume.number), roster_.maintenanceEnd(server.id), crowdEnd_}) + delay;
   if (now_ >= due) {
     overdue_.insert(volume.number);
   } else {
@@ -117,7 +119,8 @@ void Judge::spareACrowd() {
     }
   }
   size_t serversGone = std::count_if(whole.begin(), whole.end(), [](auto& item) { return item.second; });
-  if (2 * serversGone > whole.size() || 2 * volumesGone > used.size()) {
+  out_.crowd = 2 * serversGone > whole.size() || 2 * volumesGone > used.size();
+  if (out_.crowd) {
     for (VolumeNumber volume : overdue_) {
       out_.spared.insert(map_.volume(volume)->server);
     }
@@ -138,9 +141,17 @@ bool Judge::isLost(ServerId server) const {
   return any && !roster_.isHere(server);
 }
 
-// `wanted`, with what the shard has already at its old place, and with what leaves while there is nobody else.
-std::vector<VolumeNumber> merged(const ShardRecord& shard, const std::vector<VolumeNumber>& wanted, size_t copies) {
+// `wanted`, with what the shard has already at its old place, and with what leaves while there is nobody else. Never
+// two of one server: they would go together, and count as two copies until then.
+std::vector<VolumeNumber> merged(const ShardMap& map, const ShardRecord& shard,
+                                 const std::vector<VolumeNumber>& wanted, size_t copies) {
   std::vector<VolumeNumber> out;
+  auto apart = [&](VolumeNumber volume) {
+    const ServerRecord* server = map.serverOf(volume);
+    return std::none_of(out.begin(), out.end(), [&](VolumeNumber other) {
+      return other == volume || (server != nullptr && map.serverOf(other) == server);
+    });
+  };
   for (VolumeNumber volume : shard.target) {
     if (contains(wanted, volume)) {
       out.push_back(volume);
@@ -153,7 +164,7 @@ std::vector<VolumeNumber> merged(const ShardRecord& shard, const std::vector<Vol
   }
   for (bool inSync : {true, false}) {  // a copy that is there first
     for (VolumeNumber volume : shard.target) {
-      if (out.size() < copies && !contains(out, volume) && shard.isInSync(volume) == inSync) {
+      if (out.size() < copies && shard.isInSync(volume) == inSync && apart(volume)) {
         out.push_back(volume);
       }
     }
@@ -169,8 +180,18 @@ bool sameSet(std::vector<VolumeNumber> a, std::vector<VolumeNumber> b) {
 
 }  // namespace
 
-Standings judge(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now) {
-  return Judge(map, roster, rules, now).run();
+Standings judge(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now, Nanos crowdEnd) {
+  return Judge(map, roster, rules, now, crowdEnd).run();
+}
+
+Standings Targets::look(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now) {
+  Standings standings = judge(map, roster, rules, now, crowdEnd_);
+  if (crowd_ && !standings.crowd) {
+    crowdEnd_ = now;
+    standings = judge(map, roster, rules, now, crowdEnd_);
+  }
+  crowd_ = standings.crowd;
+  return standings;
 }
 
 bool isUsed(const ShardRecord& shard, VolumeNumber volume) {
@@ -227,7 +248,7 @@ Targets::Plan Targets::compute(const ShardMap& map, const Standings& standings) 
     Placement wanted = placeShards(volumes, id, shardCount, cls.copies, previous);
     for (uint32_t position = 0; position < shardCount; ++position) {
       auto& shard = map.shards.at(makeShardId(id, position));
-      auto target = merged(shard, wanted[position], cls.copies);
+      auto target = merged(map, shard, wanted[position], cls.copies);
       if (!sameSet(target, shard.target)) {
         out[shard.id] = std::move(target);
       }

@@ -38,10 +38,13 @@ struct Standings {
   std::set<ServerId> lost;  // servers that are given up now
   // Servers that are gone and would be given up, were they fewer.
   std::set<ServerId> spared;
+  bool crowd = false;  // more than half is gone at once
   std::optional<Nanos> lookAgain;  // when time alone changes something
 };
 
-Standings judge(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now);
+// `crowdEnd`: when more than half was gone for the last time; 0: never. Those of them that stay away have the whole
+// delay from then on, for nobody could look after each of them before.
+Standings judge(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now, Nanos crowdEnd = 0);
 
 // True when the volume holds, or is to hold, a copy of some shard.
 bool isUsed(const ShardRecord& shard, VolumeNumber volume);
@@ -54,6 +57,8 @@ class Targets {
  public:
   using Plan = std::map<ShardId, std::vector<VolumeNumber>>;
 
+  // judge(), remembering crowds.
+  Standings look(const ShardMap& map, const Roster& roster, const PlacementRules& rules, Nanos now);
   // Shards whose target should be another, and that one. Only what has to change does, and a volume that leaves keeps
   // its place when nobody can take it.
   Plan plan(const ShardMap& map, const Standings& standings);
@@ -69,6 +74,8 @@ class Targets {
   };
   static Plan compute(const ShardMap& map, const Standings& standings);
 
+  bool crowd_ = false;
+  Nanos crowdEnd_ = 0;
   std::optional<Input> input_;
   Plan plan_;
 };

@@ -259,5 +259,45 @@ TEST(Repair, AForcedShardGoesOnFromAnOlderCopy) {
   stage.cluster.waitFor("what it has to be served", served);
 }
 
+// Those who knew more come back, with marks of epochs that the forced copy never saw: nothing of what they have changed
+// since may stay.
+TEST(Repair, WhoReturnsToAForcedShardGivesUpWhatItKnewMore) {
+  for (uint64_t seed = 16; seed <= 18; ++seed) {
+    Stage stage(seed);
+    Attributes file = stage.files[0]->attributes();
+    ShardId id = stage.cluster.shardOf(file, 0).id;
+    auto shard = [&] { return stage.cluster.shardOf(file, 0); };
+    std::vector<std::string> members{stage.cluster.primaryOf(shard())};
+    for (auto& backup : stage.cluster.backupsOf(shard())) {
+      members.push_back(backup);
+    }
+    auto inSync = [&](size_t count) {
+      stage.cluster.waitFor("the members to be as they should", [&] { return shard().inSync.size() == count; });
+    };
+    EXPECT_EQ(stage.probe.changeServer(members[2], wire::ServerChange::MAINTAIN, 600), 0);
+    stage.cluster.crash(members[2]);
+    inSync(2);
+    stage.files[0]->write(0, 2);  // changed in this epoch, and in no later one
+    stage.files[0]->sync();
+    stage.cluster.crash(members[1]);
+    inSync(1);
+    stage.cluster.restart(members[1]);
+    inSync(2);
+    stage.world.runFor(2 * SECOND);
+    stage.cluster.powerCut(members[0]);
+    stage.cluster.powerCut(members[1]);
+    stage.cluster.restart(members[2]);
+    stage.world.runFor(5 * SECOND);
+    ASSERT_EQ(stage.probe.forceShard(id, members[2], true), 0);
+    stage.cluster.restart(members[0]);
+    stage.cluster.restart(members[1]);
+    inSync(3);
+    stage.world.runFor(2 * SECOND);
+    for (ChunkId chunk : stage.probe.chunksAtPrimary(id)) {
+      EXPECT_EQ(stage.probe.difference(id, chunk), "") << "seed " << seed;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace cairn

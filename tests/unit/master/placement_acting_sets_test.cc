@@ -230,7 +230,8 @@ TEST(ActingSets, ASuspectLosesItsLeaseNotItsPlaceAtOnce) {
   auto id = [&](size_t i) { return world.machines[i].record.id; };
   world.roster->suspect(id(0), id(1), world.now);
   Nanos lease = 1;
-  ASSERT_TRUE(world.roster->beat(id(1), world.machines[1].record.incarnation, world.now, lease));
+  ASSERT_TRUE(world.roster->beat(id(1), world.machines[1].record.incarnation, world.map.version, world.now,
+                                 lease));
   EXPECT_EQ(lease, 0);
   world.turn();
   EXPECT_EQ(world.first().inSync.size(), 3);
@@ -239,6 +240,40 @@ TEST(ActingSets, ASuspectLosesItsLeaseNotItsPlaceAtOnce) {
   EXPECT_TRUE(world.first().joining.empty()) << "distrusted for a while";
   world.pass(DISTRUST + 200 * MILLISECOND);
   EXPECT_TRUE(world.first().isJoining(world.volumeOf(1)));
+}
+
+// It speaks again while the entry that drops it is on its way, or before it knows of it: then it would serve what the
+// others overwrite without it.
+TEST(ActingSets, WhoIsDroppedGetsNoLeaseBeforeItKnows) {
+  PlacementWorld world(12);
+  world.startAll();
+  world.turn();
+  auto& machine = world.machines[1];
+  world.kill(1);
+  for (Nanos end = world.now + REPLACE_AFTER; world.now <= end; world.now += 100 * MILLISECOND) {
+    Nanos ignored = 0;
+    for (size_t i : {0, 2}) {
+      auto& other = world.machines[i].record;
+      ASSERT_TRUE(world.roster->beat(other.id, other.incarnation, world.map.version, world.now, ignored));
+    }
+    world.roster->passTime(world.now);
+  }
+  Decision decision = decide(world.map, *world.roster, {}, world.rules, world.now, world.targets);
+  ASSERT_EQ(decision.dropped, std::set<ServerId>{machine.record.id});
+  world.roster->beginDrop(decision.dropped);
+  auto lease = [&] {
+    Nanos lease = -1;
+    EXPECT_TRUE(world.roster->beat(machine.record.id, machine.record.incarnation, world.map.version, world.now, lease));
+    return lease;
+  };
+  EXPECT_EQ(lease(), 0) << "the entry is on its way";
+  MapVersion known = world.map.version;
+  world.apply(decision.change);
+  world.roster->endDrop(decision.dropped, world.map.version);
+  Nanos given = -1;
+  ASSERT_TRUE(world.roster->beat(machine.record.id, machine.record.incarnation, known, world.now, given));
+  EXPECT_EQ(given, 0) << "it believes the map before";
+  EXPECT_EQ(lease(), SERVER_LEASE);
 }
 
 TEST(ActingSets, WhoSuspectsEverybodyIsTheOneCutOff) {

@@ -286,9 +286,65 @@ TEST(Targets, ACrowdThatIsGoneAtOnceIsWaitedFor) {
   EXPECT_EQ(world.state(0), wire::ServerState::IN_SERVICE);
   world.start(0);
   world.start(1);
-  world.copyAll(3 * world.rules.settleDelay);
+  world.copyAll(2 * world.rules.repairDelay);
   EXPECT_TRUE(world.allInSync()) << "two of six are repaired";
   EXPECT_EQ(holders(world.map, world.volumeOf(3)), 0u);
+}
+
+// While most were gone nobody could be looked after: whoever isn't back yet when that ends may be just about to come.
+TEST(Targets, WhoStaysAwayWhenACrowdIsBackHasTheWholeDelayFromThenOn) {
+  Moving world(7, 6);
+  auto before = targetsOf(world.map);
+  for (size_t i = 0; i < 4; ++i) {
+    world.kill(i);
+  }
+  world.pass(300 * SECOND);
+  world.start(0);
+  world.start(1);
+  world.pass(world.rules.repairDelay - SECOND);
+  EXPECT_EQ(world.state(2), wire::ServerState::IN_SERVICE) << "the rest of a crowd was given up at once";
+  EXPECT_TRUE(targetsOf(world.map) == before);
+  world.pass(3 * SECOND);
+  EXPECT_EQ(world.state(2), wire::ServerState::DEAD);
+  world.copyAll(3 * world.rules.settleDelay);
+  EXPECT_TRUE(world.allInSync());
+}
+
+// Of two servers one loses a volume, and the other volume of it takes over: what it replaces isn't kept beside it,
+// though there are fewer servers than copies.
+TEST(Targets, TwoVolumesOfOneServerNeverHoldCopiesOfOneShard) {
+  PlacementWorld world(21, 2);
+  world.machines[0].volumes.push_back({world.random.uuid<VolumeId>(), uint64_t{1} << 40});
+  world.startAll();
+  world.pass(world.rules.settleDelay + SECOND);
+  auto serversOf = [&](const std::vector<VolumeNumber>& volumes) {
+    std::set<ServerId> servers;
+    for (VolumeNumber volume : volumes) {
+      servers.insert(world.map.serverOf(volume)->id);
+    }
+    return servers.size();
+  };
+  auto state = world.machines[0].volumes[0];
+  state.usable = false;
+  world.roster->reportVolume(world.machines[0].record.id, state, world.now);
+  VolumeNumber bad{};
+  for (auto& [number, volume] : world.map.volumes) {
+    bad = volume.id == state.id ? number : bad;
+  }
+  ASSERT_GT(holders(world.map, bad), 0u);
+  world.pass(world.rules.repairDelay + SECOND);
+  for (int i = 0; i < 50; ++i) {
+    world.catchUpAll();
+    world.turn();
+    world.caughtUp.clear();
+    for (auto& [id, shard] : world.map.shards) {
+      EXPECT_EQ(serversOf(shard.target), shard.target.size()) << "shard " << raw(id);
+    }
+  }
+  EXPECT_EQ(holders(world.map, bad), 0u);
+  for (auto& [id, shard] : world.map.shards) {
+    EXPECT_EQ(serversOf(shard.inSync), shard.inSync.size());
+  }
 }
 
 TEST(Targets, MaintenanceStopsTheDelayUntilItEnds) {

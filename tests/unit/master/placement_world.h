@@ -79,7 +79,8 @@ class PlacementWorld {
     for (auto& machine : machines) {
       Nanos lease = 0;
       bool speaks = machine.running && machine.reachable;
-      if (speaks && !roster->beat(machine.record.id, machine.record.incarnation, now, lease)) {
+      MapVersion knows = hearsMap(machine) ? map.version : MapVersion{};
+      if (speaks && !roster->beat(machine.record.id, machine.record.incarnation, knows, now, lease)) {
         ASSERT_TRUE(roster->arrive(machine.record, machine.volumes, now).ok());
       }
       if (speaks && hearsMap(machine)) {

@@ -293,6 +293,24 @@ TEST_F(ServiceTest, RegistrationPlacesAndTheMapReachesAll) {
   EXPECT_EQ(reply.getStatus().getSpace().getTotalBytes(), uint64_t{1} << 40);
 }
 
+// Its heartbeats come through again, and the map doesn't yet.
+TEST_F(ServiceTest, WhoFellOutGetsNoLeaseBeforeItKnows) {
+  place();
+  runFor(SECOND);
+  ASSERT_GT(servers[2]->lease, 0);
+  cluster.world.network().isolate("c3");
+  VolumeNumber volume = servers[2]->number();
+  auto isOut = [&] { return !map().shards.begin()->second.isInSync(volume); };
+  ASSERT_TRUE(cluster.world.runUntil(isOut, LIMIT));
+  servers[2]->watcher->silent = true;
+  servers[2]->lease = -1;
+  cluster.world.network().rejoin("c3");
+  ASSERT_TRUE(cluster.world.runUntil([&] { return servers[2]->lease != -1; }, LIMIT));
+  EXPECT_EQ(servers[2]->lease, 0) << "it serves by a map in which it is in sync";
+  runFor(SECOND);
+  EXPECT_EQ(servers[2]->lease, 0);
+}
+
 TEST_F(ServiceTest, ALostServerIsReplacedWithinTwoSeconds) {
   place();
   servers[0]->kill();
