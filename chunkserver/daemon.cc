@@ -66,7 +66,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
     self.hostId = options_.hostId;
     return self;
   }
-  Result<kj::Own<VolumeStore>> openStore(const VolumePlace& place, bool create);
+  Result<kj::Own<VolumeStore>> openStore(const VolumePlace& place, bool create, bool rebuildLater = false);
   Status openOne(ServerHome& home, VolumePlace& place);
   void serve();
   Task<void> maintain(OpenVolume& volume);
@@ -106,11 +106,12 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   kj::Own<kj::TaskSet> tasks_;
 };
 
-Result<kj::Own<VolumeStore>> DaemonImpl::openStore(const VolumePlace& place, bool create) {
+Result<kj::Own<VolumeStore>> DaemonImpl::openStore(const VolumePlace& place, bool create, bool rebuildLater) {
   VolumeOptions options;
   options.cluster = options_.cluster.cluster;
   options.server = membership_.self().server;
   options.create = create;
+  options.rebuildLater = rebuildLater;
   options.capacityLimit = options_.capacityLimit;
   return openVolume(*place.disk, *place.env, seams_.clock, seams_.workers, seams_.random, options);
 }
@@ -245,10 +246,11 @@ std::vector<Address> DaemonImpl::addresses() const {
 // ---- upkeep -------------------------------------------------------------------------------------
 
 Task<void> DaemonImpl::maintain(OpenVolume& volume) {
+  const VolumeStore* store = volume.store.get();
   for (;;) {
     co_await seams_.clock.after(MAINTAIN_EVERY);
-    if (!volume.store->health().ok()) {
-      co_return;
+    if (volume.store.get() != store || !volume.store->health().ok()) {
+      co_return;  // the next one has a task of its own
     }
     Nanos now = seams_.clock.monotonic();
     if (replicator_->quiet(*volume.local)) {
@@ -330,9 +332,14 @@ Task<bool> DaemonImpl::reopen(OpenVolume& volume, VolumeStanding& standing) {
     co_await seams_.clock.after(STOP_LOOK);
   }
   volume.store->release();
-  auto opened = openStore(volume.place, false);
-  if (!opened.ok()) {
-    standing.failed = opened.error().why;
+  auto opened = openStore(volume.place, false, true);
+  Status finished = opened.ok() ? Status() : Status(opened.error());
+  if (opened.ok()) {
+    auto made = co_await opened.value()->finishOpening();  // others are served meanwhile
+    finished = made;
+  }
+  if (!finished.ok()) {
+    standing.failed = finished.error().why;
     spdlog::critical("volume {} can't be opened anew: {}", volume.path, standing.failed);
     co_return false;
   }

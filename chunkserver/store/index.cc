@@ -264,6 +264,8 @@ Task<Result<std::string>> Index::verify(std::string from) {
   if (!health_.ok()) {
     co_return health_.error();
   }
+  verifying_++;
+  KJ_DEFER(verifying_--);
   auto job = kj::atomicRefcounted<VerifyJob>(kj::atomicAddRef(*database_), kj::mv(from));
   kj::Function<void()> run = [job = kj::atomicAddRef(*job)]() mutable { job->run(); };
   co_await workers_.run(kj::mv(run));

@@ -87,7 +87,7 @@ class Index final : private kj::TaskSet::ErrorHandler {
   static void markDamaged(Disk& disk);
   static bool isMarkedDamaged(Disk& disk);
   // Nothing is on its way to the database.
-  bool idle() const { return !writing_; }
+  bool idle() const { return !writing_ && verifying_ == 0; }
   // Closes the database for good; every call gets an error from now on.
   void release();
   // After a rebuild is durable: the next open may trust the index again.
@@ -125,6 +125,7 @@ class Index final : private kj::TaskSet::ErrorHandler {
   Batch pending_;
   Batch inFlight_;
   bool writing_ = false;
+  unsigned verifying_ = 0;  // jobs that read it
   bool gathering_ = false;
   uint64_t nextBatch_;
   uint64_t lastSynced_ = 0;

@@ -1,6 +1,7 @@
 // Volume: the VolumeStore there is. This header is the map of its parts:
 //
 //   volume_open.cc     opening, rebuilding the index from chunk files
+//   volume_reopen.cc   the same while others are served
 //   volume_load.cc     a chunk from its record and file into memory, damage judged; eviction
 //   volume_mutate.cc   what must be awaited before a change: turn, load, room, dirty mark
 //   volume_apply.cc    the change itself, in one piece on the loop: small chunks and files
@@ -64,6 +65,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   const VolumeIdentity& identity() const override { return claimed_.identity; }
   bool stoppedUnclean() const override { return unclean_; }
   bool indexRebuilt() const override { return rebuilt_; }
+  Task<Status> finishOpening() override;
 
   Task<Result<Mutated>> write(ChunkId chunk, const ChunkContext& context,
                               kj::ArrayPtr<const WritePiece> pieces) override;
@@ -135,6 +137,13 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Status readIndex();
   Status rebuild(const std::string& why);
   Status rebuildShard(const std::string& name, ShardId shard, size_t& found);
+  void beginRebuild(const std::string& why);
+  void takeIn(ChunkKey key, kj::ArrayPtr<const kj::byte> front, size_t& found);
+  Status readAll();
+
+  // volume_reopen.cc
+  Task<Status> rebuildAside();
+  Task<Status> rebuildShardAside(std::string name, ShardId shard, size_t& found);
   Status countUsed();
 
   // volume_load.cc
@@ -246,12 +255,15 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
 
   // volume_quarantine.cc
   Task<Status> saveInQuarantine(Chunk& chunk);
+  Task<Status> writeCopy(Chunk& chunk, std::string path);
   Task<void> keepCopy(Chunk& chunk);
   Task<Status> copyFile(Chunk& chunk, File& to);
 
   // volume_scrub.cc
   Task<Result<bool>> mendFront(Chunk& chunk);
   Status rewriteFront(Chunk& chunk);
+  Task<Result<std::vector<uint32_t>>> badUnderCache(Chunk& chunk, std::vector<uint32_t> blocks);
+  Task<Result<bool>> rewriteFromCache(Chunk& chunk, uint32_t block);
 
   // volume_list.cc
   // As the index has it; nothing when there is none.
@@ -278,6 +290,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   ClaimedVolume claimed_;
   bool unclean_ = false;
   bool rebuilt_ = false;
+  std::optional<std::string> rebuildDue_;  // why
   Status health_;
   Gate failedGate_;
 

@@ -27,6 +27,33 @@ bool allZero(kj::ArrayPtr<const kj::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](kj::byte b) { return b == 0; });
 }
 
+// What a look at a chunk with a damaged checksum area finds of one block.
+struct BlockFound {
+  uint64_t sum = 0;  // of the bytes that are there
+  bool zero = false;
+};
+
+// The checksums that the record's digest proves, as near as can be to those that stand in the area: what fails is
+// replaced by what is found. A block of zeros may be a hole, and so may bytes without a checksum.
+std::optional<std::vector<uint64_t>> provenSums(const Chunk& chunk, const ChunkRecord& record,
+                                                const std::vector<BlockFound>& found) {
+  for (bool zerosAreHoles : {false, true}) {
+    for (bool bytesAreHoles : {true, false}) {
+      std::vector<uint64_t> sums(found.size());
+      for (uint32_t i = 0; i < found.size(); i++) {
+        bool hole = chunk.sum(i) == 0 ? found[i].zero || bytesAreHoles : found[i].zero && zerosAreHoles;
+        sums[i] = found[i].sum == chunk.sum(i) || !hole ? found[i].sum : 0;
+      }
+      std::vector<uint64_t> trimmed = sums;
+      trimSums(trimmed);
+      if (chunkDigest(record.generation, kj::arrayPtr(trimmed.data(), trimmed.size())) == record.digest) {
+        return sums;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Volume::Pinned::Pinned(Volume& volume, ChunkKey key)
@@ -353,6 +380,9 @@ bool Volume::takeArea(Chunk& chunk, AreaFound found, const ChunkRecord& record) 
   }
   bool knowsDigest = mark == nullptr || !mark->record.empty();
   if (knowsDigest) {
+    // The newer one of the two headers may be damaged: the older one says what generation the chunk had before.
+    chunk.headerStale = chunk.headerStale || chunk.generation != record.generation;
+    chunk.generation = record.generation;
     return chunk.digest() == record.digest;
   }
   if (!found.header || found.sumsRead < blocksOf(record.chunkBits)) {
@@ -417,35 +447,30 @@ Status Volume::loadUnreadable(Chunk& chunk, const ChunkRecord& record, const Err
   return noted.ok() ? loadWithoutFile(chunk, record) : noted;
 }
 
-// The area differs from what the record says, so a checksum that doesn't match its block may itself be the damage.
-// A hole may be a lost one: unless all blocks that the record counted are found elsewhere, every hole is bad, too.
+// The area differs from what the record says, so a checksum that doesn't match its block may itself be the damage: it
+// is lost, and the block bad. But only if, with those of what is found in place of the failing ones, the area is the
+// one that the record knows, is that the whole damage. Else blocks that match may do so for being old with their
+// checksums (a disk that has lost writes), and none is believed.
 Task<Status> Volume::assess(Chunk& chunk, const ChunkRecord& record) {
   uint32_t end = std::max(chunk.lengthBlocks(), record.lengthBlocks);
   auto block = kj::heapArray<kj::byte>(BLOCK_BYTES);
-  std::vector<uint32_t> holes;
-  uint32_t found = 0;
-  size_t badBefore = chunk.bad.size();
+  std::vector<BlockFound> found(end);
   for (uint32_t i = 0; i < end; i++) {
     auto status = co_await readBlocks(chunk, i, block, From::CACHE);
     if (!status.ok()) {
       co_return status.error();
     }
-    uint64_t sum = chunk.sum(i);
-    bool zero = allZero(block);
-    if (sum == 0 && zero) {
-      holes.push_back(i);
-    } else if (sum == 0) {
-      lose(chunk, i, i + 1);
-    } else if (blockChecksum(block) != sum) {
+    found[i] = {blockChecksum(block), allZero(block)};
+  }
+  size_t badBefore = chunk.bad.size();
+  auto proven = provenSums(chunk, record, found);
+  for (uint32_t i = 0; i < end; i++) {
+    if (!proven || (*proven)[i] != chunk.sum(i)) {
       lose(chunk, i, i + 1);
     }
-    found += zero && (sum == 0 || chunk.isBad(i)) ? 0 : 1;
   }
-  for (size_t i = 0; i < holes.size() && found < record.allocatedBlocks; i++) {
-    lose(chunk, holes[i], holes[i] + 1);
-  }
-  spdlog::error("{}: checksum area damaged; {} of {} blocks are bad", describeChunk(chunk.key),
-                chunk.bad.size() - badBefore, end);
+  spdlog::error("{}: checksum area damaged{}; {} of {} blocks are bad", describeChunk(chunk.key),
+                proven ? "" : ", or writes were lost", chunk.bad.size() - badBefore, end);
   auto written = writeSums(chunk, 0, chunk.lengthBlocks());
   co_return written.ok() ? written : fail(written.error());
 }

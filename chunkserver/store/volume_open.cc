@@ -76,11 +76,19 @@ Status Volume::open(leveldb::Env& env) {
     names_.changed("chunks");
   }
   if (opened.value().fresh && !claimed_.created) {
+    if (options_.rebuildLater) {
+      rebuildDue_ = opened.value().why;
+      return {};
+    }
     auto status = rebuild(opened.value().why);
     if (!status.ok()) {
       return status;
     }
   }
+  return readAll();
+}
+
+Status Volume::readAll() {
   auto status = index_->clearDamaged();
   if (status.ok()) {
     status = readIndex();
@@ -158,13 +166,17 @@ Status Volume::countUsed() {
   return status.ok() ? index_->commitNow() : status;
 }
 
-Status Volume::rebuild(const std::string& why) {
+void Volume::beginRebuild(const std::string& why) {
   spdlog::error(
       "{}: the index is not to be trusted ({}); making it again from the chunk files. Chunks up to {} KiB "
       "that were in it are missing here and come back from the other members",
       disk_.hostPath("."), why.empty() ? "it is gone" : why, INLINE_MAX >> 10);
   rebuilt_ = true;
   unclean_ = true;
+}
+
+Status Volume::rebuild(const std::string& why) {
+  beginRebuild(why);
   auto shards = disk_.list("chunks");
   if (!shards.ok()) {
     return shards.error();
@@ -183,6 +195,18 @@ Status Volume::rebuild(const std::string& why) {
   return index_->commitNow();
 }
 
+void Volume::takeIn(ChunkKey key, kj::ArrayPtr<const kj::byte> front, size_t& found) {
+  auto header = findHeader(front);
+  if (!header.ok() || header.value().header.key != key || header.value().header.cluster != identity().cluster) {
+    // It stays without a record, so recheck() puts it into quarantine.
+    spdlog::error("{}: not a chunk of this place", disk_.hostPath(chunkPath(key)));
+    return;
+  }
+  index_->put(indexKey(KeySpace::RECORD, key), encodeRecord(recordFrom(header.value().header)));
+  index_->put(indexKey(KeySpace::DIRTY, key), encodeIndexNumber(raw(header.value().header.lastEpoch)));
+  found++;
+}
+
 Status Volume::rebuildShard(const std::string& name, ShardId shard, size_t& found) {
   auto files = disk_.list("chunks/" + name);
   if (!files.ok()) {
@@ -199,15 +223,8 @@ Status Volume::rebuildShard(const std::string& name, ShardId shard, size_t& foun
     if (!got.ok()) {
       return got.error();
     }
-    auto header = findHeader(block.slice(0, got.value()));
-    if (!header.ok() || header.value().header.key != key || header.value().header.cluster != identity().cluster) {
-      // It stays without a record, so recheck() puts it into quarantine.
-      spdlog::error("{}: not a chunk of this place", disk_.hostPath(chunkPath(key)));
-      continue;
-    }
-    index_->put(indexKey(KeySpace::RECORD, key), encodeRecord(recordFrom(header.value().header)));
-    index_->put(indexKey(KeySpace::DIRTY, key), encodeIndexNumber(raw(header.value().header.lastEpoch)));
-    if (++found % REBUILD_BATCH == 0) {
+    takeIn(key, block.slice(0, got.value()), found);
+    if (found % REBUILD_BATCH == REBUILD_BATCH - 1) {
       auto status = index_->commitNow();
       if (!status.ok()) {
         return status;

@@ -8,7 +8,16 @@
 namespace cairn {
 
 Task<Status> Volume::saveInQuarantine(Chunk& chunk) {
-  auto opened = disk_.open(quarantinePath(chunk.key), Disk::Mode::CREATE);
+  std::string path = quarantinePath(chunk.key);
+  auto saved = co_await writeCopy(chunk, path);
+  if (!saved.ok()) {
+    (void)disk_.remove(path);  // a part of it is of no use and takes room
+  }
+  co_return saved;
+}
+
+Task<Status> Volume::writeCopy(Chunk& chunk, std::string path) {
+  auto opened = disk_.open(path, Disk::Mode::CREATE);
   if (!opened.ok()) {
     co_return opened.error();
   }

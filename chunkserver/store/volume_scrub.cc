@@ -4,6 +4,7 @@
 
 #include "chunkserver/store/codec.h"
 #include "chunkserver/store/volume.h"
+#include "common/checksum.h"
 #include "common/log.h"
 
 namespace cairn {
@@ -98,6 +99,63 @@ Status Volume::rewriteFront(Chunk& chunk) {
   chunk.headerStale = true;
   chunk.version++;
   return {};
+}
+
+// Of `blocks`, which are known as bad and match in the page cache now: those that stay bad. Rot that the scrub has
+// found under the cache is there still when the cache is asked; but what the cache has matches, so it is written
+// again. REQUIRES: the turn.
+Task<Result<std::vector<uint32_t>>> Volume::badUnderCache(Chunk& chunk, std::vector<uint32_t> blocks) {
+  std::vector<uint32_t> out;
+  if (chunk.kind != ChunkKind::FILE || chunk.lost) {
+    co_return kj::mv(out);
+  }
+  bool rewritten = false;
+  auto bytes = kj::heapArray<kj::byte>(BLOCK_BYTES);
+  for (uint32_t block : blocks) {
+    auto read = co_await readBlocks(chunk, block, bytes, From::DEVICE);
+    if (!read.ok()) {
+      co_return read.error();
+    }
+    if (chunk.sum(block) == 0 || blockChecksum(bytes) == chunk.sum(block)) {
+      continue;
+    }
+    auto mended = co_await rewriteFromCache(chunk, block);
+    if (!mended.ok()) {
+      co_return mended.error();
+    }
+    rewritten = rewritten || mended.value();
+    if (!mended.value()) {
+      out.push_back(block);
+    }
+  }
+  if (rewritten) {
+    auto synced = co_await syncChunk(chunk);
+    if (!synced.ok()) {
+      co_return synced.error();
+    }
+  }
+  co_return kj::mv(out);
+}
+
+// False: it doesn't match there any more.
+Task<Result<bool>> Volume::rewriteFromCache(Chunk& chunk, uint32_t block) {
+  auto bytes = kj::heapArray<kj::byte>(BLOCK_BYTES);
+  auto read = co_await readBlocks(chunk, block, bytes, From::CACHE);
+  if (!read.ok()) {
+    co_return read.error();
+  }
+  if (blockChecksum(bytes) != chunk.sum(block)) {
+    co_return false;
+  }
+  auto written = chunk.file->file->write(blockOffset(chunk.chunkBits, block), bytes);
+  if (!written.ok()) {
+    co_return fail(written.error()).error();
+  }
+  spdlog::warn("{}: block {}: the disk has lost what the page cache still has; written again", describeChunk(chunk.key),
+               block);
+  counters_.mendedBlocks++;
+  chunk.version++;
+  co_return true;
 }
 
 Task<Result<std::string>> Volume::scrubIndex(std::string from) {

@@ -190,6 +190,7 @@ struct VolumeOptions {
   ClusterId cluster;
   ServerId server;
   bool create = false;         // an empty or absent directory becomes a new volume
+  bool rebuildLater = false;   // what takes long is left to finishOpening()
   uint64_t capacityLimit = 0;  // bytes of chunks at most; 0: what the file system has
   uint32_t openFilesMax = 512;
   uint64_t cachedBytesMax = 24ull << 20;  // checksum areas and small chunks in memory
@@ -205,6 +206,9 @@ class VolumeStore {
   // The index was found damaged and was made again from the chunk files: small chunks are missing and
   // every in-sync mark is gone, so all shards must be joined again.
   virtual bool indexRebuilt() const = 0;
+  // Of a volume that was opened with `rebuildLater`: makes the index again if it must be, while the loop goes on.
+  // Before it has ended nothing else may be asked of the volume.
+  virtual Task<Status> finishOpening() = 0;
 
   // ---- mutations: in the order of the calls per chunk ----
 

@@ -25,6 +25,12 @@ std::vector<uint32_t> both(const std::vector<uint32_t>& a, const std::vector<uin
   return out;
 }
 
+std::vector<uint32_t> merged(const std::vector<uint32_t>& a, const std::vector<uint32_t>& b) {
+  std::vector<uint32_t> out;
+  std::set_union(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(out));
+  return out;
+}
+
 }  // namespace
 
 // Blocks from `first` on, as stored, zeros after the file's end and where the device can't read; how many of these
@@ -149,6 +155,13 @@ Task<Status> Volume::recordMismatches(Chunk& chunk, std::vector<uint32_t> looked
                                       bool final) {
   KJ_REQUIRE(final || looked.empty());
   bool all = looked.empty();
+  std::vector<uint32_t> known = all ? chunk.bad : both(chunk.bad, looked);
+  std::vector<uint32_t> nowWhole = without(known, wrong);
+  auto stillBad = co_await badUnderCache(chunk, kj::mv(nowWhole));
+  if (!stillBad.ok()) {
+    co_return stillBad.error();
+  }
+  wrong = merged(wrong, stillBad.value());
   std::vector<uint32_t> torn;
   if (auto* mark = dirty_.find(chunk.key)) {
     if (final) {

@@ -15,6 +15,14 @@ constexpr uint64_t SECTOR = SimContent::SECTOR;
 }  // namespace
 
 size_t SimContent::read(uint64_t offset, kj::ArrayPtr<kj::byte> out) const {
+  return readFrom(offset, out, false);
+}
+
+size_t SimContent::readDevice(uint64_t offset, kj::ArrayPtr<kj::byte> out) const {
+  return readFrom(offset, out, true);
+}
+
+size_t SimContent::readFrom(uint64_t offset, kj::ArrayPtr<kj::byte> out, bool device) const {
   if (offset >= size_) {
     return 0;
   }
@@ -26,7 +34,9 @@ size_t SimContent::read(uint64_t offset, kj::ArrayPtr<kj::byte> out) const {
     if (page == pages_.end()) {
       memset(out.begin() + done, 0, piece);
     } else {
-      memcpy(out.begin() + done, page->second.now.data() + within, piece);
+      const Page& found = page->second;
+      const Bytes& bytes = device && found.forgotten ? *found.stored : found.now;
+      memcpy(out.begin() + done, bytes.data() + within, piece);
     }
     done += piece;
   }
@@ -253,6 +263,20 @@ bool SimContent::rot(uint64_t offset, unsigned bit) {
   if (it->second.stored != nullptr) {
     (*it->second.stored)[offset % PAGE] ^= flipped;
   }
+  return true;
+}
+
+bool SimContent::rotStored(uint64_t offset, unsigned bit) {
+  auto it = pages_.find(offset / PAGE);
+  if (it == pages_.end() || offset >= size_ || it->second.stored != nullptr) {
+    return false;
+  }
+  Page& page = it->second;
+  page.stored = std::make_unique<Bytes>(page.now);
+  page.storedAllocated = page.allocated;
+  (*page.stored)[offset % PAGE] ^= static_cast<kj::byte>(1u << (bit % 8));
+  page.forgotten = true;
+  dirtyPages_.insert(it->first);
   return true;
 }
 

@@ -45,6 +45,8 @@ class SimContent {
   bool dirty() const { return !dirtyPages_.empty() || size_ != storedSize_; }
 
   size_t read(uint64_t offset, kj::ArrayPtr<kj::byte> out) const;
+  // Past the cache: pages whose storing failed unseen are as the device has them.
+  size_t readDevice(uint64_t offset, kj::ArrayPtr<kj::byte> out) const;
   // Bytes that a write there would newly allocate.
   uint64_t growth(uint64_t offset, uint64_t length) const;
   void write(uint64_t offset, kj::ArrayPtr<const kj::byte> data);
@@ -62,6 +64,8 @@ class SimContent {
   void dropCache();
   // Flips one bit at `offset`, now and for good. False when nothing is stored there.
   bool rot(uint64_t offset, unsigned bit);
+  // The same on the device only, while the cache keeps the page as it was.
+  bool rotStored(uint64_t offset, unsigned bit);
   // Numbers of the pages that hold data.
   std::vector<uint64_t> pageNumbers() const;
 
@@ -76,6 +80,7 @@ class SimContent {
     uint64_t storedVersion = 0;
   };
 
+  size_t readFrom(uint64_t offset, kj::ArrayPtr<kj::byte> out, bool device) const;
   Page& touch(uint64_t number);
   void setAllocated(Page& page, bool allocated);
   void zero(uint64_t begin, uint64_t end);

@@ -18,9 +18,8 @@ class SimFile final : public File {
     }
     return readCold(volume_, life_, node_, offset, out);
   }
-  // Rot shows in the simulated page cache as well, so there is nothing to go past.
   Task<Result<size_t>> readDevice(uint64_t offset, kj::ArrayPtr<kj::byte> out) override {
-    return readCold(volume_, life_, node_, offset, out);
+    return readDeviceLater(volume_, life_, node_, offset, out);
   }
   Result<size_t> readCached(uint64_t offset, kj::ArrayPtr<kj::byte> out) override {
     return volume_.read(life_, node_, offset, out, true);
@@ -48,6 +47,12 @@ class SimFile final : public File {
     Held held(volume, life, node);
     co_await volume.clock().after(volume.coldReadDelay());
     co_return volume.read(life, node, offset, out, false);
+  }
+  static Task<Result<size_t>> readDeviceLater(SimVolume& volume, SimVolume::Life life, SimVolume::NodeId node,
+                                              uint64_t offset, kj::ArrayPtr<kj::byte> out) {
+    Held held(volume, life, node);
+    co_await volume.clock().after(volume.coldReadDelay());
+    co_return volume.readDevice(life, node, offset, out);
   }
   static Task<Status> syncLater(SimVolume& volume, SimVolume::Life life, SimVolume::NodeId node, std::string path) {
     Held held(volume, life, node);

@@ -107,6 +107,13 @@ bool SimVolume::rotAt(const std::string& path, uint64_t offset, unsigned bit) {
          files_.at(*place.node).content.rot(offset, bit);
 }
 
+bool SimVolume::rotUnderCache(const std::string& path, uint64_t offset, unsigned bit) {
+  Guard guard(mutex_);
+  SimNames::Place place;
+  return names_.find(path, place) == 0 && place.node && files_.count(*place.node) > 0 &&
+         files_.at(*place.node).content.rotStored(offset, bit);
+}
+
 // ---------------------------------------------------------------- for tests, and small things
 
 uint64_t SimVolume::accesses() const {
@@ -251,6 +258,15 @@ Result<size_t> SimVolume::read(Life life, NodeId node, uint64_t offset, kj::Arra
     return fail(EIO, file.path, "read");
   }
   return file.content.read(offset, out);
+}
+
+Result<size_t> SimVolume::readDevice(Life life, NodeId node, uint64_t offset, kj::ArrayPtr<kj::byte> out) {
+  auto cached = read(life, node, offset, out, false);
+  if (!cached.ok()) {
+    return cached;
+  }
+  Guard guard(mutex_);
+  return files_.at(node).content.readDevice(offset, out);
 }
 
 Status SimVolume::write(Life life, NodeId node, uint64_t offset, kj::ArrayPtr<const kj::byte> data) {

@@ -58,6 +58,8 @@ class SimVolume {
   // Flips one bit of up to `count` blocks in files for which `befalls`; says which ("path:offset").
   std::vector<std::string> rot(unsigned count, const std::function<bool(const std::string& path)>& befalls);
   bool rotAt(const std::string& path, uint64_t offset, unsigned bit = 0);
+  // Only on the device: what is in the page cache stays as it was.
+  bool rotUnderCache(const std::string& path, uint64_t offset, unsigned bit = 0);
 
   // ---- for tests ----
   uint64_t accesses() const;
@@ -71,6 +73,7 @@ class SimVolume {
   void closeFile(Life life, NodeId node);
   void holdFile(Life life, NodeId node);  // as if opened once more
   Result<size_t> read(Life life, NodeId node, uint64_t offset, kj::ArrayPtr<kj::byte> out, bool onlyCached);
+  Result<size_t> readDevice(Life life, NodeId node, uint64_t offset, kj::ArrayPtr<kj::byte> out);
   Status write(Life life, NodeId node, uint64_t offset, kj::ArrayPtr<const kj::byte> data);
   Status truncate(Life life, NodeId node, uint64_t size);
   Status punch(Life life, NodeId node, uint64_t offset, uint64_t length);
