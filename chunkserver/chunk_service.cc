@@ -148,14 +148,14 @@ const char* ChunkHandlers::whyNotShown(const ReplicaUnit& unit, ChunkId chunk, u
   if (unit.state.turn != turn || !unit.state.serving() || !unit.state.ready) {
     return "the shard's members changed while this server read";
   }
-  if (unit.state.role == Role::IN_SYNC && unit.state.pending.contains(chunk)) {
+  if (unit.state.role == Role::IN_SYNC && unit.state.pending.isChanging(chunk)) {
     return "a write of the chunk isn't known complete: ask the primary";
   }
   return nullptr;
 }
 
 Task<bool> ChunkHandlers::settled(ReplicaUnit& unit, ChunkId chunk, uint64_t turn) {
-  if (unit.state.turn != turn || unit.state.role != Role::PRIMARY || !unit.primary.inFlight(chunk)) {
+  if (unit.state.turn != turn || unit.state.role != Role::PRIMARY || !unit.primary.isChanging(chunk)) {
     co_return true;
   }
   // What is in flight may be seen by nobody before all members have it.

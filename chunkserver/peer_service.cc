@@ -171,6 +171,25 @@ Task<uint64_t> PeerHandlers::changedBytes(ReplicaUnit& unit, Epoch since) {
   co_return bytes;
 }
 
+Task<Status> PeerHandlers::takeImage(ReplicaUnit& unit, ChunkId chunk, wire::ChunkImage::Builder out, size_t& bad) {
+  // Every mutation that was forwarded before this call must be in the image.
+  co_await unit.state.applies.drain();
+  auto permit = co_await replicator_.around().heavy.take();
+  ImageTarget target(out);
+  auto head = co_await unit.state.store().image(unit.state.key(chunk), target);
+  if (!head.ok() && head.code() != ENOENT) {
+    co_return head.error();
+  }
+  bad = 0;
+  if (head.ok()) {
+    writeImageHead(head.value(), out);
+    bad = head.value().bad.size() + head.value().torn.size();
+  } else {
+    writeName(chunk, out.initName());
+  }
+  co_return Status();
+}
+
 Task<void> PeerHandlers::fetch(FetchContext context) {
   auto params = context.getParams();
   ChunkId chunk = chunkOf(params.getChunk());
@@ -187,20 +206,22 @@ Task<void> PeerHandlers::fetch(FetchContext context) {
   if (params.getBackground()) {
     co_await giveWay(*unit, chunk);
   }
-  // Every mutation that was forwarded before this call must be in the image.
-  co_await state.applies.drain();
-  auto permit = co_await replicator_.around().heavy.take();
-  auto image = results.initImage();
-  ImageTarget target(image);
-  auto head = co_await state.store().image(state.key(chunk), target);
-  if (!head.ok() && head.code() != ENOENT) {
-    answer(results.initAnswer(), verdictOf(head.code()), head.error().why.c_str());
-    co_return;
+  size_t bad = 0;
+  auto taken = co_await takeImage(*unit, chunk, results.initImage(), bad);
+  if (taken.ok() && bad > 0 && params.getBackground() && state.role == Role::PRIMARY) {
+    // The joining member may be to replace one that has the block whole: what is bad here is mended first. Only what is
+    // bad everywhere is handed on as bad.
+    bool mended = co_await replicator_.mendWithin(*unit, chunk, MEND_LIMIT);
+    if (!mended) {
+      answer(results.initAnswer(), wire::Verdict::NOT_READY, "its bad blocks are being mended first");
+      co_return;
+    }
+    auto again = co_await takeImage(*unit, chunk, results.initImage(), bad);
+    taken = again;
   }
-  if (head.ok()) {
-    writeImageHead(head.value(), image);
-  } else {
-    writeName(chunk, image.initName());
+  if (!taken.ok()) {
+    answer(results.initAnswer(), verdictOf(taken.code()), taken.error().why.c_str());
+    co_return;
   }
   bool current = raw(state.epoch()) == params.getEpoch();
   answer(results.initAnswer(), current ? wire::Verdict::OK : wire::Verdict::STALE_EPOCH);

@@ -47,7 +47,12 @@ class PeerHandlers {
   ReplicaUnit* member(uint32_t volume, uint32_t shard, uint64_t epoch, wire::Answer2::Builder answer);
   // The same for a primary that is ready, once the map has `version`.
   Task<ReplicaUnit*> readyPrimary(uint32_t volume, uint32_t shard, uint64_t epoch, uint64_t version);
+  // How long a chunk for a joining member is mended at most before it is to be asked for again.
+  static constexpr Nanos MEND_LIMIT = 5 * SECOND;
+
   Task<void> giveWay(ReplicaUnit& unit, ChunkId chunk);
+  // `bad`: how many of its blocks don't match.
+  Task<Status> takeImage(ReplicaUnit& unit, ChunkId chunk, wire::ChunkImage::Builder out, size_t& bad);
   Task<uint64_t> changedBytes(ReplicaUnit& unit, Epoch since);
   bool allKnown(VolumeNumber volume, capnp::List<wire::ShardEpoch>::Reader shards);
   void answer(wire::Answer2::Builder out, wire::Verdict verdict, kj::StringPtr why = nullptr) const;

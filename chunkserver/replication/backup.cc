@@ -109,17 +109,18 @@ Task<Backup::Outcome> Backup::take(Params params) {
   if (around_.fences.isFenced(SessionId{target.getSession()})) {
     co_return refusal(wire::Verdict::FENCED, "the session was evicted");
   }
+  bool changes = !params.getChange().isNothing();
   if (state_.role == Role::JOINING) {
     auto action = catchUp_.forward(chunk);
     if (action == CatchUp::Action::DROP) {
       co_return Outcome();
     }
-    state_.pending.add(chunk, params.getSequence());
+    state_.pending.add(chunk, params.getSequence(), changes);
     if (action == CatchUp::Action::WAIT) {
       co_return co_await hold(chunk, params);
     }
   } else {
-    state_.pending.add(chunk, params.getSequence());
+    state_.pending.add(chunk, params.getSequence(), changes);
   }
   co_return co_await apply(params);
 }
@@ -194,7 +195,7 @@ Task<Backup::Outcome> Backup::install(wire::ChunkImage::Reader image, uint64_t s
   if (sequence == 0) {
     state_.pending.carry(chunk);
   } else {
-    state_.pending.add(chunk, sequence);
+    state_.pending.add(chunk, sequence, !image.getKeepOld());  // what mends a copy may be read at once
   }
   if (!image.getPresent()) {
     ChunkKey key = state_.key(chunk);

@@ -129,13 +129,10 @@ Task<Equalizer::Outcome> Equalizer::run(Job job) {
   job.turn = state_.turn;
   try {
     auto found = co_await copies(job);
+    job.base = job.mending ? chooseNewest(found) : job.base;
     MergePlan plan = planMerge(found, job.base, job.allRestarted);
     if (job.mending && differWhole(found)) {
-      ++state_.volume.differingChunks;
-      spdlog::critical(
-          "shard {:x}: object {:x} chunk {}: its copies differ and every one matches its checksums; the primary's "
-          "counts, the others' go to quarantine",
-          raw(state_.shard), raw(job.chunk.object), job.chunk.index);
+      noteDiffering(job);
     }
     requireCurrent(job);
     if (plan.kind == MergePlan::Kind::REMOVE) {
@@ -149,6 +146,15 @@ Task<Equalizer::Outcome> Equalizer::run(Job job) {
     spdlog::debug("shard {:x}: making a chunk equal: {}", raw(state_.shard), e.getDescription().cStr());
   }
   co_return outcome;
+}
+
+void Equalizer::noteDiffering(const Job& job) {
+  ++state_.volume.differingChunks;
+  VolumeNumber winner = job.base == 0 ? state_.number() : job.others[job.base - 1].volume;
+  spdlog::critical(
+      "shard {:x}: object {:x} chunk {}: its copies differ and every one matches its checksums; the newest, or what "
+      "most have, counts: that of volume {}. The others' go to quarantine",
+      raw(state_.shard), raw(job.chunk.object), job.chunk.index, raw(winner));
 }
 
 Task<void> Equalizer::adoptHere(const Job& job, const MergePlan& plan) {

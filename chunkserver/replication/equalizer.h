@@ -19,7 +19,7 @@ class Equalizer {
   struct Job {
     ChunkId chunk;
     std::vector<MemberName> others;  // besides this volume, which is member 0
-    uint32_t base = 0;
+    uint32_t base = 0;               // of mending: chosen by run()
     bool allRestarted = false;
     bool discard = false;  // what the base doesn't have was never acknowledged: delete it
     // The chunk is pending on the members until this one is complete; 0: until the epoch is settled.
@@ -61,6 +61,7 @@ class Equalizer {
 
   // Throws when the epoch or the role has changed since: what was read then may have been overwritten.
   void requireCurrent(const Job& job) const;
+  void noteDiffering(const Job& job);
   Task<std::vector<CopyState>> copies(const Job& job);
   Task<Outcome> installEverywhere(const Job& job, MergePlan plan, std::vector<CopyState> found);
   // Gives torn blocks of this volume that are to be adopted a new checksum, through the store, which counts them.

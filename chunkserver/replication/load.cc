@@ -33,6 +33,12 @@ void Load::find(Kind& kind, Nanos time) {
   }
 }
 
+void Load::forgive() {
+  for (auto& kind : kinds_) {
+    kind.quiet += kind.now > kind.quiet ? (kind.now - kind.quiet) / FORGIVEN_PART : 0;
+  }
+}
+
 double Load::strain() const {
   double worst = 0;
   Nanos time = clock_.monotonic();

@@ -17,6 +17,7 @@ class Load {
   // The background is quiet when nothing was moved there for so long.
   static constexpr Nanos QUIET = 2 * SECOND;
   static constexpr uint32_t LARGE_BYTES = 64 << 10;
+  static constexpr Nanos FORGIVEN_PART = 64;
 
   explicit Load(Clock& clock) : clock_(clock) {}
 
@@ -24,6 +25,9 @@ class Load {
   void note(bool write, uint64_t bytes, Nanos took);
   // Something was moved in the background.
   void background() { lastBackground_ = clock_.monotonic(); }
+  // The background has been as slow as it may be for long, and users still feel something: it isn't the background.
+  // What is usual draws nearer to what is.
+  void forgive();
   // How many times longer than in quiet times the worst kind of request takes; 0: there are none.
   double strain() const;
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
 #include "chunkserver/store/chunk_format.h"
 
@@ -101,6 +102,42 @@ uint32_t chooseBase(const std::vector<CopyState>& copies, uint32_t base, bool al
 }
 
 }  // namespace
+
+namespace {
+
+// The same contents, as far as their checksums are known.
+bool agree(const CopyState& a, const CopyState& b) {
+  uint32_t end = static_cast<uint32_t>(std::max(a.sums.size(), b.sums.size()));
+  for (uint32_t block = 0; block < end; ++block) {
+    bool known = sumOf(a, block) != LOST_SUM && sumOf(b, block) != LOST_SUM;
+    if (known && sumOf(a, block) != sumOf(b, block)) {
+      return false;
+    }
+  }
+  return a.present == b.present;
+}
+
+}  // namespace
+
+uint32_t chooseNewest(const std::vector<CopyState>& copies) {
+  size_t absent = std::count_if(copies.begin(), copies.end(), [](auto& copy) { return !copy.present; });
+  bool removed = 2 * absent > copies.size();
+  using Rank = std::tuple<uint64_t, bool, size_t>;
+  auto rankOf = [&copies](const CopyState& copy) {
+    bool whole = std::find(copy.sums.begin(), copy.sums.end(), LOST_SUM) == copy.sums.end();
+    size_t votes = std::count_if(copies.begin(), copies.end(), [&](auto& other) { return agree(copy, other); });
+    return Rank(copy.lastEpoch, whole, votes);
+  };
+  uint32_t best = 0;
+  std::optional<Rank> highest;
+  for (uint32_t m = 0; m < copies.size(); ++m) {
+    if (copies[m].present != removed && (!highest || rankOf(copies[m]) > *highest)) {
+      best = m;
+      highest = rankOf(copies[m]);
+    }
+  }
+  return best;
+}
 
 MergePlan planMerge(const std::vector<CopyState>& copies, uint32_t base, bool allRestarted) {
   KJ_REQUIRE(base < copies.size());

@@ -16,6 +16,7 @@ struct CopyState {
   std::vector<uint64_t> sums;  // one per block of the length; 0: hole
   std::vector<uint32_t> bad;   // rot: doesn't match, and was whole once
   std::vector<uint32_t> torn;  // doesn't match, and was dirty when its process ended
+  uint64_t lastEpoch = 0;      // of its last change
 };
 
 struct BlockSource {
@@ -39,5 +40,11 @@ struct MergePlan {
 
 // REQUIRES: base < copies.size(). `allRestarted`: no member ran through since the chunk was last known equal.
 MergePlan planMerge(const std::vector<CopyState>& copies, uint32_t base, bool allRestarted);
+
+// The copy to believe where they differ inside an epoch, with nothing in flight: then some disk has lost a write. The
+// last change was made in the copy's last epoch at the earliest, so those of the highest last epoch have it, or have
+// lost it in that very epoch; of these what most have. Without any such difference member 0, the primary. A chunk that
+// most don't have was removed.
+uint32_t chooseNewest(const std::vector<CopyState>& copies);
 
 }  // namespace cairn

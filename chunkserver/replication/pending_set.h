@@ -13,7 +13,8 @@ namespace cairn {
 class PendingSet {
  public:
   // A mutation with this place in the shard's order of the current epoch. Places may come in any order.
-  void add(ChunkId chunk, uint64_t sequence);
+  // `changes` false: one that leaves what may be read as it is (a chunk that is being mended).
+  void add(ChunkId chunk, uint64_t sequence, bool changes = true);
   // Everything below `sequence` of the current epoch is complete everywhere.
   void completeBelow(uint64_t sequence);
   // Whether what has this place (0: before all) comes too late for the chunk: all up to it is complete, or something
@@ -27,6 +28,8 @@ class PendingSet {
   void carry(ChunkId chunk) { carried_.insert(chunk); }
 
   bool contains(ChunkId chunk) const { return carried_.count(chunk) != 0 || latest_.count(chunk) != 0; }
+  // Some mutation that changes it may not be complete everywhere: a reader may not see it yet.
+  bool isChanging(ChunkId chunk) const;
   bool empty() const { return carried_.empty() && latest_.empty(); }
   size_t size() const { return carried_.size() + latest_.size(); }
   // In order, without doubles.
@@ -36,6 +39,7 @@ class PendingSet {
   std::set<ChunkId> carried_;
   uint64_t below_ = 0;  // of the current epoch all before it is complete
   std::map<ChunkId, uint64_t> latest_;      // the highest place of each chunk
+  std::map<ChunkId, uint64_t> changing_;    // the highest one that changes it
   std::map<uint64_t, ChunkId> bySequence_;  // the same, the other way round
 };
 

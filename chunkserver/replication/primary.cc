@@ -236,7 +236,7 @@ void Primary::forwardToAll(Mutation& mutation) {
 void Primary::begin(Mutation& mutation) {
   mutation.sequence = window_.begin();
   mutation.started = around_.clock.monotonic();
-  state_.pending.add(mutation.chunk, mutation.sequence);
+  state_.pending.add(mutation.chunk, mutation.sequence, mutation.spec.kind != MutationSpec::Kind::NOTHING);
   inFlight_.emplace(mutation.sequence, kj::addRef(mutation));
 }
 

@@ -70,9 +70,11 @@ class Primary {
   Task<MutationResult> mutate(MutationSpec spec);
   // Makes acknowledged mutations of the chunk durable on all in-sync members.
   Task<MutationResult> sync(ChunkId chunk);
-  // Resolves when every mutation of the chunk in flight now has ended: true when all of them took place.
+  // Resolves when every mutation that changes the chunk and is in flight now has ended: true when all took place.
   Task<bool> ended(ChunkId chunk);
   bool inFlight(ChunkId chunk) const;
+  // Of these, some that change it: one that is only being mended may be read.
+  bool isChanging(ChunkId chunk) const;
   // Makes all members' copies equal, block by block, reading all from the disks.
   Task<bool> repair(ChunkId chunk);
   // Those of `chunks` whose digests are not the same on all in-sync members, nothing being in flight. Empty when a

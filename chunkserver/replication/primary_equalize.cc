@@ -235,11 +235,17 @@ bool Primary::inFlight(ChunkId chunk) const {
   return std::any_of(inFlight_.begin(), inFlight_.end(), [chunk](auto& item) { return item.second->chunk == chunk; });
 }
 
+bool Primary::isChanging(ChunkId chunk) const {
+  return std::any_of(inFlight_.begin(), inFlight_.end(), [chunk](auto& item) {
+    return item.second->chunk == chunk && item.second->spec.kind != MutationSpec::Kind::NOTHING;
+  });
+}
+
 Task<bool> Primary::ended(ChunkId chunk) {
   uint64_t turn = state_.turn;
   std::vector<kj::Own<Mutation>> waited;
   for (auto& [sequence, mutation] : inFlight_) {
-    if (mutation->chunk == chunk) {
+    if (mutation->chunk == chunk && mutation->spec.kind != MutationSpec::Kind::NOTHING) {
       waited.push_back(kj::addRef(*mutation));
     }
   }

@@ -362,6 +362,21 @@ Task<void> Replicator::mend(ReplicaUnit& unit, ChunkId chunk) {
   }
 }
 
+// Whoever waits may go: a repair that has begun goes on to its end.
+Task<bool> Replicator::mendWithin(ReplicaUnit& unit, ChunkId chunk, Nanos limit) {
+  auto pair = kj::newPromiseAndFulfiller<bool>();
+  tasks_.add(repairFor(unit, chunk, kj::mv(pair.fulfiller)).promise());
+  auto late = around_.clock.after(limit).then([] { return false; });
+  auto ended = pair.promise.exclusiveJoin(kj::mv(late));
+  co_return co_await kj::mv(ended);
+}
+
+Task<void> Replicator::repairFor(ReplicaUnit& unit, ChunkId chunk, kj::Own<kj::PromiseFulfiller<bool>> told) {
+  auto permit = co_await repairs_.take();
+  bool equal = co_await unit.primary.repair(chunk);
+  told->fulfill(kj::mv(equal));
+}
+
 Task<void> Replicator::repair(ReplicaUnit& unit, ChunkId chunk) {
   auto done = kj::defer([this, shard = unit.state.shard, chunk]() { repairing_.erase({shard, chunk}); });
   auto permit = co_await repairs_.take();

@@ -80,6 +80,9 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   void startCheck(ReplicaUnit& unit, ChunkId chunk);
   // The same, waiting for its end; nothing while it is under way already.
   Task<void> mend(ReplicaUnit& unit, ChunkId chunk);
+  // The same of a shard whose primary is here, in any case from now on. True when the copies of all in-sync members
+  // were read and are equal: what is bad then is bad in all of them.
+  Task<bool> mendWithin(ReplicaUnit& unit, ChunkId chunk, Nanos limit);
 
   Surroundings& around() { return around_; }
   Fences& fences() { return fences_; }
@@ -113,6 +116,7 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   Task<void> sendSettled(MemberName member, std::vector<Settled> settled);
   Task<void> writeMarks(LocalVolume& volume);
   Task<void> repair(ReplicaUnit& unit, ChunkId chunk);
+  Task<void> repairFor(ReplicaUnit& unit, ChunkId chunk, kj::Own<kj::PromiseFulfiller<bool>> told);
   Task<void> check(ReplicaUnit& unit, ChunkId chunk);
   Admission later(wire::Verdict verdict, const char* why, Wakeup& signal) { return {verdict, why, nullptr, &signal}; }
 

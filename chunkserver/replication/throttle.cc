@@ -22,6 +22,13 @@ void Throttle::adapt(Nanos now) {
     next = strain == 0 ? rate_ * 2 : rate_ / 8 * 9;
   }
   rate_ = std::clamp(next, rules_.floor, rules_.ceiling);
+  if (rate_ > rules_.floor) {
+    flooredAt_ = 0;
+  } else if (flooredAt_ == 0) {
+    flooredAt_ = now;
+  } else if (now - flooredAt_ > FLOOR_PATIENCE && strain > STRAIN_MAX) {
+    load_.forgive();
+  }
 }
 
 kj::Promise<void> Throttle::take(uint64_t bytes, Nanos waitMax) {

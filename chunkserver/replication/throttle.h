@@ -20,6 +20,8 @@ class Throttle {
   static constexpr double STRAIN_MAX = 1.5;
   // ... and the rate is looked at again this often.
   static constexpr Nanos LOOK = 200 * MILLISECOND;
+  // Users who wait for longer than usual when the rate has been at its floor for so long don't wait for it.
+  static constexpr Nanos FLOOR_PATIENCE = 30 * SECOND;
   // What wasn't used may be used at once, up to this much time's worth.
   static constexpr Nanos CREDIT = 100 * MILLISECOND;
   // A small thing costs as much as this.
@@ -41,6 +43,7 @@ class Throttle {
   ThrottleRules rules_;
   uint64_t rate_;
   Nanos lookedAt_ = 0;
+  Nanos flooredAt_ = 0;  // since when the rate is at its floor; 0: it isn't
   Nanos free_ = 0;  // from when on more may be moved
 };
 

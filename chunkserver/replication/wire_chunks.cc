@@ -118,14 +118,14 @@ void writeState(const ChunkDescription& in, wire::ChunkState::Builder out) {
 
 CopyState copyOf(wire::ChunkState::Reader in) {
   return {in.getPresent(), in.getDigest(), readList<uint64_t>(in.getSums()), readList<uint32_t>(in.getBad()),
-          readList<uint32_t>(in.getTorn())};
+          readList<uint32_t>(in.getTorn()), in.getLastEpoch()};
 }
 
 CopyState copyOf(const ChunkDescription& in) {
-  return {in.present, in.digest, in.sums, in.bad, in.torn};
+  return {in.present, in.digest, in.sums, in.bad, in.torn, raw(in.lastEpoch)};
 }
 CopyState copyOf(const ChunkSummary& in) {
-  return {in.present, in.present ? in.digest : 0, {}, {}, {}};
+  return {in.present, in.present ? in.digest : 0, {}, {}, {}, raw(in.lastEpoch)};
 }
 
 void ImageTarget::sums(kj::ArrayPtr<const uint64_t> sums) {

@@ -26,6 +26,7 @@ TEST(Cluster, OneMountWritesAnotherReads) {
   const ShardRecord& shard = cluster.shardOf(file, 0);
   Probe probe(cluster);
   EXPECT_EQ(probe.difference(shard.id, ChunkId{file.layout.object, 0}), "");
+  world.runFor(50 * MILLISECOND);  // until then a backup may not know that the write is complete
   for (auto& server : cluster.servers()) {
     ProbeRead read = probe.read(server, file, 0, BLOCK_BYTES);
     ASSERT_TRUE(read.ok()) << server << ": " << read.why;

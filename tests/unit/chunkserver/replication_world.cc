@@ -76,6 +76,8 @@ void ReplicationWorld::start(const std::string& name) {
   auto daemon = startDaemon(seams, options, *server.home, {place});
   ASSERT_TRUE(daemon.ok()) << daemon.error().why;
   server.daemon = kj::mv(daemon.value());
+  auto note = [this, name](Error&& error) { wantsToEnd[name] = error.why; };
+  server.ended = server.daemon->onFatal().then(kj::mv(note)).eagerlyEvaluate(nullptr);
   ASSERT_TRUE(until([&] { return server.daemon->registered(); }));
 }
 
@@ -88,6 +90,7 @@ void ReplicationWorld::startAll(const std::vector<std::string>& names) {
 void ReplicationWorld::died(const std::string& name) {
   links_.erase(name);
   Running& server = servers_.at(name);
+  server.ended = nullptr;
   server.daemon = nullptr;
   server.home = nullptr;
   server.workers = nullptr;  // drops jobs that still hold what lies over the environment

@@ -109,6 +109,8 @@ class ReplicationWorld {
   void kill(const std::string& name);
   void powerCut(const std::string& name);
   void stop(const std::string& name);  // in good order
+  // Why the server wants to end by itself; empty: it doesn't.
+  std::map<std::string, std::string> wantsToEnd;
   bool runs(const std::string& name) const { return servers_.count(name) != 0; }
   SimVolume& disk(const std::string& name) { return world.volume(name + "-v1"); }
 
@@ -162,6 +164,7 @@ class ReplicationWorld {
     kj::Own<Disk> disk;
     kj::Own<ServerHome> home;
     kj::Own<Daemon> daemon;
+    kj::Promise<void> ended = nullptr;
   };
   struct Reached {
     kj::Own<Link> link;

@@ -54,6 +54,28 @@ TEST(Throttle, itFallsToTheFloorWhileUsersSufferAndRisesWhenTheyDont) {
   EXPECT_GT(easy, 10 * ThrottleRules{}.floor);
 }
 
+// More users than when it was quiet: what moves in the background all the time must not crawl for ever because of them.
+TEST(Throttle, itDoesNotStayAtTheFloorWhenUsersWaitForSomethingElse) {
+  World world(5);
+  Load load(world.clock());
+  Throttle throttle(world.clock(), load, ThrottleRules{});
+  auto users = [&](Nanos latency, Nanos time) {
+    Nanos end = world.clock().monotonic() + time;
+    while (world.clock().monotonic() < end) {
+      for (unsigned i = 0; i < Load::SAMPLES; ++i) {
+        load.note(false, BLOCK_BYTES, latency);
+      }
+      auto taken = throttle.take(1);
+      world.runFor(100 * MILLISECOND);
+    }
+  };
+  users(MILLISECOND, 10 * SECOND);
+  users(3 * MILLISECOND, Throttle::FLOOR_PATIENCE);
+  EXPECT_EQ(throttle.rate(), ThrottleRules{}.floor);
+  users(3 * MILLISECOND, 120 * SECOND);
+  EXPECT_GT(throttle.rate(), 10 * ThrottleRules{}.floor);
+}
+
 TEST(Throttle, nobodyElseMeansFullSpeed) {
   World world(3);
   Load load(world.clock());
