@@ -28,6 +28,9 @@ struct Handle : public kj::Refcounted {
   kj::Own<Inode> inode;
   uint32_t bits;
   uint64_t errorsSeen;
+  // Told by a write. fsync and close tell them all the same: of a write that the kernel sends in pieces the program
+  // hears of a failure only when it is the first piece's.
+  uint64_t errorsAtWrite = 0;
   kj::Own<ReadAhead> readAhead;  // of a regular file, from the first read on
 };
 

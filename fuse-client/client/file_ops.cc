@@ -171,7 +171,8 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
     co_await impl_->buffer.drained(kj::addRef(inode));
   }
   if (durable || impl_->buffer.isSpaceShort()) {
-    Status failed = inode.errorSince(handle->errorsSeen);
+    handle->errorsAtWrite = std::max(handle->errorsAtWrite, handle->errorsSeen);
+    Status failed = inode.errorSince(handle->errorsAtWrite);
     if (!failed.ok()) {
       ++impl_->context.stats.errorsReported;
       co_return failed.error();
