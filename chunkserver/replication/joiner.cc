@@ -184,8 +184,10 @@ Task<bool> Joiner::removeSurplus(std::vector<ChunkId> surplus) {
 }
 
 Task<bool> Joiner::fetchAll(uint64_t turn) {
+  // No more than there are chunks: each waits for the throttle before it has one, and would count for nothing.
+  auto wanted = std::min<uint64_t>(FETCHES_PER_SHARD, backup_.catchUp().todo());
   std::vector<Task<bool>> fetchers;
-  for (uint32_t i = 0; i < FETCHES_PER_SHARD && backup_.catchUp().todo() > 0; ++i) {
+  for (uint64_t i = 0; i < wanted; ++i) {
     fetchers.push_back(fetchSome(turn));
   }
   bool all = true;

@@ -17,6 +17,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from disks import DiskCluster, await_gone, kill  # noqa: E402
+from cluster import wait_for  # noqa: E402
 
 CUTS = 300 if os.environ.get("CAIRN_FULL") == "1" else 6
 SEED = int(os.environ.get("CAIRN_SEED", random.randrange(1 << 32)))
@@ -136,7 +137,8 @@ class PowerCuts(unittest.TestCase):
         writers = [Writer(c.path(f"r{number}w{n}"), chance.random()) for n in range(WRITERS)]
         for writer in writers:
             writer.thread.start()
-        time.sleep(chance.uniform(0.2, 1.2))
+        wait_for("the writers to be at work", lambda: all(w.fsyncs or w.failure for w in writers), HANG_SECONDS, 0.005)
+        time.sleep(chance.uniform(0, 0.6))
         for writer in writers:
             writer.cut.set()
         mount = c.pid("mount")
