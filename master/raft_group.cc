@@ -34,9 +34,17 @@ void RaftReplica::receive(raft::Message message, const std::string& name) {
     return;
   }
   links_.meet(message.from, name);
-  raft_->timeIs(seams_.clock.monotonic());
-  raft_->step(kj::mv(message));
+  step(kj::mv(message));
   pumpSoon();
+}
+
+// What must not be (two leaders in a term, say) ends the process, not only the call of whoever sent it.
+void RaftReplica::step(raft::Message message) {
+  raft_->timeIs(seams_.clock.monotonic());
+  auto impossible = kj::runCatchingExceptions([&] { raft_->step(kj::mv(message)); });
+  KJ_IF_MAYBE (e, impossible) {
+    fail({EIO, kj::str("what another master says contradicts what is here: ", e->getDescription()).cStr()});
+  }
 }
 
 kj::Promise<void> RaftReplica::receipt() {
@@ -77,8 +85,7 @@ Task<Status> RaftReplica::takeSnapshot(kj::Own<File> file, raft::Message message
   if (!kept.ok()) {
     co_return kept;
   }
-  raft_->timeIs(seams_.clock.monotonic());
-  raft_->step(kj::mv(message));
+  step(kj::mv(message));
   pump();
   if (!installing_) {
     (void)removeSnapshot(seams_.disk, index);  // not needed; a leftover is passed over at the next start
@@ -137,13 +144,33 @@ Task<Status> RaftReplica::join(raft::MemberId id, MemberAbout about) {
   co_return co_await change(membership);
 }
 
+// Whether enough of those who would vote answer this leader now. A change is in force at once: without a majority it
+// could be neither committed nor taken back.
+bool RaftReplica::canGoOnWith(const raft::Membership& membership) const {
+  auto there = [this](raft::MemberId id) {
+    auto progress = raft_->progress().find(id);
+    return id == self_ || (progress != raft_->progress().end() && progress->second.heardOf());
+  };
+  return membership.majorityOf(there);
+}
+
+raft::Membership RaftReplica::withVoter(const raft::MemberRecord& learner) const {
+  auto membership = raft_->membership();
+  membership.set({learner.id, true, learner.about});
+  return membership;
+}
+
 Task<Status> RaftReplica::promote(std::string name) {
   const auto* member = findByName(name);
   if (member == nullptr) {
     co_return Error{ENOENT, "the group has no master " + name};
   }
-  auto membership = raft_->membership();
-  membership.set({member->id, true, member->about});
+  auto membership = withVoter(*member);
+  if (raft_->isLeader() && !canGoOnWith(membership)) {
+    co_return Error{EBUSY, "with master " + name +
+                               " as a voter those that answer would be no majority: nothing could be changed any "
+                               "more. Start the others first"};
+  }
   co_return co_await change(membership);
 }
 
@@ -154,8 +181,7 @@ Task<Status> RaftReplica::remove(std::string name) {
   }
   auto membership = raft_->membership();
   membership.remove(member->id);
-  auto there = [this](raft::MemberId id) { return id == self_ || raft_->progress().at(id).heardOf(); };
-  if (!membership.majorityOf(there)) {
+  if (raft_->isLeader() && !canGoOnWith(membership)) {
     co_return Error{EBUSY, "without master " + name +
                                " the masters that answer are no majority of the others: nothing "
                                "could be changed any more. Start the others first"};
@@ -189,9 +215,9 @@ void RaftReplica::promoteNewcomers() {
   }
   for (const auto& member : raft_->membership().members()) {
     auto progress = raft_->progress().find(member.id);
-    bool isReady = !member.voter && progress != raft_->progress().end() && progress->second.active &&
+    bool isReady = !member.voter && progress != raft_->progress().end() && progress->second.heardOf() &&
                    progress->second.match() >= raft_->commit();
-    if (isReady) {
+    if (isReady && canGoOnWith(withVoter(member))) {
       changing_ = true;
       auto name = memberAbout(member.about).name;
       spdlog::info("master {} has caught up and votes from now on", name);

@@ -309,9 +309,9 @@ void RaftReplica::pump() {
   for (auto output = raft_->ready(); !output.empty() && !failed_; output = raft_->ready()) {
     handle(kj::mv(output));
   }
-  if (raft_->log().newest().index != membersAt_) {
-    membersAt_ = raft_->log().newest().index;
-    links_.setMembers(raft_->membership());
+  if (raft_->membership() != linked_) {
+    linked_ = raft_->membership();
+    links_.setMembers(linked_);
   }
   applyDurable();
   lookAtOffice();
@@ -370,11 +370,12 @@ void RaftReplica::readStored(raft::StoredAppend stored) {
   }
 }
 
-// LevelDB must never be ahead of the log, so what others have committed waits for this member's own disk. Heartbeats
-// don't wait for a long backlog, and LevelDB gets the time to take it.
+// LevelDB must never be ahead of the log, so what others have committed waits for this member's own disk. The core says
+// how far that is: the log's own number counts entries that are about to be truncated, too. Heartbeats don't wait for a
+// long backlog, and LevelDB gets the time to take it.
 void RaftReplica::applyDurable() {
   auto isDue = [this] {
-    return !committed_.empty() && !installing_ && !failed_ && committed_.front().index <= log_->durableIndex();
+    return !committed_.empty() && !installing_ && !failed_ && committed_.front().index <= raft_->durable();
   };
   for (size_t i = 0; i < APPLIED_AT_ONCE && isDue() && !state_.isFull(); ++i) {
     auto entry = kj::mv(committed_.front());

@@ -112,6 +112,9 @@ class RaftReplica final : public Replica,
 
   // raft_group.cc
   Task<Status> change(raft::Membership membership);
+  void step(raft::Message message);
+  raft::Membership withVoter(const raft::MemberRecord& learner) const;
+  bool canGoOnWith(const raft::Membership& membership) const;
   const raft::MemberRecord* findByName(const std::string& name) const;
   void promoteNewcomers();
   Task<void> promoteOne(std::string name);
@@ -145,7 +148,7 @@ class RaftReplica final : public Replica,
   std::map<raft::ReadId, ReadDone> reads_;
   std::deque<raft::ReadReady> confirmed_;  // reads that wait for the state
   Term officeTerm_{};
-  LogIndex membersAt_{UINT64_MAX};  // entry of the membership that links_ knows
+  raft::Membership linked_;  // that links_ knows
   struct Receipts {
     explicit Receipts(kj::PromiseFulfillerPair<void> pair) : sent(kj::mv(pair.fulfiller)), all(pair.promise.fork()) {}
     kj::Own<kj::PromiseFulfiller<void>> sent;

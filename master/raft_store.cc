@@ -80,8 +80,7 @@ Task<Status> RaftStore::store(const std::vector<raft::Persist>& batch) {
     }
   }
   const auto& first = batch.front();
-  bool isDone = first.snapshot && first.snapshot->last == raft::Position{log_.lastTerm(), log_.lastIndex()};
-  if (first.snapshot && !isDone) {
+  if (first.snapshot && first.snapshot->last != installed_) {
     auto replaced = co_await replaceLog(*first.snapshot);
     if (!replaced.ok()) {
       co_return replaced;
@@ -101,7 +100,11 @@ Task<Status> RaftStore::replaceLog(const raft::InstallSnapshot& snapshot) {
   if (!reset.ok()) {
     co_return reset;
   }
-  co_return co_await owner_.installState(snapshot);
+  auto installed = co_await owner_.installState(snapshot);
+  if (installed.ok()) {
+    installed_ = snapshot.last;
+  }
+  co_return installed;
 }
 
 Task<Status> RaftStore::appendAll(const std::vector<raft::Persist>& batch) {

@@ -53,6 +53,7 @@ class RaftStore final : private kj::TaskSet::ErrorHandler {
   Owner& owner_;
   std::deque<raft::Persist> queue_;
   bool running_ = false;
+  raft::Position installed_;  // by the last snapshot: not to be done again when what follows it is tried again
   kj::TaskSet tasks_;
 };
 

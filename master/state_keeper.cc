@@ -46,14 +46,14 @@ Task<Status> StateKeeper::rebuild() {
   while (snapshotRunning_) {
     co_await clock_.after(ROOM_DELAY);
   }
-  machine_ = nullptr;
   auto distrusted = distrustState(disk_);
   if (!distrusted.ok()) {
     co_return distrusted;
   }
+  machine_ = nullptr;
   auto state = recoverState(disk_, env_, log_, options_.cacheBytes);
   if (!state.ok()) {
-    co_return state.error();
+    co_return Error{EIO, state.error().why};  // not to be tried again: there is no state now
   }
   machine_ = kj::mv(state.value().machine);
   snapshots_ = kj::mv(state.value().snapshots);

@@ -9,9 +9,6 @@ namespace cairn::raft {
 
 namespace {
 
-// By which a leader is less patient than its followers. One that is only deaf then resigns before its TCP connections
-// resend for the first time (200 ms, Linux's least): its last word would wait behind that as long as its silence takes.
-constexpr unsigned RESIGNS_EARLIER_TICKS = 2;
 constexpr unsigned LINK_LOST_TICKS = 3;  // within which a follower stands that lost its connection to the leader
 
 }  // namespace

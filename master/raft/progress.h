@@ -48,7 +48,7 @@ class Progress {
   void becomeSnapshot(LogIndex snapshot);
   // Waits for the next answer to a heartbeat before anything else is sent.
   void snapshotEnded(bool arrived);
-  // Neither silent for long nor, since it last spoke, cut off.
+  // It has spoken to this leader, not long ago, and hasn't been cut off since.
   bool heardOf() const { return !cutOff && (active || wasActive); }
   void heard() {
     active = true;
@@ -58,7 +58,7 @@ class Progress {
 
   bool active = true;      // heard of since the leader last looked
   bool wasActive = true;   // heard of in the time before that
-  bool cutOff = false;     // its link broke; that alone deposes no leader
+  bool cutOff = true;      // not heard of yet, or its link broke since; that alone deposes no leader
   unsigned silentTicks = 0;  // since it was heard of
   uint64_t readRound = 0;  // newest heartbeat round that it answered
 

@@ -42,7 +42,7 @@ const char* kindName(const Message& message) {
 
 Raft::Raft(RaftOptions options, Random& random, Restart restart, Nanos now)
     : options_(std::move(options)), random_(random), hard_(restart.hard), snapshot_(restart.snapshot), now_(now) {
-  KJ_REQUIRE(options_.self != NOBODY && options_.electionTicks > options_.heartbeatTicks);
+  KJ_REQUIRE(options_.self != NOBODY && options_.electionTicks > options_.heartbeatTicks + RESIGNS_EARLIER_TICKS);
   KJ_REQUIRE(restart.base.index <= restart.applied && restart.applied <= restart.last);
   KJ_REQUIRE(restart.base.index <= restart.snapshot && restart.snapshot <= restart.applied);
   log_.reset(restart.base, std::move(restart.membership));
@@ -142,7 +142,7 @@ void Raft::tick() {
     leader_ =
         NOBODY;  // of a learner too: it may be a voter by now without knowing it, and must not shield a lost leader
     hup(Election::PRE_VOTE);
-  } else if (role_ == Role::PRE_CANDIDATE) {
+  } else if (role_ == Role::PRE_CANDIDATE && !membership().isLearner(options_.self)) {
     askForVotes(next(hard_.term), PreVoteRequest{log_.lastPosition()});  // who said nothing may be free to by now
   }
 }

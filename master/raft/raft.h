@@ -31,6 +31,10 @@
 
 namespace cairn::raft {
 
+// By which a leader is less patient than its followers. One that is only deaf then resigns before its TCP connections
+// resend for the first time (200 ms, Linux's least): its last word would wait behind that as long as its silence takes.
+constexpr unsigned RESIGNS_EARLIER_TICKS = 2;
+
 struct RaftOptions {
   MemberId self = NOBODY;
   unsigned electionTicks = 10;  // without a leader; an election begins after 1 to 2 times as much, by chance

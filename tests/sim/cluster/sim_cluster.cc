@@ -50,9 +50,11 @@ SimCluster::SimCluster(World& world, SimClusterOptions options) : world_(world),
     servers_.push_back(name);
     addHost(name, name + ":7100", false);
   }
+  world.watch([this] { observe(); });
 }
 
 SimCluster::~SimCluster() noexcept(false) {
+  world_.watch(nullptr);
   mounts_.clear();
   hosts_.clear();
   spdlog::set_level(spdlog::level::off);
@@ -207,9 +209,19 @@ bool SimCluster::mastersAgree() {
 
 // ---- the map ------------------------------------------------------------------------------------
 
-const ShardMap& SimCluster::map() {
+const ShardMap* SimCluster::leadersMap() {
   std::string leads = leaderNow();
-  const ShardMap* now = leads.empty() ? nullptr : hosts_.at(leads).process->map();
+  return leads.empty() ? nullptr : hosts_.at(leads).process->map();
+}
+
+void SimCluster::observe() {
+  const ShardMap* now = leadersMap();
+  std::string problem = now == nullptr ? "" : monitor_.see(*now);
+  KJ_REQUIRE(problem.empty(), "the shard map breaks a rule", problem, world_.seed(), world_.clock().monotonic());
+}
+
+const ShardMap& SimCluster::map() {
+  const ShardMap* now = leadersMap();
   if (now != nullptr && now->version > lastMap_.version) {
     lastMap_ = *now;
   }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "fuse-client/client/client.h"
+#include "tests/sim/cluster/map_monitor.h"
 #include "tests/sim/cluster/sim_process.h"
 #include "tests/sim/world/world.h"
 
@@ -114,6 +115,8 @@ class SimCluster {
     kj::Own<Client> client;
   };
 
+  const ShardMap* leadersMap();
+  void observe();
   void addHost(const std::string& name, const std::string& address, bool isMaster);
   void nameMasters();
   void begin(Host& host);
@@ -127,6 +130,7 @@ class SimCluster {
   std::vector<std::string> masters_;
   std::map<std::string, Host> hosts_;
   ShardMap lastMap_;
+  MapMonitor monitor_;
   std::map<std::string, Mount> mounts_;
   unsigned mountsMade_ = 0;
 };

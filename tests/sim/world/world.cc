@@ -40,6 +40,9 @@ std::unique_ptr<leveldb::Env> World::newEnv() {
 void World::rest() {
   waitScope_.poll();
   background_.settle();
+  if (watcher_) {
+    watcher_();
+  }
 }
 
 World::Step World::advance(kj::TimePoint deadline) {

@@ -47,6 +47,9 @@ class World {
   kj::Own<SimWorkers> newWorkers(const std::string& process);
   std::unique_ptr<leveldb::Env> newEnv();
 
+  // Called at every rest, so between any two moments of virtual time; may throw. Nothing: nobody is.
+  void watch(std::function<void()> watcher) { watcher_ = std::move(watcher); }
+
   // Runs until `predicate` holds, asking at every rest; false when `limit` has passed. If nothing can run and
   // no timer is set nothing can ever change: that is an exception which says so.
   bool runUntil(const std::function<bool()>& predicate, Nanos limit);
@@ -75,6 +78,7 @@ class World {
   SimClock clock_;
   SimBackground background_;
   SimNetwork network_;
+  std::function<void()> watcher_;
   std::mutex mutex_;  // guards volumes_: LevelDB's thread looks volumes up
   std::map<std::string, kj::Own<SimVolume>> volumes_;
 };

@@ -1,8 +1,11 @@
 // Masters as a group: it forms, loses members, gets them back, and loses nothing.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <vector>
 
+#include "master/propose.h"
 #include "tests/unit/master/group_world.h"
 
 namespace cairn {
@@ -211,6 +214,42 @@ TEST(GroupTest, ACutOffLeaderAcknowledgesNothingAndReadsNothing) {
   EXPECT_TRUE(cluster.has(old, "by the new one"));
 }
 
+// What its own log still holds in their place is of no use to the state.
+TEST(GroupTest, NothingIsAppliedBeforeItReplacesWhatAnEarlierLeaderHadLeft) {
+  GroupWorld cluster(39);
+  cluster.form();
+  std::string old = cluster.leader();
+  cluster.world.network().isolate(old);
+  std::vector<kj::Promise<void>> lost;
+  for (uint64_t i = 1; i <= 10; i++) {
+    auto fill = [i](wire::Command::Builder command) { command.initOpenSession().initNonce().setLow(1000 + i); };
+    auto proposed = propose(cluster.replica(old), fill).promise();
+    lost.push_back(kj::mv(proposed).ignoreResult().eagerlyEvaluate(nullptr));
+  }
+  cluster.world.runFor(50 * MILLISECOND);
+  lost.clear();
+  cluster.crash(old);
+  cluster.writeSomehow("by the new one");
+  ASSERT_TRUE(cluster.start(old).ok());
+  const LogIndex before = cluster.group(old).status().commit;
+  cluster.world.network().rejoin(old);
+  // It has the new term on its disk, and says so: now it is sent what replaces its own.
+  auto isBack = [&] {
+    auto leader = cluster.leaderNow();
+    auto members = leader.empty() ? std::vector<GroupMember>() : cluster.group(leader).status().members;
+    auto reachable = [](const GroupMember& member) { return member.reachable; };
+    return !members.empty() && std::all_of(members.begin(), members.end(), reachable);
+  };
+  ASSERT_TRUE(cluster.world.runUntil(isBack, 15 * SECOND));
+  cluster.world.volume(old).stallUntil(cluster.world.clock().monotonic() + 20 * SECOND);
+  auto isTold = [&] { return cluster.group(old).status().commit > next(before); };
+  ASSERT_TRUE(cluster.world.runUntil(isTold, 15 * SECOND));
+  cluster.world.runFor(SECOND);
+  EXPECT_FALSE(cluster.has(old, "by the new one")) << "its log doesn't have it yet";
+  cluster.expectEqual();
+  EXPECT_TRUE(cluster.has(old, "by the new one"));
+}
+
 // As long as somebody asks, and without a wait.
 TEST(GroupTest, ALeaderKeepsItsLeaseWhileThereAreReaders) {
   GroupWorld cluster(37);
@@ -361,6 +400,21 @@ TEST(GroupTest, WhatWouldLeaveNoMajorityIsRefused) {
   auto transferred = cluster.group(leader).transfer(other);
   EXPECT_TRUE(transferred.ok());
   EXPECT_TRUE(cluster.world.runUntil([&] { return cluster.leaderNow() == other; }, SECOND));
+}
+
+TEST(GroupTest, TheDeadDoNotCountRightAfterAFailOver) {
+  GroupWorld cluster(40);
+  cluster.form();
+  std::string dead = cluster.leader();
+  cluster.crash(dead);
+  std::string now = cluster.leader();
+  std::string third;
+  for (const auto& name : cluster.names()) {
+    third = name != dead && name != now ? name : third;
+  }
+  auto removed = cluster.world.await(cluster.group(now).remove(third), GroupWorld::LIMIT);
+  EXPECT_EQ(removed.code(), EBUSY);
+  EXPECT_NE(removed.error().why.find("no majority"), std::string::npos) << removed.error().why;
 }
 
 TEST(GroupTest, TheSameSeedGivesTheSameRun) {
