@@ -58,8 +58,9 @@ bool isMade(const Change& change, const Json& group) {
   return change.what == wire::RaftChange::REMOVE;
 }
 
-// The refusal, if there is one. A leader that goes because of the change answers nothing, which says nothing.
-Task<Status> ask(Context& context, MasterLink& master, Change change) {
+// The refusal, if there is one; else whether there was an answer at all: a leader that goes because of the change gives
+// none.
+Task<Result<bool>> ask(Context& context, MasterLink& master, Change change) {
   auto request = master.admin.raftChangeRequest();
   request.setChange(change.what);
   request.setName(change.name);
@@ -67,13 +68,14 @@ Task<Status> ask(Context& context, MasterLink& master, Change change) {
   try {
     kj::Promise<capnp::Response<wire::Admin::RaftChangeResults>> sent = request.send();
     auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "the change");
-    co_return readOutcome(reply.getOutcome());
+    auto outcome = readOutcome(reply.getOutcome());
+    co_return outcome.ok() ? Result<bool>(true) : Result<bool>(outcome.error());
   } catch (kj::Exception& e) {
     if (!unclear || !isRetryable(e)) {
       throw;
     }
   }
-  co_return Status();
+  co_return false;
 }
 
 // One look at the group, whoever leads it now.
@@ -92,7 +94,8 @@ Task<bool> look(Context& context, Change change) {
   co_return false;
 }
 
-// Done is what can be seen in the group, for the leader may change on the way.
+// A change of the members is answered when it is made. Otherwise done is what can be seen in the group, for the leader
+// may change on the way; not always, for whoever is removed may be a member again a moment later, under the same name.
 Task<int> make(Context& context, Change change) {
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
@@ -103,7 +106,8 @@ Task<int> make(Context& context, Change change) {
   if (!asked.ok()) {
     co_return complain(EXIT_REFUSED, "refused: " + asked.error().why + ". See: dfsadmin raft status");
   }
-  bool made = change.what == wire::RaftChange::SNAPSHOT;
+  bool answersWhenMade = change.what != wire::RaftChange::TRANSFER;
+  bool made = asked.value() && answersWhenMade;
   while (!made && context.clock.monotonic() < end) {
     made = co_await look(context, change);
     if (!made) {
