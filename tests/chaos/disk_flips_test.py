@@ -213,6 +213,7 @@ class Flips(unittest.TestCase):
             body = self.chance.randbytes(LARGE_BYTES)
             with open(c.path("victim"), "wb") as f:
                 f.write(body)
+            os.sync()  # the mount, perhaps after the disks
             os.sync()
             self.await_copies(c)
             at = 11 * BLOCK + 5
