@@ -85,19 +85,25 @@ class MountProgram {
     if (!mounted.ok()) {
       return background_.failed(mounted.error().code, mounted.error().why);
     }
-    auto served = kj::Promise<void>(session->serve()).fork();
-    auto ready = session->onReady().exclusiveJoin(served.addBranch());
-    wait(kj::mv(ready));
-    raiseReadAhead(options_.mountPoint, KERNEL_READ_AHEAD_BYTES);
-    spdlog::info("mounted {} on {}", options_.fsname, options_.mountPoint);
-    background_.ready();
-    wait(served.addBranch().exclusiveJoin(stop_.addBranch()));
-    takeDown(*session, served);
+    serve(*session);
+    operations.giveUp();
     session = nullptr;
     return finish();
   }
 
  private:
+  // Nothing of this goes on when it returns, though the mount may have been cut off with requests unanswered.
+  void serve(FuseSession& session) {
+    auto served = kj::Promise<void>(session.serve()).fork();
+    auto ready = session.onReady().exclusiveJoin(served.addBranch());
+    wait(kj::mv(ready));
+    raiseReadAhead(options_.mountPoint, KERNEL_READ_AHEAD_BYTES);
+    spdlog::info("mounted {} on {}", options_.fsname, options_.mountPoint);
+    background_.ready();
+    wait(served.addBranch().exclusiveJoin(stop_.addBranch()));
+    takeDown(session, served);
+  }
+
   void wait(kj::Promise<void> promise) { promise.wait(runtime_.io.waitScope); }
 
   // Whether `promise` came to its end in time; false with a log line when it did not.

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <utility>
+
 namespace cairn {
 
 Operations::Operations(Client& client, Clock& clock, Processes& processes, Arrival& arrival,
@@ -18,7 +20,12 @@ Operations::Operations(Client& client, Clock& clock, Processes& processes, Arriv
       tasks_(*this) {}
 
 Operations::~Operations() noexcept(false) {
-  for (auto& call : calls_) {
+  giveUp();
+}
+
+void Operations::giveUp() {
+  interrupted_.clear();
+  for (auto& call : std::exchange(calls_, {})) {
     call.second->request.fail(EIO);  // the mount is ending
   }
 }

@@ -39,6 +39,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   FuseSession* attached() { return session_; }
 
   size_t inFlight() const { return calls_.size(); }
+  // Ends what is in flight, with EIO. To be called while the session is there: an answer goes through it.
+  void giveUp();
   // Resolves when nothing is in flight.
   kj::Promise<void> onIdle();
 

@@ -120,7 +120,8 @@ class Flips(unittest.TestCase):
 
     def scrub_of(self, c, server):
         volumes = json.loads(c.admin("-o", "json", "scrub", "status").stdout)["volumes"]
-        return next(volume for volume in volumes if volume["server"] == server)
+        unheard = {"running": True, "lastPassEnded": 0, "unmended": 1}
+        return next((volume for volume in volumes if volume["server"] == server), unheard)
 
     def scrub(self, c, server):
         """A whole pass: the one that may be under way ends first."""
@@ -213,8 +214,8 @@ class Flips(unittest.TestCase):
             body = self.chance.randbytes(LARGE_BYTES)
             with open(c.path("victim"), "wb") as f:
                 f.write(body)
-            os.sync()  # the mount, perhaps after the disks
-            os.sync()
+                f.flush()
+                os.fsync(f.fileno())
             self.await_copies(c)
             at = 11 * BLOCK + 5
             for number, server in enumerate(SERVERS):

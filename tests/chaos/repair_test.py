@@ -139,7 +139,8 @@ class Repair(unittest.TestCase):
                     missed += busy.bytes_written() - written + busy.bytes_changing()
                     time.sleep(5)
                 wait_for("all copies in sync", lambda: settled(c), 60, 0.3)
-                time.sleep(3)  # until it has said what it took over
+                wait_for("it to say what it took over", lambda: self.taken_over(c, "c2"), 60, 0.3)
+                time.sleep(3)  # all of it
             moved = self.taken_over(c, "c2")
             print(f"gone {rounds} times for 5 s: {moved} bytes taken over; changed meanwhile: {missed} at most")
             self.assertGreater(moved, 0)

@@ -5,6 +5,7 @@ on every way out.
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,8 +64,9 @@ class MemoryMount:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.process = None
+        status, self.process = self.process.returncode, None
         shutil.rmtree(self.base, ignore_errors=True)
+        assert status >= 0 or status == -signal.SIGKILL, f"dfs-mount-memory ended by signal {-status}"
 
 
 def a_mount():

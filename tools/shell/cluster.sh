@@ -4,7 +4,7 @@
 #   DIR/cluster.toml    where the masters are          DIR/m1 ... DIR/c1 ...   data
 #   DIR/mountpoint      where it is mounted            DIR/run/NAME.pid .sock .port, DIR/log/NAME.log
 
-READY_SECONDS=60
+READY_SECONDS=120
 STOP_SECONDS=20
 SOCKET_PATH_MAX=107
 

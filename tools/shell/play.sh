@@ -54,7 +54,7 @@ playOne() {
   fi
   daemonPid "$name" || fail "$name does not run" "start it with: tools/dfs play --dir $DIR start $name"
   case $verb in
-    kill) kill -KILL "$PID" && waitUntil 10 noneAlive "$PID" ;;
+    kill) kill -KILL "$PID" && waitUntil 60 noneAlive "$PID" ;;
     pause) kill -STOP "$PID" && waitUntil 10 stopped "$PID" ;;
     resume) kill -CONT "$PID" ;;
   esac || fail "could not $verb $name (process $PID)" "it may belong to another user"

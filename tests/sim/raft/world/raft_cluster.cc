@@ -8,7 +8,6 @@ namespace {
 
 constexpr Nanos SYNC_MIN = 100 * MICROSECOND;
 constexpr Nanos SYNC_MAX = 3 * MILLISECOND;
-constexpr Nanos LATE_MAX = 5 * 60 * SECOND;
 constexpr Nanos SNAPSHOT_DELAY_MAX = 2 * SECOND;
 constexpr Nanos REPORT_DELAY = 500 * MILLISECOND;
 constexpr Nanos ANSWER_DELAY_MAX = 2 * MILLISECOND;

@@ -18,6 +18,7 @@
 namespace cairn::raft {
 
 constexpr Nanos RAFT_TICK = 25 * MILLISECOND;
+constexpr Nanos LATE_MAX = 5 * 60 * SECOND;  // that a message is on its way, in weather that delays some for long
 constexpr Nanos DRIFT_PERCENT = 12;  // by which a clock may be fast or slow: just within what a lease allows
 
 struct Weather {
