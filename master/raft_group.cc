@@ -144,14 +144,16 @@ Task<Status> RaftReplica::join(raft::MemberId id, MemberAbout about) {
   co_return co_await change(membership);
 }
 
-// Whether enough of those who would vote answer this leader now. A change is in force at once: without a majority it
-// could be neither committed nor taken back.
+// As this leader sees it; only a leader keeps count.
+bool RaftReplica::answers(raft::MemberId id) const {
+  auto progress = raft_->progress().find(id);
+  return id == self_ || (progress != raft_->progress().end() && progress->second.heardOf());
+}
+
+// Whether enough of those who would vote answer now. A change is in force at once: without a majority it could be
+// neither committed nor taken back.
 bool RaftReplica::canGoOnWith(const raft::Membership& membership) const {
-  auto there = [this](raft::MemberId id) {
-    auto progress = raft_->progress().find(id);
-    return id == self_ || (progress != raft_->progress().end() && progress->second.heardOf());
-  };
-  return membership.majorityOf(there);
+  return membership.majorityOf([this](raft::MemberId id) { return answers(id); });
 }
 
 raft::Membership RaftReplica::withVoter(const raft::MemberRecord& learner) const {
@@ -264,7 +266,7 @@ GroupStatus RaftReplica::status() const {
     out.leader = member.id == raft_->leader();
     auto progress = raft_->progress().find(member.id);
     bool isSelf = member.id == self_;
-    out.reachable = isSelf || (progress != raft_->progress().end() && progress->second.heardOf());
+    out.reachable = answers(member.id);
     out.match = isSelf ? raft_->durable() : LogIndex{};
     if (progress != raft_->progress().end()) {
       out.match = progress->second.match();

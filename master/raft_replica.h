@@ -114,6 +114,7 @@ class RaftReplica final : public Replica,
   Task<Status> change(raft::Membership membership);
   void step(raft::Message message);
   raft::Membership withVoter(const raft::MemberRecord& learner) const;
+  bool answers(raft::MemberId id) const;
   bool canGoOnWith(const raft::Membership& membership) const;
   const raft::MemberRecord* findByName(const std::string& name) const;
   void promoteNewcomers();

@@ -101,10 +101,6 @@ uint32_t chooseBase(const std::vector<CopyState>& copies, uint32_t base, bool al
   return base;
 }
 
-}  // namespace
-
-namespace {
-
 // The same contents, as far as their checksums are known.
 bool agree(const CopyState& a, const CopyState& b) {
   uint32_t end = static_cast<uint32_t>(std::max(a.sums.size(), b.sums.size()));
