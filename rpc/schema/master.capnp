@@ -191,6 +191,8 @@ struct ServerHello {
   hostId @5 :Text;
   volumes @6 :List(VolumeHello);
   history @7 :HistoryPoint;           # the newest that it has obeyed
+  rack @8 :Text;                      # as in Types.Server
+  zone @9 :Text;
 }
 # A committed entry of the masters: the group's epoch, the entry's term, what its leader drew when that term began.
 struct HistoryPoint { epoch @0 :UInt64; term @1 :UInt64; drawn @2 :UInt64; index @3 :UInt64; }
@@ -242,6 +244,12 @@ struct Work {
   reclaim @0 :List(Reclaim);
   cuts @1 :List(ApplyCut);
   agreed @2 :List(UInt64);    # plans of HeldRemoval that people have agreed to
+  copies @3 :List(CopyObject);
+}
+# For the primaries of `to`: make its chunks equal to those of `from`.
+struct CopyObject {
+  id @0 :UInt64; inode @1 :UInt64; chunkBits @2 :UInt8; generation @3 :UInt32; chunks @4 :UInt32;
+  from @5 :UInt64; fromClass @6 :UInt16; to @7 :UInt64; toClass @8 :UInt16;
 }
 struct Reclaim { id @0 :UInt64; object @1 :UInt64; class @2 :UInt16; chunks @3 :UInt32; }
 struct ApplyCut { id @0 :UInt64; object @1 :UInt64; class @2 :UInt16; chunkBits @3 :UInt8; generation @4 :UInt32; firstDead @5 :UInt64; chunks @6 :UInt32; }
@@ -268,6 +276,20 @@ interface Admin {
   forceShard @9 (shard :UInt32, volume :UInt32, apply :Bool) -> (outcome :Types.Outcome);
   # Agrees to a HeldRemoval. ENOENT: no volume that is here waits for that plan.
   agreeRemoval @10 (plan :UInt64) -> (outcome :Types.Outcome);
+  # How many copies there are of what is below a directory, or of a file, and what no two of them share. `existing`: also
+  # of the files that are there already, whose bytes are copied in the background by the task of that id (0: none).
+  # EINVAL: there aren't so many failure domains, `why` says how many. Without `apply` it says only what it would do.
+  setReplicas @11 (path :Data, copies :UInt8, level :Types.FailureDomain, existing :Bool, apply :Bool)
+      -> (outcome :Types.Outcome, task :UInt64);
+  copyTasks @12 () -> (tasks :List(CopyTask));
+  # What it has copied stays as it is. ENOENT: there is no such task.
+  cancelCopyTask @13 (task :UInt64) -> (outcome :Types.Outcome);
+}
+# Files below `path` that are copied into another replication class. `waiting`: files that have been passed over, since
+# they change all the time; they are looked at again. `why`: what stops it now, empty when nothing does.
+struct CopyTask {
+  id @0 :UInt64; path @1 :Data; copies @2 :UInt8; level @3 :Types.FailureDomain;
+  filesDone @4 :UInt64; bytesDone @5 :UInt64; filesWaiting @6 :UInt64; why @7 :Text;
 }
 enum ServerChange { drain @0; maintain @1; resume @2; remove @3; }
 # Not known: the member doesn't answer, or has restarted since.
@@ -293,6 +315,6 @@ struct ClusterStatus {
 }
 struct Reason { code @0 :Text; text @1 :Text; action @2 :Text; critical @3 :Bool; }
 struct MasterStatus { name @0 :Text; address @1 :Text; role @2 :Text; term @3 :UInt64; commitIndex @4 :UInt64; appliedIndex @5 :UInt64; }
-struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); maintenanceSecondsLeft @5 :UInt32; }
+struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); maintenanceSecondsLeft @5 :UInt32; rack @6 :Text; zone @7 :Text; }
 struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; unmendedBlocks @7 :UInt64; differingChunks @8 :UInt64; slow @9 :Bool; ownBytes @10 :UInt64; retiredBytes @11 :UInt64; held @12 :HeldRemoval; }
 struct ShardCounts { total @0 :UInt32; healthy @1 :UInt32; degraded @2 :UInt32; atRisk @3 :UInt32; unavailable @4 :UInt32; misplaced @5 :UInt32; }

@@ -34,6 +34,7 @@ struct Layout {
   chunkBits @2 :UInt8;
   generation @3 :UInt32;    # rises with each shrinking truncate
   cuts @4 :List(Cut);       # not yet confirmed by all primaries; at most 8
+  movedFrom @5 :UInt64;     # the object that these bytes were in before they were copied into this one; 0: none
 }
 
 struct Attributes {
@@ -64,6 +65,8 @@ struct Server {
   online @7 :Bool;          # holds an unexpired heartbeat lease
   maintenanceSeconds @8 :UInt32;  # state maintenance: for how long, from when the leading master first saw it
   untilBack @9 :Bool;       # state maintenance: ends when the server is back (it was stopped in good order)
+  rack @10 :Text;           # failure domains that it is in, as it was told at its start; empty: not known
+  zone @11 :Text;
 }
 enum ServerState { inService @0; maintenance @1; draining @2; drained @3; dead @4; }
 
@@ -80,7 +83,9 @@ struct ReplicationClass {
   copies @1 :UInt8;
   minCopies @2 :UInt8;
   shardBits @3 :UInt8;
+  level @4 :FailureDomain;  # no two copies of a shard share one of these
 }
+enum FailureDomain { server @0; rack @1; zone @2; }
 
 # The acting set of one shard. Only a log entry changes it.
 struct Shard {
@@ -93,7 +98,7 @@ struct Shard {
 }
 
 # The whole map, or the change from version `from` to `version`: then servers, volumes, classes and
-# fenced are complete, and shards are only the changed ones.
+# fenced and sealed are complete, and shards are only the changed ones.
 struct ShardMap {
   version @0 :UInt64;
   from @1 :UInt64;          # 0: complete
@@ -102,4 +107,5 @@ struct ShardMap {
   volumes @4 :List(Volume);
   shards @5 :List(Shard);
   fenced @6 :List(UInt64);  # evicted sessions whose writes must not land
+  sealed @7 :List(UInt64);  # objects that are copied into another class: no client changes them any more
 }
