@@ -311,6 +311,7 @@ void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::
   out.setTotalBytes(space.totalBytes);
   out.setUsedBytes(space.takenBytes);
   out.setOwnBytes(space.usedBytes);
+  out.setRetiredBytes(space.retiredBytes);
   // Also those replaced from another copy since: a disk that has lied is worth a look.
   out.setBadBlocks(std::max(counters.badBlocks, counters.badBlocksFound));
   out.setUnmendedBlocks(counters.badBlocks);

@@ -38,7 +38,7 @@ Task<Result<Mutated>> start(VolumeStore& store, wire::Change::Reader change, Chu
     case wire::Change::CUT:
       return store.applyCuts(chunk, context);
     case wire::Change::REMOVE:
-      return store.remove({context.shard, chunk});
+      return store.retire({context.shard, chunk});
     case wire::Change::NOTHING:
       break;
   }

@@ -36,7 +36,7 @@ struct Primary::Mutation : kj::Refcounted {
       case MutationSpec::Kind::CUT:
         return state.store().applyCuts(chunk, context_);
       case MutationSpec::Kind::REMOVE:
-        return state.store().remove(state.key(chunk));
+        return state.store().retire(state.key(chunk));
       case MutationSpec::Kind::NOTHING:
         break;
     }

@@ -4,6 +4,7 @@
 //   'v' shard object index   a small chunk's value (chunk_format.h); of a file that has a base: what it grew from
 //   'd' shard object index   dirty mark, present or not
 //   'k' shard object index   has bad blocks: how many
+//   'q' time shard object index   a deleted chunk that is kept for a while (retired.h)
 //   's' shard                last epoch in sync
 //   'b' number               mark of an index batch (index.h)
 //   'm' name                 of the volume
@@ -44,6 +45,7 @@ enum class KeySpace : char {
   VALUE = 'v',
   DIRTY = 'd',
   BAD = 'k',
+  RETIRED = 'q',
   IN_SYNC = 's',
   BATCH = 'b',
   META = 'm'

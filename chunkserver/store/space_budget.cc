@@ -29,13 +29,13 @@ bool SpaceBudget::admits(uint64_t bytes) {
   // An answer that can't be had doesn't change what is allowed; the next write will tell what is wrong.
   if (sinceAsked_ + bytes >= ASK_AGAIN_BYTES) {
     (void)refresh();
-  } else if (space().availableBytes < bytes) {
+  } else if (roomBytes() < bytes) {
     // No refusal by old figures: room may have been made. What was allocated since may not be on the disk yet.
     uint64_t since = sinceAsked_;
     (void)refresh();
     sinceAsked_ = since;
   }
-  return space().availableBytes >= bytes;
+  return roomBytes() >= bytes;
 }
 
 void SpaceBudget::allocated(int64_t deltaBytes) {
@@ -44,18 +44,29 @@ void SpaceBudget::allocated(int64_t deltaBytes) {
   sinceAsked_ += deltaBytes > 0 ? static_cast<uint64_t>(deltaBytes) : 0;
 }
 
-VolumeSpace SpaceBudget::space() const {
-  VolumeSpace out;
+void SpaceBudget::retired(int64_t deltaBytes) {
+  retired_ = deltaBytes < 0 ? retired_ - std::min(retired_, static_cast<uint64_t>(-deltaBytes))
+                            : retired_ + static_cast<uint64_t>(deltaBytes);
+}
+
+uint64_t SpaceBudget::roomBytes() const {
   uint64_t reserve = reserveOf(found_.totalBytes) + sinceAsked_;
-  out.totalBytes = found_.totalBytes;
-  out.usedBytes = used_;
-  out.availableBytes = found_.availableBytes > reserve ? found_.availableBytes - reserve : 0;
+  uint64_t room = found_.availableBytes > reserve ? found_.availableBytes - reserve : 0;
   if (limit_ > 0) {
     uint64_t usable = limit_ - reserveOf(limit_);
-    out.totalBytes = std::min(out.totalBytes, limit_);
-    out.availableBytes = std::min(out.availableBytes, usable > used_ ? usable - used_ : 0);
+    uint64_t taken = used_ + retired_;
+    room = std::min(room, usable > taken ? usable - taken : 0);
   }
-  uint64_t left = found_.availableBytes - std::min(found_.availableBytes, sinceAsked_);
+  return room;
+}
+
+VolumeSpace SpaceBudget::space() const {
+  VolumeSpace out;
+  out.totalBytes = limit_ > 0 ? std::min(found_.totalBytes, limit_) : found_.totalBytes;
+  out.usedBytes = used_;
+  out.retiredBytes = retired_;
+  out.availableBytes = roomBytes() + retired_;
+  uint64_t left = found_.availableBytes - std::min(found_.availableBytes, sinceAsked_) + retired_;
   out.takenBytes = std::max(std::min(used_, out.totalBytes), out.totalBytes - std::min(out.totalBytes, left));
   out.full = out.availableBytes < BLOCK_BYTES;
   return out;

@@ -21,12 +21,19 @@ class SpaceBudget {
   void allocated(int64_t deltaBytes);
   void setUsed(uint64_t bytes) { used_ = bytes; }
   uint64_t usedBytes() const { return used_; }
+  // Of deleted chunks: still on the disk, but room for whoever wants it.
+  void setRetired(uint64_t bytes) { retired_ = bytes; }
+  void retired(int64_t deltaBytes);
+  uint64_t retiredBytes() const { return retired_; }
+  // What may be allocated without giving any of them up.
+  uint64_t roomBytes() const;
   VolumeSpace space() const;
 
  private:
   Disk& disk_;
   uint64_t limit_;
   uint64_t used_ = 0;  // by blocks of chunks
+  uint64_t retired_ = 0;
   uint64_t sinceAsked_ = 0;
   DiskSpace found_;
 };

@@ -10,6 +10,7 @@
 //   volume_verify.cc   blocks against checksums: describe, image, recheck, adopt
 //   volume_scrub.cc    the same past the page cache, and the front of a chunk's file, and the index
 //   volume_quarantine.cc  copies of what is replaced
+//   volume_retire.cc   chunks of deleted files
 //   volume_list.cc     what is here
 //   volume_upkeep.cc   dirty marks, write-back, space, quarantine, stop
 //
@@ -27,6 +28,7 @@
 #include "chunkserver/store/disk_gauge.h"
 #include "chunkserver/store/index.h"
 #include "chunkserver/store/name_sync.h"
+#include "chunkserver/store/retired.h"
 #include "chunkserver/store/space_budget.h"
 #include "chunkserver/store/volume_id.h"
 #include "chunkserver/store/volume_store.h"
@@ -71,7 +73,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
                               kj::ArrayPtr<const WritePiece> pieces) override;
   Task<Result<Mutated>> punch(ChunkId chunk, const ChunkContext& context, uint32_t offset, uint32_t length) override;
   Task<Result<Mutated>> applyCuts(ChunkId chunk, const ChunkContext& context) override;
-  Task<Result<Mutated>> remove(ChunkKey key) override;
+  Task<Result<Mutated>> remove(ChunkKey key) override { return takeOut(key, false); }
+  Task<Result<Mutated>> retire(ChunkKey key) override;
   Task<Result<Mutated>> install(ChunkKey key, const ImageView& image) override;
   Task<Result<Mutated>> quarantine(ChunkKey key) override;
   Task<Result<Mutated>> adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks, Epoch epoch) override;
@@ -127,7 +130,8 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   struct Gone {
     bool hasFile = false;
     bool keep = false;    // into quarantine
-    uint64_t change = 0;  // the number of the removal
+    std::optional<Retired> retired = {};  // kept as a deleted chunk
+    uint64_t change = 0;                  // the number of the removal
   };
   struct AreaFound;
   // Where a look at stored blocks reads them.
@@ -187,6 +191,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Status commitPlan(Chunk& chunk, const ChunkContext& context, WritePlan plan, WritePlan::OldBlocks old);
   void begin(Chunk& chunk, uint8_t chunkBits, uint32_t generation, const ChunkHints& hints);
   void finish(Chunk& chunk, const Status& status, bool created, Epoch epoch);
+  Task<Result<Mutated>> takeOut(ChunkKey key, bool retires);
   bool needsMark(const Chunk& chunk, Epoch epoch) const;
   Status checkContext(const Chunk& chunk, const ChunkContext& context, ChangeKind kind) const;
   Status checkSpace(const Chunk& chunk, const WritePlan& plan);
@@ -212,9 +217,10 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   void takeHints(Chunk& chunk, const ChunkHints& hints);
   void putRecord(Chunk& chunk);
   void eraseKeys(ChunkKey key);
+  void eraseKeys(ChunkKey key, const Gone& gone);
   void changed(Chunk& chunk, Epoch epoch);
   Mutated settleAllocation(Chunk& chunk, uint32_t blocksBefore);
-  void forget(Chunk& chunk, uint32_t allocatedBlocks, bool hasFile, bool keep);
+  void forget(Chunk& chunk, uint32_t allocatedBlocks, Gone gone);
 
   // volume_sync.cc
   Task<Status> syncChunk(Chunk& chunk);
@@ -226,7 +232,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Status writeHeader(Chunk& chunk, OpenFile& file, uint32_t generation);
   Task<Status> settleGone();
   Task<void> runSettleGone();
-  Status takeAway(ChunkKey key, bool keep);
+  Status takeAway(ChunkKey key, const Gone& gone);
   Task<Status> syncSmall();
 
   // volume_read.cc
@@ -264,6 +270,18 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Status rewriteFront(Chunk& chunk);
   Task<Result<std::vector<uint32_t>>> badUnderCache(Chunk& chunk, std::vector<uint32_t> blocks);
   Task<Result<bool>> rewriteFromCache(Chunk& chunk, uint32_t block);
+
+  // volume_retire.cc
+  Retired retiredNow(const Chunk& chunk, uint32_t allocatedBlocks, bool hasFile) const;
+  uint64_t roomAhead() const;
+  bool isDue(const Retired& retired) const;
+  std::vector<Retired> oldestRetired(size_t limit, bool wanted);
+  Status giveUp(const Retired& retired);
+  Status giveUpSome(size_t limit, uint64_t wantedBytes);
+  bool admits(uint64_t bytes);
+  Task<Status> purgeRetired();
+  Status countRetired();
+  Status rebuildRetired();
 
   // volume_list.cc
   // As the index has it; nothing when there is none.
@@ -317,6 +335,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   bool settlingGone_ = false;
   Gate goneSettled_;
   Nanos purged_ = 0;
+  std::string retiredFrom_;  // nothing is left under 'q' before it
 
   VolumeCounters counters_;
   kj::TaskSet tasks_;

@@ -286,7 +286,9 @@ Result<kj::Own<File>> Volume::createFile(ChunkKey key) {
   if (file.code() == EEXIST) {
     // Left behind by a crash, and in no record. Emptying it would not do: its old bytes could come back.
     counters_.quarantined++;
-    auto taken = takeAway(key, true);
+    Gone foreign;
+    foreign.keep = true;
+    auto taken = takeAway(key, foreign);
     if (!taken.ok()) {
       return taken.error();
     }
@@ -361,6 +363,22 @@ void Volume::eraseKeys(ChunkKey key) {
   }
 }
 
+// Of a chunk that is kept as deleted the value stays, and the index says since when.
+void Volume::eraseKeys(ChunkKey key, const Gone& gone) {
+  if (!gone.retired || gone.hasFile) {
+    eraseKeys(key);
+  } else {
+    for (KeySpace space : {KeySpace::RECORD, KeySpace::DIRTY, KeySpace::BAD}) {
+      index_->erase(indexKey(space, key));
+    }
+  }
+  if (gone.retired) {
+    auto place = retiredKey(*gone.retired);
+    retiredFrom_ = std::min(retiredFrom_, place);
+    index_->put(place, encodeRetired(*gone.retired));
+  }
+}
+
 // After every change of a chunk: counts it, marks it, and writes what the index must know.
 void Volume::changed(Chunk& chunk, Epoch epoch) {
   auto* mark = dirty_.find(chunk.key);
@@ -384,17 +402,21 @@ Mutated Volume::settleAllocation(Chunk& chunk, uint32_t blocksBefore) {
 }
 
 // Takes the chunk out of the index; its file follows when that is durable.
-void Volume::forget(Chunk& chunk, uint32_t allocatedBlocks, bool hasFile, bool keep) {
-  eraseKeys(chunk.key);
+void Volume::forget(Chunk& chunk, uint32_t allocatedBlocks, Gone gone) {
+  eraseKeys(chunk.key, gone);
   dirty_.forget(chunk.key);
   badBlocks_.erase(chunk.key);
   budget_.allocated(-int64_t{allocatedBlocks} * BLOCK_BYTES);
+  if (gone.retired) {
+    budget_.retired(int64_t{allocatedBlocks} * BLOCK_BYTES);
+  }
   closeFile(chunk);
   chunk.clear();
   chunk.loaded = true;
   chunk.version++;
   chunk.syncedVersion = chunk.version;  // sync() looks at gone_ instead
-  gone_[chunk.key] = Gone{hasFile, keep, ++goneChanges_};
+  gone.change = ++goneChanges_;
+  gone_[chunk.key] = gone;
 }
 
 }  // namespace cairn

@@ -119,7 +119,7 @@ Status Volume::checkSpace(const Chunk& chunk, const WritePlan& plan) {
   for (uint32_t block : plan.partial()) {
     blocks += chunk.sum(block) == 0;
   }
-  if (blocks > 0 && !budget_.admits(blocks * BLOCK_BYTES)) {
+  if (blocks > 0 && !admits(blocks * BLOCK_BYTES)) {
     return Error{ENOSPC, fmt::format("{}: no space for {} more bytes; remove files or add a disk", disk_.hostPath("."),
                                      blocks * BLOCK_BYTES)};
   }
@@ -284,7 +284,7 @@ Result<WritePlan::OldBlocks> Volume::takeOldBlock(Chunk& chunk, uint32_t block, 
   return kj::mv(old);
 }
 
-Task<Result<Mutated>> Volume::remove(ChunkKey key) {
+Task<Result<Mutated>> Volume::takeOut(ChunkKey key, bool retires) {
   Pinned chunk(*this, key);
   TurnQueue::Turn turn(chunk->turns);
   if (!turn.mine()) {
@@ -310,7 +310,12 @@ Task<Result<Mutated>> Volume::remove(ChunkKey key) {
     }
     blocks = record.value().allocatedBlocks;
   }
-  forget(*chunk, blocks, !known || chunk->kind == ChunkKind::FILE, false);
+  Gone gone;
+  gone.hasFile = !known || chunk->kind == ChunkKind::FILE;
+  if (retires) {
+    gone.retired = retiredNow(*chunk, blocks, gone.hasFile);
+  }
+  forget(*chunk, blocks, gone);
   co_return Mutated{-int64_t{blocks} * BLOCK_BYTES};
 }
 
@@ -332,7 +337,10 @@ Task<Result<Mutated>> Volume::quarantine(ChunkKey key) {
   }
   counters_.quarantined++;
   uint32_t blocks = chunk->allocatedBlocks;
-  forget(*chunk, blocks, chunk->kind == ChunkKind::FILE, true);
+  Gone gone;
+  gone.hasFile = chunk->kind == ChunkKind::FILE;
+  gone.keep = true;
+  forget(*chunk, blocks, gone);
   co_return Mutated{-int64_t{blocks} * BLOCK_BYTES};
 }
 
@@ -392,7 +400,7 @@ Result<BlockChanges> Volume::imageChanges(const Chunk& chunk, const ImageView& i
     return Error{EINVAL, fmt::format("{}: an image of {} blocks and {} bytes doesn't fit", describeChunk(chunk.key),
                                      image.sums.size(), image.bytes.size())};
   }
-  if (allocated > chunk.allocatedBlocks && !budget_.admits(uint64_t{allocated - chunk.allocatedBlocks} * BLOCK_BYTES)) {
+  if (allocated > chunk.allocatedBlocks && !admits(uint64_t{allocated - chunk.allocatedBlocks} * BLOCK_BYTES)) {
     return Error{ENOSPC, fmt::format("{}: no space for an image of {} blocks", disk_.hostPath("."), allocated)};
   }
   BlockChanges changes;

@@ -11,6 +11,7 @@ namespace cairn {
 namespace {
 
 const char* const USED_KEY = "used";
+const char* const RETIRED_KEY = "retired";
 // Chunks whose records go into one batch while the index is made again.
 constexpr size_t REBUILD_BATCH = 4096;
 
@@ -58,7 +59,7 @@ Volume::Volume(Disk& disk, Clock& clock, Workers& workers, Random& random, const
 Volume::~Volume() noexcept(false) {}
 
 Status Volume::open(leveldb::Env& env) {
-  for (const char* directory : {"chunks", "quarantine"}) {
+  for (const char* directory : {"chunks", "quarantine", RETIRED_DIRECTORY}) {
     auto made = disk_.makeDirectory(directory);
     if (!made.ok()) {
       return made;
@@ -149,6 +150,9 @@ Status Volume::countUsed() {
   if (noted.value()) {
     auto used = decodeIndexNumber(*noted.value());
     budget_.setUsed(used.ok() ? used.value() : 0);
+    auto retired = index_->get(metaKey(RETIRED_KEY));
+    auto bytes = retired.ok() && retired.value() ? decodeIndexNumber(*retired.value()) : Result<uint64_t>(uint64_t{0});
+    budget_.setRetired(bytes.ok() ? bytes.value() : 0);
     // It holds from a clean stop to the next start only.
     index_->erase(metaKey(USED_KEY));
     if (used.ok() && !unclean_) {
@@ -163,6 +167,9 @@ Status Volume::countUsed() {
     return true;
   });
   budget_.setUsed(blocks * BLOCK_BYTES);
+  if (status.ok()) {
+    status = countRetired();
+  }
   return status.ok() ? index_->commitNow() : status;
 }
 
@@ -192,6 +199,10 @@ Status Volume::rebuild(const std::string& why) {
     }
   }
   spdlog::warn("{}: {} chunk files taken into the new index", disk_.hostPath("."), found);
+  auto retired = rebuildRetired();
+  if (!retired.ok()) {
+    return retired;
+  }
   return index_->commitNow();
 }
 

@@ -8,6 +8,7 @@
 //   index/                          LevelDB: records, small chunks, dirty marks, in-sync marks
 //   chunks/<shard>/<object>-<index> larger chunks, self-describing (store/format.h); names in hex
 //   quarantine/                     what was taken out of service and not deleted
+//   deleted/                        chunks of deleted files, for a while
 //
 // Rules it keeps:
 // - Mutations of one chunk apply in the order of the calls. Where nothing must be awaited a mutation is
@@ -158,6 +159,7 @@ struct VolumeSpace {
   uint64_t totalBytes = 0;
   uint64_t usedBytes = 0;       // by blocks of chunks
   uint64_t takenBytes = 0;      // of totalBytes, by whatever is on the disk: what "how full" is reckoned from
+  uint64_t retiredBytes = 0;    // of deleted chunks, given up when the room is wanted; not in the two above
   uint64_t availableBytes = 0;  // for new blocks, after the reserve
   bool full = false;            // new blocks get ENOSPC
 };
@@ -192,6 +194,7 @@ struct VolumeOptions {
   bool create = false;         // an empty or absent directory becomes a new volume
   bool rebuildLater = false;   // what takes long is left to finishOpening()
   uint64_t capacityLimit = 0;  // bytes of chunks at most; 0: what the file system has
+  int64_t retainSeconds = 24 * 3600;  // for which the chunks of deleted files are kept; 0: not at all
   uint32_t openFilesMax = 512;
   uint64_t cachedBytesMax = 24ull << 20;  // checksum areas and small chunks in memory
 };
@@ -222,8 +225,11 @@ class VolumeStore {
   // Drops what the context's cuts say is dead and raises the generation, so that later requests may come
   // without these cuts. An absent chunk stays absent; one that loses all its bytes stays, empty.
   virtual Task<Result<Mutated>> applyCuts(ChunkId chunk, const ChunkContext& context) = 0;
-  // Success when absent. Durable after sync().
+  // Success when absent. Durable after sync(). Its bytes are gone: for what nobody was ever told of.
   virtual Task<Result<Mutated>> remove(ChunkKey key) = 0;
+  // The same of a deleted file's chunk: its bytes are kept for VolumeOptions::retainSeconds, or until the room is
+  // wanted.
+  virtual Task<Result<Mutated>> retire(ChunkKey key) = 0;
   // Replaces the whole chunk (or makes it). Every block is checked first. Not durable before sync(). A copy of what
   // had bad blocks goes to quarantine first.
   virtual Task<Result<Mutated>> install(ChunkKey key, const ImageView& image) = 0;

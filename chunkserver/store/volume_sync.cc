@@ -188,7 +188,7 @@ Task<Status> Volume::settleGone() {
 Task<void> Volume::runSettleGone() {
   uint64_t upTo = goneChanges_;
   for (auto& entry : gone_) {
-    eraseKeys(entry.first);
+    eraseKeys(entry.first, entry.second);
   }
   auto status = co_await index_->commit();
   size_t taken = 0;
@@ -196,7 +196,7 @@ Task<void> Volume::runSettleGone() {
     ChunkKey key = it->first;
     if (it->second.change <= upTo) {
       if (it->second.hasFile) {
-        status = takeAway(key, it->second.keep);
+        status = takeAway(key, it->second);
         taken++;
       }
       gone_.erase(it);
@@ -216,9 +216,14 @@ Task<void> Volume::runSettleGone() {
   goneSettled_.open();
 }
 
-Status Volume::takeAway(ChunkKey key, bool keep) {
+Status Volume::takeAway(ChunkKey key, const Gone& gone) {
   std::string path = chunkPath(key);
-  auto status = keep ? disk_.rename(path, quarantinePath(key)) : disk_.remove(path);
+  Status status;
+  if (gone.retired) {
+    status = disk_.rename(path, retiredPath(*gone.retired));
+  } else {
+    status = gone.keep ? disk_.rename(path, quarantinePath(key)) : disk_.remove(path);
+  }
   return status.code() == ENOENT ? Status() : status;
 }
 

@@ -13,6 +13,7 @@ namespace cairn {
 namespace {
 
 const char* const USED_KEY = "used";
+const char* const RETIRED_KEY = "retired";
 // How often the quarantine is looked through.
 constexpr Nanos PURGE_EVERY = 3600 * SECOND;
 // What stays there even when the disk is full.
@@ -50,6 +51,10 @@ Task<Status> Volume::maintain() {
   }
   clearMarks(false);
   purgeQuarantine(budget_.space().full);
+  auto purged = co_await purgeRetired();
+  if (!purged.ok()) {
+    co_return purged;
+  }
   shrink();
   co_return Status(health_);
 }
@@ -115,6 +120,7 @@ Task<Status> Volume::close() {
   }
   clearMarks(true);
   index_->put(metaKey(USED_KEY), encodeIndexNumber(budget_.usedBytes()));
+  index_->put(metaKey(RETIRED_KEY), encodeIndexNumber(budget_.retiredBytes()));
   auto closed = co_await index_->close();
   if (!closed.ok()) {
     co_return fail(closed.error());

@@ -472,7 +472,9 @@ Status Volume::quarantineIfOrphan(ChunkKey key, size_t& found) {
   }
   found++;
   counters_.quarantined++;
-  auto taken = takeAway(key, true);
+  Gone orphan;
+  orphan.keep = true;
+  auto taken = takeAway(key, orphan);
   return taken.ok() ? taken : fail(taken.error());
 }
 
