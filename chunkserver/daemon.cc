@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "chunkserver/census.h"
 #include "chunkserver/chunk_service.h"
 #include "chunkserver/door_service.h"
 #include "chunkserver/peer_service.h"
@@ -98,6 +99,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   kj::Own<PeerHandlers> peerHandlers_;
   kj::Own<ServiceGate> gate_;
   kj::Own<Registration> registration_;
+  kj::Own<Census> census_;
   std::vector<kj::Own<Listener>> listeners_;
   std::vector<Address> addresses_;
   std::vector<kj::Own<RpcServer>> servers_;
@@ -113,6 +115,7 @@ Result<kj::Own<VolumeStore>> DaemonImpl::openStore(const VolumePlace& place, boo
   options.create = create;
   options.rebuildLater = rebuildLater;
   options.capacityLimit = options_.capacityLimit;
+  options.retainSeconds = options_.cluster.quarantineSeconds;
   return openVolume(*place.disk, *place.env, seams_.clock, seams_.workers, seams_.random, options);
 }
 
@@ -218,8 +221,11 @@ void DaemonImpl::run(ServerHome& home) {
   serve();
   registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, home,
                                          membership_, peers_, *replicator_, *work_, standings_);
+  census_ = kj::heap<Census>(seams_.clock, membership_, *replicator_, *work_, *registration_, standings_,
+                             int64_t{options_.cluster.orphanSeconds} * SECOND);
   tasks_->add(watchRegistration().promise());
   tasks_->add(sayWhatIsTakenOver().promise());
+  tasks_->add(census_->run().promise());
   for (size_t i = 0; i < volumes_.size(); ++i) {
     keepUp(volumes_[i], standings_[i]);
     tasks_->add(watch(volumes_[i], standings_[i]).promise());
@@ -439,6 +445,7 @@ void DaemonImpl::shut() {
   }
   stopping_ = true;
   tasks_ = nullptr;
+  census_ = nullptr;
   registration_ = nullptr;
   gate_->close();
   servers_.clear();

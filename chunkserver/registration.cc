@@ -205,6 +205,10 @@ Registration::End Registration::judge(int errnum, const std::string& why) {
   if (errnum == EAGAIN) {  // it doesn't lead
     return End::LOST;
   }
+  if (errnum == ENOTRECOVERABLE) {  // its history is too short: the right one may come
+    spdlog::error("{}: {}", why, HISTORY_ADVICE);
+    return End::LOST;
+  }
   Nanos now = clock_.monotonic();
   rivalSince_ = rivalSince_ == 0 ? now : rivalSince_;
   bool patient = errnum == EEXIST && now - rivalSince_ < RIVAL_PATIENCE;
@@ -224,6 +228,7 @@ void Registration::fillHello(wire::ServerHello::Builder out) {
   out.setAddress(self.address);
   out.setSocket(self.socket);
   out.setHostId(self.hostId);
+  writeHistory(home_.history().obeyed(), out.initHistory());
   auto list = out.initVolumes(static_cast<unsigned>(volumes_.size()));
   for (uint32_t i = 0; i < volumes_.size(); ++i) {
     toWire(volumes_[i].id, list[i].initId());
@@ -247,6 +252,10 @@ Task<Registration::End> Registration::registerWith(wire::Master::Client master) 
   if (errnum != 0) {
     co_return judge(errnum, response.getOutcome().getWhy().cStr());
   }
+  bool obeyed = co_await obey(readHistory(response.getHistory()), true);
+  if (!obeyed) {
+    co_return End::LOST;
+  }
   spdlog::info("registered with the master");
   registered_ = true;
   everRegistered_ = true;
@@ -254,6 +263,26 @@ Task<Registration::End> Registration::registerWith(wire::Master::Client master) 
   registration_ = response.getRegistration();
   co_await heartbeats(response.getRegistration());
   co_return End::LOST;
+}
+
+// Before an order is carried out it is durable that this master was obeyed. False: it isn't to be obeyed.
+Task<bool> Registration::obey(HistoryPoint master, bool ordered) {
+  auto& history = home_.history();
+  if (!history.obeys(master)) {
+    spdlog::error("the master has come to {}, and this chunkserver has obeyed {}: its history is another, so nothing "
+                  "that it says is done: {}",
+                  toText(master), toText(history.obeyed()), HISTORY_ADVICE);
+    co_return false;
+  }
+  if (!ordered && clock_.monotonic() - historyNoted_ < HISTORY_NOTED_EVERY) {
+    co_return true;
+  }
+  auto noted = co_await history.note();
+  historyNoted_ = clock_.monotonic();
+  if (!noted.ok()) {
+    spdlog::error("how far the masters have come can't be noted down: {}", noted.error().why);
+  }
+  co_return noted.ok();
 }
 
 Task<void> Registration::heartbeats(wire::Registration::Client registration) {
@@ -296,13 +325,56 @@ Task<bool> Registration::beat(wire::Registration::Client registration) {
     hurry_.raise();
   }
   work_.reported(done);
-  work_.take(response.getWork());
-  co_return true;
+  auto work = response.getWork();
+  bool obeyed = co_await obey(readHistory(response.getHistory()), work.hasReclaim() || work.hasCuts());
+  if (obeyed) {
+    work_.take(work);
+    takeAgreed(work.getAgreed());
+  }
+  co_return obeyed;
+}
+
+void Registration::takeAgreed(capnp::List<uint64_t>::Reader plans) {
+  bool isNew = false;
+  for (uint64_t plan : plans) {
+    isNew = isNew || !agreed_.contains(plan);
+  }
+  agreed_ = std::set<uint64_t>(plans.begin(), plans.end());
+  if (isNew) {
+    agreement.raise();
+  }
+}
+
+Task<Result<std::vector<ObjectId>>> Registration::unknown(std::vector<ObjectId> objects) {
+  KJ_IF_MAYBE (registration, registration_) {
+    try {
+      auto request = registration->unknownRequest();
+      auto list = request.initObjects(static_cast<unsigned>(objects.size()));
+      for (uint32_t i = 0; i < objects.size(); ++i) {
+        list.set(i, raw(objects[i]));
+      }
+      kj::Promise<capnp::Response<wire::Registration::UnknownResults>> sent = request.send();
+      auto response = co_await withDeadline(clock_, UNKNOWN_LIMIT, kj::mv(sent), "the master's look at all files");
+      auto outcome = response.getOutcome();
+      if (outcome.getErrno() != 0) {
+        co_return Error{outcome.getErrno(), outcome.getWhy().cStr()};
+      }
+      std::vector<ObjectId> unknown;
+      for (uint64_t object : response.getUnknown()) {
+        unknown.push_back(ObjectId{object});
+      }
+      co_return kj::mv(unknown);
+    } catch (const kj::Exception& e) {
+      co_return Error{EIO, e.getDescription().cStr()};
+    }
+  }
+  co_return Error{EAGAIN, "not registered with a master"};
 }
 
 void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::Builder out) {
   toWire(volume.id, out.initId());
   out.setFailed(volume.failed);
+  writeHeld(volume.held, out.initHeld());
   if (volume.local == nullptr) {
     return;
   }

@@ -4,6 +4,7 @@
 #include <kj/async.h>
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "common/cluster_file.h"
 #include "rpc/connection.h"
 #include "rpc/find_leader.h"
+#include "rpc/held_removal.h"
 #include "schema/master.capnp.h"
 
 namespace cairn {
@@ -23,6 +25,7 @@ struct VolumeStanding {
   VolumeId id;
   LocalVolume* local = nullptr;
   std::string failed;  // why it isn't used; empty: it is
+  HeldRemoval held = {};  // what the census has found (census.h)
 };
 
 class Registration final : private kj::TaskSet::ErrorHandler {
@@ -32,6 +35,9 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos CONNECT_LIMIT = SECOND;
   static constexpr Nanos REGISTER_LIMIT = 5 * SECOND;
   static constexpr Nanos LEAVE_LIMIT = SECOND;
+  static constexpr Nanos UNKNOWN_LIMIT = 600 * SECOND;
+  // Without any order to carry out.
+  static constexpr Nanos HISTORY_NOTED_EVERY = 10 * SECOND;
   // A killed process's registration may still look alive for as long as the master needs to notice.
   static constexpr Nanos RIVAL_PATIENCE = 10 * SECOND;
 
@@ -46,6 +52,11 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   // Sends a heartbeat at once.
   void hurry() { hurry_.raise(); }
   bool registered() const { return registered_; }
+  // Which of these objects no file has, in order.
+  Task<Result<std::vector<ObjectId>>> unknown(std::vector<ObjectId> objects);
+  // Whether people have agreed to this HeldRemoval. Raised when they have agreed to something.
+  bool hasAgreed(uint64_t plan) const { return agreed_.contains(plan); }
+  Wakeup agreement;
   // Gives the lease up. Nothing is sent afterwards.
   Task<void> leave();
 
@@ -67,11 +78,13 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Task<End> registerWith(wire::Master::Client master);
   Task<void> heartbeats(wire::Registration::Client registration);
   Task<bool> beat(wire::Registration::Client registration);
+  Task<bool> obey(HistoryPoint master, bool ordered);
   Task<void> hurriedBy(Wakeup& signal);
   End judge(int errnum, const std::string& why);
   bool wasRemoved() const;
   void fillHello(wire::ServerHello::Builder out);
   void fillBeat(wire::Heartbeat::Builder out, const std::vector<uint64_t>& done);
+  void takeAgreed(capnp::List<uint64_t>::Reader plans);
   void fillVolume(const VolumeStanding& volume, wire::VolumeReport::Builder out);
   void fillCaughtUp(wire::Heartbeat::Builder out);
   void taskFailed(kj::Exception&& e) override;
@@ -96,6 +109,8 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   bool everRegistered_ = false;
   bool leaving_ = false;
   Nanos rivalSince_ = 0;
+  Nanos historyNoted_ = 0;
+  std::set<uint64_t> agreed_;
   kj::TaskSet tasks_;
 };
 

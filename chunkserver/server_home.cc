@@ -94,8 +94,9 @@ Result<kj::Own<ServerHome>> ServerHome::open(Disk& disk, Random& random, Cluster
     }
     auto& contents = bytes.value();
     Status parsed = home->parse(std::string(contents.asChars().begin(), contents.size()));
-    if (!parsed.ok()) {
-      return parsed.error();
+    Status history = home->history_.open();
+    if (!parsed.ok() || !history.ok()) {
+      return parsed.ok() ? history.error() : parsed.error();
     }
     return kj::mv(home);
   }

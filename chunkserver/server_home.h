@@ -2,11 +2,13 @@
 // which paths: an empty directory where a known volume should be is a disk that vanished, not a place for a new one.
 //
 //   server.id    text: format, cluster, server, epoch of the masters, one line for each volume
+//   history      how far the masters have come that it obeyed (history_fence.h)
 //   lock         held by the process
 #pragma once
 #include <map>
 #include <string>
 
+#include "chunkserver/history_fence.h"
 #include "common/disk.h"
 #include "common/ids.h"
 #include "common/random.h"
@@ -18,7 +20,7 @@ class ServerHome {
   struct Private {};
 
  public:
-  ServerHome(Private, Disk& disk, ClusterId cluster) : disk_(disk), cluster_(cluster) {}
+  ServerHome(Private, Disk& disk, ClusterId cluster) : history_(disk), disk_(disk), cluster_(cluster) {}
   KJ_DISALLOW_COPY(ServerHome);
   // Makes the server's id at its first start. The error names thing, cause and next step: another cluster's
   // directory, in use, damaged, a newer format.
@@ -32,12 +34,14 @@ class ServerHome {
   // The highest epoch of the masters' group that this server has heard of. Durable when rememberEpoch() returns.
   GroupEpoch epoch() const { return epoch_; }
   Status rememberEpoch(GroupEpoch epoch);
+  HistoryFence& history() { return history_; }
 
  private:
   Status parse(const std::string& text);
   Status save();
   Error damaged(const std::string& line) const;
 
+  HistoryFence history_;
   Disk& disk_;
   const ClusterId cluster_;
   ServerId server_;

@@ -160,6 +160,26 @@ Task<bool> WorkRunner::runOnce(Item item) {
   co_return all;
 }
 
+Task<bool> WorkRunner::remove(ShardId shard, ObjectId object) {
+  ReplicaUnit* unit = replicator_.primaryOf(shard);
+  if (unit == nullptr || !unit->state.ready || unit->state.volume.failed) {
+    co_return false;
+  }
+  auto chunks = unit->state.store().chunksOf(shard, object);
+  if (!chunks.ok()) {
+    co_return false;
+  }
+  Item item;
+  item.object = object;
+  item.cls = shardClass(shard);
+  bool all = true;
+  for (ChunkId chunk : chunks.value()) {
+    bool removed = co_await change(item, *unit, chunk);
+    all = all && removed;
+  }
+  co_return all;
+}
+
 Task<bool> WorkRunner::changeAll(Item item, std::vector<std::pair<ReplicaUnit*, ChunkId>> found) {
   std::vector<Task<bool>> changes;
   for (auto& [unit, chunk] : found) {

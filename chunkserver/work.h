@@ -32,6 +32,8 @@ class WorkRunner final : private kj::TaskSet::ErrorHandler {
   // The master has them: forget them.
   void reported(const std::vector<uint64_t>& ids);
   Wakeup finished;
+  // Removes the object's chunks in a shard that this server is primary of. False: not all of them could be.
+  Task<bool> remove(ShardId shard, ObjectId object);
 
  private:
   struct Item {

@@ -15,6 +15,7 @@ constexpr int64_t SERVERS_MAX = 4096;
 constexpr int64_t REPAIR_DELAY_MAX = 86400;
 constexpr int64_t SCRUB_DAYS_MAX = 3650;
 constexpr int64_t REPAIR_MIB_MAX = 1 << 20;
+constexpr int64_t QUARANTINE_SECONDS_MAX = int64_t{3600} * 24 * 365;
 
 // Collects the first complaint; later ones are mostly its consequences.
 class Checker {
@@ -153,13 +154,16 @@ void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
     checker.complain(node->source(), "'defaults' must be a table; write [defaults] and the keys below it");
     return;
   }
-  checker.allowKeys(*table, "[defaults]", {"copies", "min_copies", "servers", "repair_delay"});
+  checker.allowKeys(*table, "[defaults]", {"copies", "min_copies", "servers", "repair_delay", "quarantine_seconds",
+                                           "orphan_seconds"});
   checker.number(*table, "copies", COPIES_MAX, out.copies);
   out.minCopies = std::min(out.minCopies, out.copies);
   checker.number(*table, "min_copies", COPIES_MAX, out.minCopies);
   out.servers = std::max(out.minCopies, std::min(out.servers, out.copies));
   checker.number(*table, "servers", SERVERS_MAX, out.servers);
   checker.number(*table, "repair_delay", REPAIR_DELAY_MAX, out.repairDelaySeconds);
+  checker.number(*table, "orphan_seconds", QUARANTINE_SECONDS_MAX, out.orphanSeconds);
+  checker.number(*table, "quarantine_seconds", QUARANTINE_SECONDS_MAX, out.quarantineSeconds);
   if (out.minCopies > out.copies) {
     checker.complain(table->source(), "min_copies (" + std::to_string(out.minCopies) + ") is above copies (" +
                                           std::to_string(out.copies) + "), so no write could ever finish; lower it");

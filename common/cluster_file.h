@@ -14,6 +14,8 @@
 //   [upkeep]
 //   scrub_days = 14                 # every stored byte is read and checked in this time
 //   repair_mib_per_second = 200     # a joining server fetches at this rate; left out: as fast as users don't feel it
+//   orphan_seconds = 86400          # for which a chunk must have been no file's before it goes into quarantine
+//   quarantine_seconds = 86400      # for which chunkservers keep what was deleted, unless the room is wanted
 #pragma once
 #include <string>
 #include <vector>
@@ -42,6 +44,8 @@ struct ClusterFile {
   uint32_t repairDelaySeconds = 20;
   uint32_t scrubDays = 14;
   uint32_t repairMibPerSecond = 0;  // 0: adaptive
+  uint32_t quarantineSeconds = 24 * 3600;
+  uint32_t orphanSeconds = 24 * 3600;
 };
 
 // Reads and checks `path`; in common/system/cluster_file.cc. The error names the file, the line or key, and what to

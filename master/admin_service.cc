@@ -63,6 +63,8 @@ void writeVolumes(const ShardMap& map, const Roster::Member* member, ServerId se
     auto& state = member->volumes.at(volumes[i]->id);
     list[i].setState(!state.usable ? "failed" : member->alive ? "online" : "offline");
     list[i].setUsedBytes(state.usedBytes);
+    list[i].setRetiredBytes(state.retiredBytes);
+    writeHeld(state.held, list[i].initHeld());
     list[i].setTotalBytes(state.totalBytes);
     list[i].setBadBlocks(state.badBlocks);
     list[i].setAdoptedBlocks(state.adoptedBlocks);
@@ -123,6 +125,12 @@ class AdminService final : public wire::Admin::Server {
       return kj::READY_NOW;
     });
   }
+  kj::Promise<void> agreeRemoval(AgreeRemovalContext context) override {
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      setOutcome(core.chunkservers.agree(context.getParams().getPlan()), context.getResults().initOutcome());
+      return kj::READY_NOW;
+    });
+  }
   kj::Promise<void> raftChange(RaftChangeContext context) override {
     return lifeline_->run([&](Core& core) { return change(core, context); });
   }
@@ -156,6 +164,7 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   HealthInput input{map, roster};
   auto group = core.replica.group().status();
   input.masters = standingOf(core, group);
+  input.disobedience = core.chunkservers.disobedience();
   input.serversWanted = core.cluster.servers;
   input.ownAvailableBytes = core.ownSpace.availableBytes();
   input.ownSpaceShort = core.ownSpace.isShort();
@@ -166,7 +175,7 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   writeReasons(assess(input), out);
   writeMasters(core, group, out);
   writeServers(core, out);
-  writeSpace(rawSpace(roster), copiesOf(core.replica.reader().map()), core.replica.reader().counters().inodes,
+  writeSpace(rawSpace(roster, map), copiesOf(core.replica.reader().map()), core.replica.reader().counters().inodes,
              out.initSpace());
   out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
   out.setVersion(core.version);

@@ -77,8 +77,69 @@ Status Chunkservers::arrive(wire::ServerHello::Reader hello) {
     volumes.push_back(std::move(volume));
   }
   auto arrived = roster_.arrive(std::move(record), std::move(volumes), clock_.monotonic());
+  disobedience_.erase(fromWire<ServerTag>(hello.getId()));
   lookSoon();
   return arrived;
+}
+
+// Of one server, or of all.
+std::set<uint64_t> Chunkservers::heldPlans(const ServerId* server) const {
+  std::set<uint64_t> plans;
+  for (auto& [id, member] : roster_.members()) {
+    for (auto& [volume, state] : member.volumes) {
+      bool counts = member.registered && (server == nullptr || id == *server);
+      if (counts && state.held.plan != 0) {
+        plans.insert(state.held.plan);
+      }
+    }
+  }
+  return plans;
+}
+
+Status Chunkservers::agree(uint64_t plan) {
+  auto plans = heldPlans(nullptr);
+  std::erase_if(agreed_, [&](uint64_t old) { return !plans.contains(old); });
+  if (!plans.contains(plan)) {
+    return Error{ENOENT, "no volume waits for that: it is another plan by now, or done. See dfsadmin removal list"};
+  }
+  agreed_.insert(plan);
+  return {};
+}
+
+std::vector<uint64_t> Chunkservers::agreed(ServerId server) const {
+  std::vector<uint64_t> out;
+  if (agreed_.empty()) {
+    return out;
+  }
+  for (uint64_t plan : heldPlans(&server)) {
+    if (agreed_.contains(plan)) {
+      out.push_back(plan);
+    }
+  }
+  return out;
+}
+
+void Chunkservers::disobeyed(wire::ServerHello::Reader hello, const std::string& why) {
+  auto id = fromWire<ServerTag>(hello.getId());
+  bool isKnown = disobedience_.contains(id) || roster_.member(id) != nullptr || disobedience_.size() < VOLUMES_MAX;
+  if (!isKnown) {
+    return;
+  }
+  auto& entry = disobedience_[id];
+  if (entry.why != why) {
+    spdlog::error("{}", why);
+  }
+  entry = {why, clock_.monotonic()};
+}
+
+std::vector<std::string> Chunkservers::disobedience() const {
+  std::vector<std::string> out;
+  for (auto& [id, entry] : disobedience_) {
+    if (clock_.monotonic() - entry.at < DISOBEYED_SHOWN) {
+      out.push_back(entry.why);
+    }
+  }
+  return out;
 }
 
 Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation, wire::Heartbeat::Reader beat) {
@@ -92,6 +153,8 @@ Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation
     volume.id = fromWire<VolumeTag>(item.getId());
     volume.totalBytes = item.getTotalBytes();
     volume.usedBytes = item.getUsedBytes();
+    volume.retiredBytes = item.getRetiredBytes();
+    volume.held = readHeld(item.getHeld());
     volume.badBlocks = item.getBadBlocks();
     volume.adoptedBlocks = item.getAdoptedBlocks();
     volume.ownBytes = item.getOwnBytes();

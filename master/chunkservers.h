@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "common/clock.h"
 #include "common/task.h"
@@ -30,6 +31,14 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   void leave(ServerId server, const Incarnation& incarnation);
   void disconnected(ServerId server, const Incarnation& incarnation);
 
+  // People agree that what a volume holds back goes. ENOENT: none holds that back.
+  Status agree(uint64_t plan);
+  std::vector<uint64_t> agreed(ServerId server) const;
+  // It has seen a longer history than this master's, and takes nothing from it.
+  void disobeyed(wire::ServerHello::Reader hello, const std::string& why);
+  // Why, of each that did so within the last DISOBEYED_SHOWN.
+  std::vector<std::string> disobedience() const;
+
   const Roster& roster() const { return roster_; }
   Roster& roster() { return roster_; }
   const RepairProgress& repair() const { return repair_; }
@@ -45,6 +54,11 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   void tick();
 
  private:
+  static constexpr Nanos DISOBEYED_SHOWN = 30 * SECOND;
+  struct Disobedience {
+    std::string why;
+    Nanos at = 0;
+  };
   static constexpr Nanos RETRY = SECOND;  // after an entry that couldn't be written
 
   const ShardMap& map() const { return replica_.reader().map(); }
@@ -54,6 +68,7 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   void lookSoon();
   Task<void> settle();
   Task<bool> settleOnce();
+  std::set<uint64_t> heldPlans(const ServerId* server) const;
   static void describe(const MapChange& change, const ShardMap& map);
   void taskFailed(kj::Exception&& e) override;
 
@@ -64,6 +79,8 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   Targets targets_;
   RepairProgress repair_;
   std::map<std::pair<ShardId, VolumeNumber>, Epoch> claims_;  // of joining members: caught up
+  std::map<ServerId, Disobedience> disobedience_;
+  std::set<uint64_t> agreed_;  // plans of held removals
   uint64_t revisionSeen_ = 0;
   std::optional<Nanos> lookAgain_;
   bool lookDue_ = false;

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "master/admin_service.h"
 #include "master/client_service.h"
+#include "master/history.h"
 #include "master/joining.h"
 #include "master/registration_service.h"
 
@@ -73,6 +74,19 @@ Task<void> MasterService::attach(Core& core, AttachContext context) {
 Task<void> MasterService::registerServer(Core& core, RegisterContext context) {
   auto params = context.getParams();
   auto hello = params.getServer();
+  auto obeyed = readHistory(hello.getHistory());
+  auto epoch = core.replica.group().epoch();
+  std::string server = hello.getName().cStr();
+  auto history = checkHistory(core.replica.reader(), epoch, obeyed, core.name, server);
+  if (!history.ok()) {
+    auto barrier = co_await core.replica.readBarrier();
+    if (!barrier.ok()) {
+      throwUnwritten(barrier.error());  // it doesn't lead any more: no wonder
+    }
+    core.chunkservers.disobeyed(hello, history.error().why);
+    setOutcome(history, context.getResults().initOutcome());
+    co_return;
+  }
   auto arrived = core.chunkservers.arrive(hello);
   if (arrived.code() == EEXIST) {
     // Its machine may have lost power and come back so fast that the link of its earlier life isn't known to be dead.
@@ -89,6 +103,7 @@ Task<void> MasterService::registerServer(Core& core, RegisterContext context) {
   auto id = fromWire<ServerTag>(hello.getId());
   auto incarnation = fromWire<IncarnationTag>(hello.getIncarnation());
   core.cleanup.forget(id);
+  writeHistory(historyOf(core.replica.reader(), epoch), results.initHistory());
   results.setRegistration(newRegistration(*lifeline_, id, incarnation, hello.getName().cStr(), params.getWatcher()));
 }
 

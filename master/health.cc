@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "master/space.h"
+#include "rpc/history.h"
 
 namespace cairn {
 namespace {
@@ -28,6 +29,9 @@ class Assessor {
     countShards();
     if (in_.map.shards.empty()) {
       notPlaced();
+    }
+    for (auto& why : in_.disobedience) {
+      add("history-short", why, HISTORY_ADVICE, true);
     }
     unavailable();
     masters();
@@ -219,6 +223,13 @@ void Assessor::volumes(const Roster::Member& member) {
     if (state.usable && state.slow) {
       add("volume-slow", name + " takes far longer than a sound disk to read or sync",
           "look at the disk's health; reads are asked of other copies when they take long");
+    }
+    if (state.held.plan != 0) {
+      add("removal-held",
+          name + " has " + std::to_string(state.held.unknownChunks) + " chunks that no file has and " +
+              std::to_string(state.held.surplusChunks) + " that belong elsewhere, of " +
+              std::to_string(state.held.ofChunks) + ": so many that they stay",
+          "find out why (has a master come back from earlier?), then let them go with dfsadmin removal apply");
     }
     bool full = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * REFUSE_PERCENT;
     bool low = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * WARN_PERCENT;

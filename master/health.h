@@ -43,6 +43,7 @@ struct HealthInput {
   const ShardMap& map;
   const Roster& roster;
   std::vector<MasterStanding> masters = {};
+  std::vector<std::string> disobedience = {};  // why chunkservers take this master for one of an earlier time
   uint32_t serversWanted = 0;      // before the first placement
   uint64_t ownAvailableBytes = 0;  // of the master's disk
   bool ownSpaceShort = false;

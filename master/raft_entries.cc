@@ -37,9 +37,11 @@ Payload payloadOf(kj::Array<capnp::word> words) {
   return Payload(view.attach(kj::mv(words)));
 }
 
-Payload termStartPayload() {
+Payload termStartPayload(uint64_t drawn) {
   capnp::MallocMessageBuilder message;
-  message.initRoot<wire::Command>().setNoop();
+  auto command = message.initRoot<wire::Command>();
+  command.setNoop();
+  command.setDrawn(drawn);
   return payloadOf(capnp::messageToFlatArray(message));
 }
 

@@ -19,7 +19,7 @@ namespace cairn {
 
 raft::Payload payloadOf(kj::Array<capnp::word> words);
 // A noop command: the payload of a term's first entry.
-raft::Payload termStartPayload();
+raft::Payload termStartPayload(uint64_t drawn = 0);
 
 // By which the group knows that directory.
 raft::MemberId memberId(const Identity& identity);

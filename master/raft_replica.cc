@@ -55,7 +55,7 @@ Status RaftReplica::start() {
   }
   raft::RaftOptions options;
   options.self = self_;
-  options.termStart = termStartPayload();
+  options.termStart = termStartPayload(seams_.random.next());
   options.promise = RAFT_PROMISE;
   raft_ = kj::heap<raft::Raft>(options, seams_.random, kj::mv(restart.value()), seams_.clock.monotonic());
   auto placed = acceptPlace();

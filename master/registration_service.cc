@@ -1,6 +1,11 @@
 #include "master/registration_service.h"
 
+#include <cerrno>
+
 #include "common/log.h"
+#include "master/group.h"
+#include "master/history.h"
+#include "master/orphan_check.h"
 
 namespace cairn {
 namespace {
@@ -12,6 +17,8 @@ class RegistrationService final : public wire::Registration::Server {
       : lifeline_(kj::addRef(lifeline)), server_(server), incarnation_(incarnation) {
     watcher_ = lifeline.core()->publisher.add(kj::mv(watcher), "chunkserver " + name, [this] { lost_ = true; });
     lost_ = watcher_ == 0;
+    auto& replica = lifeline.core()->replica;
+    history_ = historyOf(replica.reader(), replica.group().epoch());
   }
 
   ~RegistrationService() noexcept(false) {
@@ -24,6 +31,9 @@ class RegistrationService final : public wire::Registration::Server {
   kj::Promise<void> heartbeat(HeartbeatContext context) override {
     return lifeline_->run([&](Core& core) { return heartbeat(core, context); });
   }
+  kj::Promise<void> unknown(UnknownContext context) override {
+    return lifeline_->run([&](Core& core) { return unknown(core, context); });
+  }
   kj::Promise<void> leave(LeaveContext) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
       core.chunkservers.leave(server_, incarnation_);
@@ -33,10 +43,12 @@ class RegistrationService final : public wire::Registration::Server {
 
  private:
   Task<void> heartbeat(Core& core, HeartbeatContext context);
+  Task<void> unknown(Core& core, UnknownContext context);
 
   kj::Own<Lifeline> lifeline_;
   const ServerId server_;
   const Incarnation incarnation_;
+  HistoryPoint history_;  // an office is of one term
   uint64_t watcher_ = 0;
   bool lost_ = false;  // it doesn't follow the map
 };
@@ -53,12 +65,41 @@ Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) 
     co_return;
   }
   core.cleanup.done(server_, MapVersion{beat.getMapVersion()}, beat.getDone());
-  core.cleanup.handOut(server_, results.initWork());
+  auto work = results.initWork();
+  core.cleanup.handOut(server_, work);
+  auto agreed = core.chunkservers.agreed(server_);
+  auto plans = work.initAgreed(agreed.size());
+  for (uint32_t i = 0; i < agreed.size(); ++i) {
+    plans.set(i, agreed[i]);
+  }
   auto barrier = co_await core.replica.readBarrier();  // a lease is worth something only from a real leader
   if (!barrier.ok()) {
     throwUnwritten(barrier.error());
   }
   results.setLeaseNanos(lease.value());
+  history_.index = core.replica.reader().appliedIndex();
+  writeHistory(history_, results.initHistory());
+}
+
+Task<void> RegistrationService::unknown(Core& core, UnknownContext context) {
+  auto asked = context.getParams().getObjects();
+  if (asked.size() > ORPHAN_OBJECTS_MAX) {
+    setOutcome(Error{E2BIG, "too many objects in one question"}, context.getResults().initOutcome());
+    co_return;
+  }
+  std::vector<ObjectId> objects;
+  for (uint64_t object : asked) {
+    objects.push_back(ObjectId{object});
+  }
+  auto barrier = co_await core.replica.readBarrier();
+  if (!barrier.ok()) {
+    throwUnwritten(barrier.error());
+  }
+  auto orphans = co_await findOrphans(core.clock, core.replica.reader(), kj::mv(objects));
+  auto out = context.getResults().initUnknown(orphans.size());
+  for (uint32_t i = 0; i < orphans.size(); ++i) {
+    out.set(i, raw(orphans[i]));
+  }
 }
 
 }  // namespace

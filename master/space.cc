@@ -6,8 +6,12 @@
 
 namespace cairn {
 
+uint64_t refuseBytes(uint64_t totalBytes) {
+  return totalBytes / 100 * REFUSE_PERCENT;
+}
+
 uint64_t RawSpace::availableBytes() const {
-  uint64_t limit = totalBytes / 100 * REFUSE_PERCENT;
+  uint64_t limit = refuseBytes(totalBytes);
   return limit > usedBytes ? limit - usedBytes : 0;
 }
 
@@ -18,8 +22,33 @@ RawSpace rawSpace(const Roster& roster) {
       if (state.usable) {
         out.totalBytes += state.totalBytes;
         out.usedBytes += std::min(state.usedBytes, state.totalBytes);
+        out.retiredBytes += state.retiredBytes;
       }
     }
+  }
+  return out;
+}
+
+RawSpace rawSpace(const Roster& roster, const ShardMap& map) {
+  RawSpace out = rawSpace(roster);
+  std::map<VolumeNumber, uint64_t> held;
+  for (auto& [id, shard] : map.shards) {
+    for (VolumeNumber number : shard.inSync) {
+      ++held[number];
+    }
+  }
+  for (auto& [number, shards] : held) {
+    const VolumeRecord* volume = map.volume(number);
+    const Roster::Member* member = volume == nullptr ? nullptr : roster.member(volume->server);
+    bool known = member != nullptr && member->volumes.contains(volume->id);
+    if (!known || !member->volumes.at(volume->id).usable) {
+      continue;
+    }
+    const VolumeState& state = member->volumes.at(volume->id);
+    uint64_t limit = refuseBytes(state.totalBytes);
+    uint64_t room = limit - std::min(limit, state.usedBytes);
+    // Chunks spread evenly over the shards, and it has `shards` of them.
+    out.boundBytes = std::min(out.boundBytes, room / shards * map.shards.size());
   }
   return out;
 }
@@ -44,12 +73,14 @@ void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space
   constexpr uint64_t BYTES_PER_FILE = 4096;
   uint64_t divisor = std::max<uint64_t>(copies, 1);
   out.setTotalBytes(raw.totalBytes / divisor);
-  out.setAvailableBytes(raw.availableBytes() / divisor);
+  uint64_t available = std::min(raw.availableBytes() / divisor, raw.boundBytes);
+  out.setAvailableBytes(available);
   out.setFiles(files);
-  out.setFilesMax(files + raw.availableBytes() / divisor / BYTES_PER_FILE);
+  out.setFilesMax(files + available / BYTES_PER_FILE);
   out.setCopies(copies);
   out.setRawTotalBytes(raw.totalBytes);
   out.setRawUsedBytes(raw.usedBytes);
+  out.setRetiredBytes(raw.retiredBytes);
 }
 
 uint64_t OwnSpace::reserveBytes() const {

@@ -18,10 +18,17 @@ constexpr uint64_t FILLING_PERCENT = 75;
 struct RawSpace {
   uint64_t totalBytes = 0;
   uint64_t usedBytes = 0;
+  uint64_t retiredBytes = 0;
+  // What a volume may still get of each byte that is written, over what it has room for: the fullest one says how much
+  // can be written before some chunk finds no place. Of user's bytes, one copy.
+  uint64_t boundBytes = UINT64_MAX;
   // Without what is kept back.
   uint64_t availableBytes() const;
 };
+// Up to which a volume takes new data.
+uint64_t refuseBytes(uint64_t totalBytes);
 RawSpace rawSpace(const Roster& roster);
+RawSpace rawSpace(const Roster& roster, const ShardMap& map);
 
 // Some usable volume is so full that the room of deleted files is wanted soon.
 bool isFilling(const Roster& roster);

@@ -12,6 +12,7 @@ namespace cairn {
 namespace {
 
 constexpr size_t MEMBERSHIPS_KEPT = 64;
+constexpr size_t TERMS_KEPT = 256;
 // More than a group could have given out between what one member knows and its end.
 constexpr uint64_t LEAP = uint64_t{1} << HISTORY_SHIFT;
 constexpr uint32_t GENERATION_LEAP = 1u << 20;  // of 32 bits: enough for 4096 recoveries
@@ -77,6 +78,19 @@ Status format(Execution& execution, wire::Format::Reader command) {
   makeRoot(execution, command, ClassId{command.getClasses()[0].getId()});
   raiseMap(execution);
   return {};
+}
+
+// At the first entry of a term.
+void beginTerm(Execution& execution, uint64_t drawn) {
+  std::vector<std::string> old;
+  for (auto at = execution.store.scan(keys::TERMS); at.valid(); at.next()) {
+    old.emplace_back(at.key());
+  }
+  for (size_t i = 0; i + TERMS_KEPT <= old.size(); ++i) {
+    execution.store.erase(old[i]);
+  }
+  auto& head = execution.head;
+  execution.store.put(keys::term(head.term), encode(TermBegin{head.term, head.index, drawn}));
 }
 
 // The newest ones are kept: a snapshot that is a little older than the state needs the one of its time.

@@ -106,6 +106,9 @@ std::string nonce(uint64_t high, uint64_t low) {
 std::string membership(LogIndex index) {
   return make(MEMBERSHIPS, raw(index));
 }
+std::string term(Term term) {
+  return make(TERMS, raw(term));
+}
 std::string reclaim(uint64_t id) {
   return make("R", id);
 }

@@ -15,6 +15,7 @@
 //   T <session> <slot>             ReplySlot
 //   N <nonce>                      session opened with that nonce
 //   G <index>                      membership of the masters from that entry on
+//   A <term>                       TermBegin: the first entry of a term
 //   E                              epoch of the masters' group, when it isn't 0
 //   R <queue id>                   ReclaimItem
 //   C <queue id>                   CutItem
@@ -31,9 +32,11 @@ namespace cairn::keys {
 inline constexpr std::string_view HEAD = "H";
 inline constexpr std::string_view CHECKPOINT = "L";
 inline constexpr std::string_view MARKS = "K";
+inline constexpr std::string_view INODES = "I";
 inline constexpr std::string_view ORPHANS = "O";
 inline constexpr std::string_view SESSIONS = "S";
 inline constexpr std::string_view MEMBERSHIPS = "G";
+inline constexpr std::string_view TERMS = "A";
 inline constexpr std::string_view GROUP_EPOCH = "E";
 inline constexpr std::string_view RECLAIMS = "R";
 inline constexpr std::string_view CUTS = "C";
@@ -65,6 +68,7 @@ std::string slot(SessionId session, uint8_t slot);
 std::string slots(SessionId session);  // prefix
 std::string nonce(uint64_t high, uint64_t low);
 std::string membership(LogIndex index);
+std::string term(Term term);
 std::string reclaim(uint64_t id);
 std::string cut(uint64_t id);
 std::string classRecord(ClassId id);

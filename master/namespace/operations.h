@@ -42,6 +42,7 @@ Status openSession(Execution& execution, wire::OpenSession::Reader command);
 Status endSession(Execution& execution, SessionId session);
 Status dropHolds(Execution& execution, wire::DropHolds::Reader command);
 Status changeCluster(Execution& execution, wire::ClusterChange::Reader command);
+void beginTerm(Execution& execution, uint64_t drawn);
 Status changeMembership(Execution& execution, capnp::Data::Reader membership);
 Status leap(Execution& execution, GroupEpoch epoch);
 Status unfence(Execution& execution, capnp::List<uint64_t>::Reader sessions);

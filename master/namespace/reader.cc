@@ -94,10 +94,40 @@ std::vector<CutItem> NamespaceReader::cuts(uint64_t after, size_t max) const {
   return items;
 }
 
+InodeId NamespaceReader::objects(InodeId after, size_t max, kj::FunctionParam<void(ObjectId)> each) const {
+  InodeId last{};
+  size_t looked = 0;
+  auto at = store_.scan(keys::INODES);
+  for (at.seek(keys::inode(next(after))); at.valid() && looked < max; at.next()) {
+    InodeRecord inode;
+    decode(at.value(), inode);
+    last = InodeId{keys::numberAt(at.key(), keys::FIRST_ID)};
+    ++looked;
+    if (S_ISREG(inode.mode)) {
+      each(inode.object);
+    }
+  }
+  return last;
+}
+
+ObjectId NamespaceReader::nextObject() const {
+  return ObjectId{head_.nextObject};
+}
+
 std::vector<std::pair<LogIndex, std::string>> NamespaceReader::memberships() const {
   std::vector<std::pair<LogIndex, std::string>> found;
   for (auto at = store_.scan(keys::MEMBERSHIPS); at.valid(); at.next()) {
     found.emplace_back(LogIndex{keys::numberAt(at.key(), keys::FIRST_ID)}, std::string(at.value()));
+  }
+  return found;
+}
+
+std::vector<TermBegin> NamespaceReader::terms() const {
+  std::vector<TermBegin> found;
+  for (auto at = store_.scan(keys::TERMS); at.valid(); at.next()) {
+    auto& start = found.emplace_back();
+    decode(at.value(), start);
+    start.term = Term{keys::numberAt(at.key(), keys::FIRST_ID)};
   }
   return found;
 }

@@ -3,6 +3,8 @@
 //
 // A damaged state store makes these throw kj::Exception and the replica fatal (Replica::onFatal).
 #pragma once
+#include <kj/function.h>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,8 +72,14 @@ class NamespaceReader {
   // At most `max` items with ids above `after`, in order.
   std::vector<ReclaimItem> reclaims(uint64_t after, size_t max) const;
   std::vector<CutItem> cuts(uint64_t after, size_t max) const;
+  // Calls `each` for the objects of at most `max` inodes above `after`; the last inode looked at, 0 when there is none.
+  InodeId objects(InodeId after, size_t max, kj::FunctionParam<void(ObjectId)> each) const;
+  // No object of this number or above was given out yet.
+  ObjectId nextObject() const;
   // Memberships of the masters, encoded, each with the entry that brought it, in order.
   std::vector<std::pair<LogIndex, std::string>> memberships() const;
+  // The newest terms there were, in order.
+  std::vector<TermBegin> terms() const;
   std::vector<SessionRecord> sessions() const;
   bool sessionExists(SessionId session) const;
   std::vector<Orphan> orphans() const;

@@ -201,6 +201,12 @@ void headFields(Record& r, Coder& code) {
 }
 
 template <typename Record, typename Coder>
+void termFields(Record& r, Coder& code) {
+  code(r.index);
+  code(r.drawn);
+}
+
+template <typename Record, typename Coder>
 void sessionFields(Record& r, Coder& code) {
   code(r.name);
   code(r.opened);
@@ -306,6 +312,9 @@ std::string encode(const Head& in) {
 std::string encode(const Session& in) {
   return encodeAll<Session>(in, sessionFields, 64 + in.name.size());
 }
+std::string encode(const TermBegin& in) {
+  return encodeAll<TermBegin>(in, termFields, 24);
+}
 std::string encode(const ReplySlot& in) {
   return encodeAll<ReplySlot>(in, slotFields, 16 + in.reply.size());
 }
@@ -342,6 +351,9 @@ void decode(std::string_view in, Head& out) {
 }
 void decode(std::string_view in, Session& out) {
   decodeAll<Session>(in, out, sessionFields);
+}
+void decode(std::string_view in, TermBegin& out) {
+  decodeAll<TermBegin>(in, out, termFields);
 }
 void decode(std::string_view in, ReplySlot& out) {
   decodeAll<ReplySlot>(in, out, slotFields);

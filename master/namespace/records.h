@@ -92,6 +92,14 @@ struct Head {
   uint32_t generationBase = 0;  // no layout is of an earlier generation
 };
 
+// Where a term begins, and what its leader drew then: two histories that have a term in common, as when a data
+// directory has come back from earlier, differ in that.
+struct TermBegin {
+  Term term{};  // from the key
+  LogIndex index{};
+  uint64_t drawn = 0;
+};
+
 struct Session {
   std::string name;
   Timestamp opened;
@@ -131,6 +139,7 @@ std::string encode(const Entry& in);
 std::string encode(const Position& in);
 std::string encode(const Head& in);
 std::string encode(const Session& in);
+std::string encode(const TermBegin& in);
 std::string encode(const ReplySlot& in);
 std::string encode(const ReclaimItem& in);
 std::string encode(const CutItem& in);
@@ -145,6 +154,7 @@ void decode(std::string_view in, Entry& out);
 void decode(std::string_view in, Position& out);
 void decode(std::string_view in, Head& out);
 void decode(std::string_view in, Session& out);
+void decode(std::string_view in, TermBegin& out);
 void decode(std::string_view in, ReplySlot& out);
 void decode(std::string_view in, ReclaimItem& out);
 void decode(std::string_view in, CutItem& out);

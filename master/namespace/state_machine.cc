@@ -87,6 +87,7 @@ StateMachine::StateMachine(kj::Own<Store> store)
 
 Applied StateMachine::apply(LogIndex index, Term term, wire::Command::Reader command) {
   KJ_REQUIRE(index == next(head_.index), "log entries must be applied in order", raw(index), raw(head_.index));
+  bool newTerm = term > head_.term;
   head_.index = index;
   head_.term = term;
   head_.time = std::max(head_.time, readTime(command.getTime()));
@@ -95,6 +96,9 @@ Applied StateMachine::apply(LogIndex index, Term term, wire::Command::Reader com
   applied.term = term;
   applied.index = index;
   Execution execution{*store_, head_, map_, applied.changes};
+  if (newTerm) {
+    beginTerm(execution, command.getDrawn());
+  }
   capnp::MallocMessageBuilder message(reply_);
   auto reply = message.initRoot<wire::Reply>();
   reply.setTerm(raw(term));

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "common/result.h"
+#include "rpc/held_removal.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -43,6 +44,7 @@ struct VolumeState {
   VolumeId id;
   uint64_t totalBytes = 0;
   uint64_t usedBytes = 0;
+  uint64_t retiredBytes = 0;  // deleted, kept for a while, not in usedBytes
   bool usable = true;
   std::string why;  // not usable
   Nanos since = 0;  // usable or not
@@ -52,6 +54,7 @@ struct VolumeState {
   uint64_t unmendedBlocks = 0;
   uint64_t differingChunks = 0;
   bool slow = false;
+  HeldRemoval held;
 };
 
 class Roster {

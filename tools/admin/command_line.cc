@@ -21,7 +21,9 @@ class Words {
     addShard(app);
     addFile(app);
     addSession(app);
-    add(app, "df", "space for files and on the disks", "dfsadmin df", showSpace);
+    add(app, "df", "space for files and on the disks", "dfsadmin df --explain", showSpace)
+        ->add_flag("--explain", options_.explain, "say why so much is available and no more");
+    addRemoval(app);
     addRaft(app);
     addScrub(app);
     addCluster(app);
@@ -195,6 +197,16 @@ class Words {
     start->add_option("NODE", options_.name, "name of a server; all when it is left out");
     add(noun, "status", "how far each volume is, when it was last read whole, what was found and mended",
         "dfsadmin scrub status -o json", showScrub);
+  }
+
+  void addRemoval(CLI::App& app) {
+    auto& noun = addNoun(app, "removal", "chunks that nobody wants, so many that they stay until somebody agrees",
+                         "dfsadmin removal list");
+    add(noun, "list", "what each volume holds back, and its plan", "dfsadmin removal list", listRemovals);
+    add(noun, "apply", "let what a plan names go into quarantine", "dfsadmin removal apply 5f3a9c2112ab34cd",
+        applyRemoval)
+        ->add_option("PLAN", options_.planId, "as listed")
+        ->required();
   }
 
   void addCluster(CLI::App& app) {

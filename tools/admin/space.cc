@@ -1,30 +1,148 @@
-// dfsadmin df: how much room there is, for users and on the disks.
+// dfsadmin df: how much room there is, for users and on the disks, and why.
+#include <algorithm>
+#include <iostream>
+#include <map>
+
+#include "tools/admin/shards.h"
 #include "tools/admin/status.h"
 #include "tools/admin/verbs.h"
 
 namespace cairn::admin {
 
-Task<int> showSpace(Context& context, const Options&) {
+namespace {
+
+// Of a volume new data is refused from here on (master/space.h).
+constexpr uint64_t REFUSE_PERCENT = 95;
+
+uint64_t less(uint64_t from, uint64_t taken) {
+  return from - std::min(from, taken);
+}
+
+// What a volume adds to the whole, and how much users could write until it is full.
+struct VolumeShare {
+  std::string name;
+  uint64_t total = 0;
+  uint64_t used = 0;
+  uint64_t shards = 0;
+  uint64_t room = 0;
+  uint64_t bound = UINT64_MAX;
+};
+
+std::vector<VolumeShare> sharesOf(const Json& status, const ShardMap& map) {
+  std::map<VolumeNumber, uint64_t> held;
+  for (auto& [id, shard] : map.shards) {
+    for (VolumeNumber number : shard.inSync) {
+      ++held[number];
+    }
+  }
+  std::vector<VolumeShare> shares;
+  for (const auto& server : status["servers"]) {
+    for (const auto& volume : server["volumes"]) {
+      VolumeNumber number{volume["number"].get<uint32_t>()};
+      VolumeShare share;
+      share.name = memberText(map, number);
+      share.total = volume["totalBytes"];
+      share.used = volume["usedBytes"];
+      share.shards = held.contains(number) ? held[number] : 0;
+      share.room = less(share.total / 100 * REFUSE_PERCENT, share.used);
+      if (share.shards > 0) {
+        share.bound = share.room / share.shards * map.shards.size();
+      }
+      shares.push_back(share);
+    }
+  }
+  return shares;
+}
+
+// From what the disks have to what users may write, step by step; the steps add up.
+Json explanation(const Json& space, const std::vector<VolumeShare>& shares) {
+  uint64_t raw = space["rawBytes"], used = space["usedBytes"];
+  uint64_t copies = std::max<uint64_t>(space["copies"].get<uint64_t>(), 1);
+  uint64_t reserve = raw - raw / 100 * REFUSE_PERCENT;
+  uint64_t free = less(raw, used + reserve);
+  uint64_t even = free / copies;
+  uint64_t available = space["availableBytes"];
+  Json out = {{"rawBytes", raw},         {"usedBytes", used},
+              {"reserveBytes", reserve}, {"retiredBytes", space["retiredBytes"]},
+              {"freeBytes", free},       {"copies", copies},
+              {"evenBytes", even},       {"imbalanceBytes", less(even, available)},
+              {"availableBytes", available}};
+  Json volumes = Json::array();
+  for (const auto& share : shares) {
+    Json bound = share.bound == UINT64_MAX ? Json(nullptr) : Json(share.bound);
+    volumes.push_back({{"name", share.name},
+                       {"totalBytes", share.total},
+                       {"usedBytes", share.used},
+                       {"roomBytes", share.room},
+                       {"shards", share.shards},
+                       {"boundBytes", bound}});
+  }
+  auto fullest = std::min_element(shares.begin(), shares.end(), [](auto& a, auto& b) { return a.bound < b.bound; });
+  out["fullest"] = fullest == shares.end() ? Json(nullptr) : Json(fullest->name);
+  out["volumes"] = volumes;
+  return out;
+}
+
+void printExplanation(const Json& why) {
+  auto size = [&](const char* key) { return sizeText(why[key].get<uint64_t>()); };
+  std::cout << "\n";
+  Table steps({"WHY", "BYTES"});
+  steps.add({"on the disks", size("rawBytes")});
+  steps.add({"- used", size("usedBytes")});
+  steps.add({"- kept back for deletes, indexes and moving data", size("reserveBytes")});
+  steps.add({"= free", size("freeBytes")});
+  steps.add({"= of files in " + why["copies"].dump() + " copies", size("evenBytes")});
+  steps.add({"- out of reach, for " + (why["fullest"].is_null() ? "none" : why["fullest"].get<std::string>()) +
+                 " is full first",
+             size("imbalanceBytes")});
+  steps.add({"= available", size("availableBytes")});
+  steps.print();
+  std::cout << "Deleted and kept for a while, free when the room is wanted: " << size("retiredBytes") << "\n\n";
+  Table volumes({"VOLUME", "TOTAL", "USED", "ROOM", "SHARDS", "FULL AFTER"});
+  for (const auto& v : why["volumes"]) {
+    volumes.add({v["name"], sizeText(v["totalBytes"]), sizeText(v["usedBytes"]), sizeText(v["roomBytes"]),
+                 v["shards"].dump(), v["boundBytes"].is_null() ? "-" : sizeText(v["boundBytes"])});
+  }
+  volumes.print();
+}
+
+void printSpace(const Json& space) {
+  Table table({"", "TOTAL", "USED", "AVAILABLE"});
+  uint64_t total = space["totalBytes"], available = space["availableBytes"];
+  uint64_t rawTotal = space["rawBytes"], rawUsed = space["usedBytes"];
+  table.add({"for files (" + space["copies"].dump() + " copies)", sizeText(total), sizeText(less(total, available)),
+             sizeText(available)});
+  table.add({"on the disks", sizeText(rawTotal), sizeText(rawUsed), sizeText(less(rawTotal, rawUsed))});
+  uint64_t files = space["files"], filesMax = space["filesMax"];
+  table.add({"files", std::to_string(filesMax), std::to_string(files), std::to_string(less(filesMax, files))});
+  table.print();
+}
+
+}  // namespace
+
+Task<int> showSpace(Context& context, const Options& options) {
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
     co_return complainOf(found.error());
   }
   auto status = co_await readStatus(context, *found.value());
-  const auto& space = status["space"];
+  Json space = status["space"];
+  Json why;
+  if (options.explain) {
+    auto map = co_await readMap(context, found.value()->admin);
+    why = explanation(space, sharesOf(status, map));
+  }
   if (context.json) {
+    if (options.explain) {
+      space["explain"] = why;
+    }
     printJson(space);
     co_return EXIT_HEALTHY;
   }
-  Table table({"", "TOTAL", "USED", "AVAILABLE"});
-  uint64_t total = space["totalBytes"], available = space["availableBytes"];
-  uint64_t rawTotal = space["rawBytes"], rawUsed = space["usedBytes"];
-  table.add({"for files (" + space["copies"].dump() + " copies)", sizeText(total),
-             sizeText(total - std::min(total, available)), sizeText(available)});
-  table.add({"on the disks", sizeText(rawTotal), sizeText(rawUsed), sizeText(rawTotal - std::min(rawTotal, rawUsed))});
-  uint64_t files = space["files"], filesMax = space["filesMax"];
-  table.add({"files", std::to_string(filesMax), std::to_string(files),
-             std::to_string(filesMax - std::min(filesMax, files))});
-  table.print();
+  printSpace(space);
+  if (options.explain) {
+    printExplanation(why);
+  }
   co_return EXIT_HEALTHY;
 }
 

@@ -1,5 +1,7 @@
 #include "tools/admin/status.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iostream>
 
@@ -9,6 +11,16 @@ namespace cairn::admin {
 
 namespace {
 
+Json heldJson(wire::HeldRemoval::Reader held) {
+  if (held.getPlan() == 0) {
+    return nullptr;
+  }
+  return {{"plan", fmt::format("{:016x}", held.getPlan())},
+          {"unknownChunks", held.getUnknownChunks()},
+          {"surplusChunks", held.getSurplusChunks()},
+          {"ofChunks", held.getOfChunks()}};
+}
+
 Json volumesJson(capnp::List<wire::VolumeStatus>::Reader volumes) {
   Json out = Json::array();
   for (auto volume : volumes) {
@@ -17,6 +29,8 @@ Json volumesJson(capnp::List<wire::VolumeStatus>::Reader volumes) {
                    {"state", volume.getState().cStr()},
                    {"usedBytes", volume.getUsedBytes()},
                    {"totalBytes", volume.getTotalBytes()},
+                   {"retiredBytes", volume.getRetiredBytes()},
+                   {"held", heldJson(volume.getHeld())},
                    {"badBlocks", volume.getBadBlocks()},
                    {"adoptedBlocks", volume.getAdoptedBlocks()},
                    {"ownBytes", volume.getOwnBytes()},
@@ -86,7 +100,7 @@ Json spaceJson(wire::Space::Reader space) {
   return {{"rawBytes", space.getRawTotalBytes()},        {"usedBytes", space.getRawUsedBytes()},
           {"availableBytes", space.getAvailableBytes()}, {"totalBytes", space.getTotalBytes()},
           {"files", space.getFiles()},                   {"filesMax", space.getFilesMax()},
-          {"copies", space.getCopies()}};
+          {"copies", space.getCopies()},                 {"retiredBytes", space.getRetiredBytes()}};
 }
 
 std::string number(const Json& value) { return value.dump(); }

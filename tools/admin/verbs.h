@@ -29,6 +29,7 @@ struct Options {
   uint64_t bytes = 0;
   bool force = false;
   bool apply = false;
+  bool explain = false;
 };
 
 using Verb = Task<int> (*)(Context&, const Options&);
@@ -55,6 +56,8 @@ Task<int> checkFile(Context& context, const Options& options);
 Task<int> listSessions(Context& context, const Options& options);
 Task<int> evictSession(Context& context, const Options& options);
 Task<int> showSpace(Context& context, const Options& options);
+Task<int> listRemovals(Context& context, const Options& options);
+Task<int> applyRemoval(Context& context, const Options& options);
 Task<int> showRaft(Context& context, const Options& options);
 Task<int> promoteMaster(Context& context, const Options& options);
 Task<int> removeMaster(Context& context, const Options& options);
