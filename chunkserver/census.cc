@@ -29,10 +29,10 @@ Census::Census(Clock& clock, Membership& membership, Replicator& replicator, Wor
 
 Task<void> Census::run() {
   for (;;) {
-    co_await registration_.agreement.nextOr(clock_, clock_.monotonic() + grace_ / LOOKS);
+    co_await registration_.agreement.nextOr(clock_, clock_.monotonic() + std::min(LOOK_EVERY, grace_ / LOOKS));
     for (auto& standing : volumes_) {
       if (registration_.registered() && standing.failed.empty() && standing.local != nullptr &&
-          standing.local->number) {
+          standing.local->number && !standing.local->failed) {
         co_await look(standing);
       }
     }
@@ -55,12 +55,20 @@ bool Census::isWholeElsewhere(const ShardRecord& record) const {
          record.inSync.size() >= cls->second.copies && std::all_of(record.inSync.begin(), record.inSync.end(), online);
 }
 
-void Census::noteSurplus(ShardId shard, uint64_t chunks, Found& found, Memory& memory) {
+// What has left a volume is whole elsewhere, and goes to quarantine first: so it needn't wait for as long as what may be
+// somebody's only copy, least of all where the room is wanted.
+Nanos Census::surplusGrace(LocalVolume& volume) const {
+  VolumeSpace space = volume.store->space();
+  bool isFilling = space.takenBytes / FILLING_PERCENT >= space.totalBytes / 100;
+  return std::min(grace_, isFilling ? SURPLUS_GRACE_FILLING : SURPLUS_GRACE);
+}
+
+void Census::noteSurplus(LocalVolume& volume, ShardId shard, uint64_t chunks, Found& found, Memory& memory) {
   Nanos now = clock_.monotonic();
   auto before = memory.surplusSince.find(shard);
   Nanos since = before == memory.surplusSince.end() ? now : before->second;
   found.surplusSince[shard] = since;
-  if (now - since >= grace_) {
+  if (now - since >= surplusGrace(volume)) {
     found.surplus.push_back(shard);
     found.surplusChunks += chunks;
   }
@@ -71,26 +79,29 @@ Task<Status> Census::countShard(LocalVolume& volume, ShardId shard, Found& found
   bool surplus = record != nullptr && !isMember(volume, *record) && isWholeElsewhere(*record);
   ReplicaUnit* unit = replicator_.primaryOf(shard);
   bool leads = unit != nullptr && &unit->state.volume == &volume && unit->state.ready;
+  if (!found.whole && !surplus) {
+    co_return Status();
+  }
   uint64_t chunks = 0;
   ChunkId after{};
   for (bool end = false; !end;) {
-    auto page = co_await volume.store.enumerate(shard, ALL_EPOCHS, chunks == 0 ? nullptr : &after, CHUNKS_AT_ONCE);
+    auto page = co_await volume.store->enumerate(shard, ALL_EPOCHS, chunks == 0 ? nullptr : &after, CHUNKS_AT_ONCE);
     if (!page.ok()) {
       co_return page.error();
     }
     for (auto& chunk : page.value().chunks) {
       after = chunk.chunk;
       ++chunks;
-      if (leads) {
+      if (leads && found.whole) {
         ++found.asking[{chunk.chunk.object, shard}];
       }
     }
     end = page.value().end || page.value().chunks.empty();
     co_await clock_.after(0);
   }
-  found.chunks += chunks;
+  found.chunks += found.whole ? chunks : 0;
   if (surplus && chunks > 0) {
-    noteSurplus(shard, chunks, found, memory);
+    noteSurplus(volume, shard, chunks, found, memory);
   }
   if (found.asking.size() >= OBJECTS_AT_ONCE) {
     co_return co_await ask(found, memory);
@@ -165,8 +176,16 @@ HeldRemoval Census::weigh(const VolumeStanding& standing, const Found& found, Me
 Task<void> Census::look(VolumeStanding& standing) {
   LocalVolume& volume = *standing.local;
   Memory& memory = memories_[volume.id];
+  Nanos now = clock_.monotonic();
   Found found;
-  auto shards = volume.store.shards();
+  found.whole = memory.askedAt == 0 || now - memory.askedAt >= grace_ / LOOKS;
+  if (!found.whole) {
+    found.chunks = memory.chunks;
+    found.unknown = memory.unknown;
+    found.unknownChunks = memory.unknownChunks;
+    found.unknownSince = memory.unknownSince;
+  }
+  auto shards = volume.store->shards();
   Status status = shards.ok() ? Status() : Status(shards.error());
   for (size_t i = 0; status.ok() && i < shards.value().size(); ++i) {
     auto counted = co_await countShard(volume, shards.value()[i], found, memory);
@@ -180,6 +199,8 @@ Task<void> Census::look(VolumeStanding& standing) {
     spdlog::info("volume {}: what no file has isn't known now: {}", toText(volume.id), status.error().why);
     co_return;
   }
+  memory.askedAt = found.whole ? now : memory.askedAt;
+  memory.chunks = found.chunks;
   memory.unknownSince = std::move(found.unknownSince);
   memory.surplusSince = std::move(found.surplusSince);
   HeldRemoval held = weigh(standing, found, memory);
@@ -190,6 +211,13 @@ Task<void> Census::look(VolumeStanding& standing) {
                  toText(volume.id), held.unknownChunks, held.ofChunks, held.surplusChunks, held.plan);
   }
   standing.held = agreed ? HeldRemoval() : held;
+  memory.unknown = found.unknown;
+  memory.unknownChunks = found.unknownChunks;
+  if (agreed && !found.whole && !found.unknown.empty()) {
+    memory.askedAt = 0;  // the right master may be back since it was asked
+    co_await look(standing);
+    co_return;
+  }
   if (agreed && (!found.unknown.empty() || !found.surplus.empty())) {
     co_await remove(volume, found, memory);
   }
@@ -205,22 +233,30 @@ Task<void> Census::remove(LocalVolume& volume, Found& found, Memory& memory) {
     bool removed = co_await removeShard(volume, shard);
     shards += removed;
   }
+  memory.unknown.clear();
+  memory.unknownChunks = 0;
   memory.removed.push_back({clock_.monotonic(), {found.unknownChunks, found.surplusChunks}});
   spdlog::info("volume {}: into quarantine went {} objects that no file has, and {} shards that are whole elsewhere",
                toText(volume.id), objects, shards);
 }
 
-// Whoever joins the shard again must not believe that it still has what it had: so that is forgotten first.
 Task<bool> Census::removeShard(LocalVolume& volume, ShardId shard) {
+  volume.emptied.insert(shard);
+  KJ_DEFER(volume.emptied.erase(shard));
+  co_return co_await emptyShard(volume, shard);
+}
+
+// Whoever joins the shard again must not believe that it still has what it had: so that is forgotten first.
+Task<bool> Census::emptyShard(LocalVolume& volume, ShardId shard) {
   std::vector<VolumeStore::InSyncMark> marks{{shard, ALL_EPOCHS}};
-  auto forgotten = co_await volume.store.setInSync(kj::mv(marks));
+  auto forgotten = co_await volume.store->setInSync(kj::mv(marks));
   bool fine = forgotten.ok();
   for (bool more = true; fine && more;) {
     const ShardRecord* record = membership_.map.shard(shard);
     if (record == nullptr || isMember(volume, *record) || !isWholeElsewhere(*record)) {
       co_return false;
     }
-    auto page = co_await volume.store.enumerate(shard, ALL_EPOCHS, nullptr, CHUNKS_AT_ONCE);
+    auto page = co_await volume.store->enumerate(shard, ALL_EPOCHS, nullptr, CHUNKS_AT_ONCE);
     record = membership_.map.shard(shard);
     if (!page.ok() || record == nullptr || isMember(volume, *record)) {
       co_return false;
@@ -228,7 +264,7 @@ Task<bool> Census::removeShard(LocalVolume& volume, ShardId shard) {
     more = !page.value().chunks.empty();
     std::vector<Task<Result<Mutated>>> retiring;
     for (auto& chunk : page.value().chunks) {
-      retiring.push_back(volume.store.retire({shard, chunk.chunk}));
+      retiring.push_back(volume.store->retire({shard, chunk.chunk}));
     }
     for (auto& task : retiring) {
       auto retired = co_await kj::mv(task);
@@ -236,7 +272,7 @@ Task<bool> Census::removeShard(LocalVolume& volume, ShardId shard) {
     }
     if (fine && more) {
       ChunkKey last{shard, page.value().chunks.back().chunk};
-      auto synced = co_await volume.store.sync(last);
+      auto synced = co_await volume.store->sync(last);
       fine = synced.ok();
     }
   }

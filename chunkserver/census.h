@@ -20,8 +20,13 @@ class Census {
   static constexpr size_t OBJECTS_AT_ONCE = 64 << 10;
   // What went within this time counts for how much may go.
   static constexpr Nanos REMOVED_WITHIN = 3600 * SECOND;
-  // Looks in a grace time.
+  // The master is asked so often in a grace time; what belongs elsewhere is looked for more often.
   static constexpr Nanos LOOKS = 4;
+  static constexpr Nanos LOOK_EVERY = 10 * SECOND;
+  // For what belongs elsewhere, at most; and where a volume is filling up.
+  static constexpr Nanos SURPLUS_GRACE = 600 * SECOND;
+  static constexpr Nanos SURPLUS_GRACE_FILLING = 15 * SECOND;
+  static constexpr uint64_t FILLING_PERCENT = 75;
   static constexpr uint32_t CHUNKS_AT_ONCE = 256;
 
   // All of them must outlive the census. `grace`: for which a chunk must have been unwanted.
@@ -38,12 +43,17 @@ class Census {
   };
   // What is remembered of a volume from one look to the next.
   struct Memory {
+    Nanos askedAt = 0;  // the master, of all chunks; 0: never
+    uint64_t chunks = 0;
+    std::vector<Owned> unknown;  // that are held back
+    uint64_t unknownChunks = 0;
     std::map<Owned, Nanos> unknownSince;
     std::map<ShardId, Nanos> surplusSince;
     std::deque<Removed> removed;
   };
   // What a look has found.
   struct Found {
+    bool whole = true;  // not only what belongs elsewhere: of the rest the last whole look has told
     uint64_t chunks = 0;
     uint64_t unknownChunks = 0;
     uint64_t surplusChunks = 0;
@@ -52,18 +62,19 @@ class Census {
     std::map<Owned, Nanos> unknownSince;
     std::map<ShardId, Nanos> surplusSince;
     std::map<Owned, uint32_t> asking;  // and how many chunks
-    bool whole = true;                 // nothing was left out
   };
 
   Task<void> look(VolumeStanding& standing);
   Task<Status> countShard(LocalVolume& volume, ShardId shard, Found& found, Memory& memory);
   Task<Status> ask(Found& found, Memory& memory);
-  void noteSurplus(ShardId shard, uint64_t chunks, Found& found, Memory& memory);
+  Nanos surplusGrace(LocalVolume& volume) const;
+  void noteSurplus(LocalVolume& volume, ShardId shard, uint64_t chunks, Found& found, Memory& memory);
   bool isMember(const LocalVolume& volume, const ShardRecord& record) const;
   bool isWholeElsewhere(const ShardRecord& record) const;
   HeldRemoval weigh(const VolumeStanding& standing, const Found& found, Memory& memory);
   Task<void> remove(LocalVolume& volume, Found& found, Memory& memory);
   Task<bool> removeShard(LocalVolume& volume, ShardId shard);
+  Task<bool> emptyShard(LocalVolume& volume, ShardId shard);
 
   Clock& clock_;
   Membership& membership_;

@@ -384,6 +384,7 @@ void Registration::fillVolume(const VolumeStanding& volume, wire::VolumeReport::
   out.setUsedBytes(space.takenBytes);
   out.setOwnBytes(space.usedBytes);
   out.setRetiredBytes(space.retiredBytes);
+  out.setNoRoom(replicator_.lacksRoom(*volume.local));
   // Also those replaced from another copy since: a disk that has lied is worth a look.
   out.setBadBlocks(std::max(counters.badBlocks, counters.badBlocksFound));
   out.setUnmendedBlocks(counters.badBlocks);

@@ -154,16 +154,13 @@ void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
     checker.complain(node->source(), "'defaults' must be a table; write [defaults] and the keys below it");
     return;
   }
-  checker.allowKeys(*table, "[defaults]", {"copies", "min_copies", "servers", "repair_delay", "quarantine_seconds",
-                                           "orphan_seconds"});
+  checker.allowKeys(*table, "[defaults]", {"copies", "min_copies", "servers", "repair_delay"});
   checker.number(*table, "copies", COPIES_MAX, out.copies);
   out.minCopies = std::min(out.minCopies, out.copies);
   checker.number(*table, "min_copies", COPIES_MAX, out.minCopies);
   out.servers = std::max(out.minCopies, std::min(out.servers, out.copies));
   checker.number(*table, "servers", SERVERS_MAX, out.servers);
   checker.number(*table, "repair_delay", REPAIR_DELAY_MAX, out.repairDelaySeconds);
-  checker.number(*table, "orphan_seconds", QUARANTINE_SECONDS_MAX, out.orphanSeconds);
-  checker.number(*table, "quarantine_seconds", QUARANTINE_SECONDS_MAX, out.quarantineSeconds);
   if (out.minCopies > out.copies) {
     checker.complain(table->source(), "min_copies (" + std::to_string(out.minCopies) + ") is above copies (" +
                                           std::to_string(out.copies) + "), so no write could ever finish; lower it");
@@ -184,9 +181,11 @@ void readUpkeep(Checker& checker, const toml::table& root, ClusterFile& out) {
     checker.complain(node->source(), "'upkeep' must be a table; write [upkeep] and the keys below it");
     return;
   }
-  checker.allowKeys(*table, "[upkeep]", {"scrub_days", "repair_mib_per_second"});
+  checker.allowKeys(*table, "[upkeep]", {"scrub_days", "repair_mib_per_second", "orphan_seconds", "quarantine_seconds"});
   checker.number(*table, "scrub_days", SCRUB_DAYS_MAX, out.scrubDays);
   checker.number(*table, "repair_mib_per_second", REPAIR_MIB_MAX, out.repairMibPerSecond);
+  checker.number(*table, "orphan_seconds", QUARANTINE_SECONDS_MAX, out.orphanSeconds);
+  checker.number(*table, "quarantine_seconds", QUARANTINE_SECONDS_MAX, out.quarantineSeconds);
 }
 
 }  // namespace

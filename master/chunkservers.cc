@@ -161,6 +161,7 @@ Result<Nanos> Chunkservers::beat(ServerId server, const Incarnation& incarnation
     volume.unmendedBlocks = item.getUnmendedBlocks();
     volume.differingChunks = item.getDifferingChunks();
     volume.slow = item.getSlow();
+    volume.noRoom = item.getNoRoom();
     volume.why = item.getFailed().cStr();
     volume.usable = volume.why.empty();
     roster_.reportVolume(server, std::move(volume), now);

@@ -231,6 +231,10 @@ void Assessor::volumes(const Roster::Member& member) {
               std::to_string(state.held.ofChunks) + ": so many that they stay",
           "find out why (has a master come back from earlier?), then let them go with dfsadmin removal apply");
     }
+    if (state.usable && state.noRoom) {
+      add("copies-no-room", name + " has no room for copies that it should get, and no other takes them yet",
+          "delete files, or add chunkservers");
+    }
     bool full = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * REFUSE_PERCENT;
     bool low = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * WARN_PERCENT;
     if (state.usable && full) {

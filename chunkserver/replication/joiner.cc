@@ -1,6 +1,7 @@
 #include "chunkserver/replication/joiner.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "common/epochs.h"
 #include "common/log.h"
@@ -53,6 +54,9 @@ Task<void> Joiner::run() {
 }
 
 Task<bool> Joiner::round(uint64_t turn) {
+  if (state_.volume.emptied.contains(state_.shard) || state_.lacksRoom()) {
+    co_return false;
+  }
   try {
     co_await state_.applies.drain();
     backup_.resetOrder();
@@ -71,6 +75,7 @@ Task<bool> Joiner::round(uint64_t turn) {
     }
     state_.restarted = false;
     state_.caughtUp = true;
+    state_.roomWanted = 0;
     state_.changed.raise();
     caughtUp_.raise();
     co_return true;
@@ -301,6 +306,9 @@ Task<bool> Joiner::place(uint64_t turn, ChunkId chunk, wire::ChunkImage::Reader 
   if (!placed.ok()) {
     spdlog::warn("shard {:x}: chunk {:x}-{} can't be taken over: {}", raw(state_.shard), raw(chunk.object), chunk.index,
                  placed.error().why);
+  }
+  if (placed.code() == ENOSPC && current(turn)) {
+    state_.roomWanted = view.bytes.size();
   }
   co_return placed.ok() && current(turn);
 }

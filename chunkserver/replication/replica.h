@@ -3,6 +3,7 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "chunkserver/replication/applies.h"
@@ -23,6 +24,9 @@ struct LocalVolume {
   const VolumeId id;
   std::optional<VolumeNumber> number;
   bool failed = false;
+  // Shards that left it and whose chunks go to quarantine now (census.h): who joins one of them again begins when that
+  // is over, or it would take what goes for what it has.
+  std::set<ShardId> emptied;
   uint64_t differingChunks = 0;   // found to differ from other copies while all verify
   uint64_t adoptedElsewhere = 0;  // blocks adopted from another member's torn bytes, not counted by the store
 };
@@ -73,6 +77,8 @@ struct ShardReplica {
   bool restarted = true;
   // A joining member has everything and has synced it: told to the master.
   bool caughtUp = false;
+  // Of a joining member: so much a chunk needed that found no room.
+  uint64_t roomWanted = 0;
   // A member without a gap since this epoch. And, on a primary that has gathered them, since when the others are.
   Epoch since{};
   std::map<VolumeNumber, Epoch> othersSince;
@@ -87,6 +93,7 @@ struct ShardReplica {
   VolumeNumber number() const { return *volume.number; }
   Epoch epoch() const { return record.epoch; }
   ChunkKey key(ChunkId chunk) const { return {shard, chunk}; }
+  bool lacksRoom() const { return role == Role::JOINING && roomWanted > store().space().availableBytes; }
   bool serving() const { return !volume.failed && (role == Role::PRIMARY || role == Role::IN_SYNC); }
 };
 

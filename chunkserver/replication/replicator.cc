@@ -126,6 +126,7 @@ void Replicator::enter(ReplicaUnit& unit, const ShardRecord& record, Role role) 
   ++state.turn;
   state.ready = false;
   state.caughtUp = false;
+  state.roomWanted = 0;
   state.pending.endEpoch();
   if (role == Role::NONE) {
     state.pending = PendingSet();  // should it come back, it compares everything
@@ -411,6 +412,15 @@ JoinProgress Replicator::joinProgress(const LocalVolume& volume) const {
     }
   }
   return all;
+}
+
+bool Replicator::lacksRoom(const LocalVolume& volume) const {
+  for (auto& [key, unit] : units_) {
+    if (&unit->state.volume == &volume && unit->state.lacksRoom()) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool Replicator::quiet(const LocalVolume& volume) const {

@@ -95,6 +95,8 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   void announce();
   // Of all its joining members.
   JoinProgress joinProgress(const LocalVolume& volume) const;
+  // Some joining member found no room for a chunk, and there is none now.
+  bool lacksRoom(const LocalVolume& volume) const;
 
  private:
   using Key = std::pair<VolumeNumber, ShardId>;

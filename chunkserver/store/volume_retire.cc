@@ -61,7 +61,6 @@ std::vector<Retired> Volume::oldestRetired(size_t limit, bool wanted) {
 // Gives it up for good.
 Status Volume::giveUp(const Retired& retired) {
   index_->erase(retiredKey(retired));
-  retiredFrom_ = retiredKey(retired);
   budget_.retired(-int64_t{retired.allocatedBlocks} * BLOCK_BYTES);
   if (retired.kind == ChunkKind::FILE) {
     auto removed = disk_.remove(retiredPath(retired));
@@ -77,9 +76,11 @@ Status Volume::giveUp(const Retired& retired) {
 
 Status Volume::giveUpSome(size_t limit, uint64_t wantedBytes) {
   uint64_t freed = 0;
+  bool noneLeft = true;  // before the one looked at
   for (auto& retired : oldestRetired(limit, wantedBytes > 0)) {
     if (gone_.count(retired.key) > 0) {
-      continue;  // it is on its way there
+      noneLeft = false;  // it is on its way there
+      continue;
     }
     if (wantedBytes > 0 && freed >= wantedBytes && !isDue(retired)) {
       break;
@@ -89,6 +90,7 @@ Status Volume::giveUpSome(size_t limit, uint64_t wantedBytes) {
       return fail(given.error());
     }
     freed += uint64_t{retired.allocatedBlocks} * BLOCK_BYTES;
+    retiredFrom_ = noneLeft ? retiredKey(retired) : retiredFrom_;
   }
   return health_;
 }

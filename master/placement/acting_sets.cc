@@ -30,8 +30,10 @@ class Traffic {
       }
     }
   }
-  bool admit(const ShardRecord& shard, const std::vector<VolumeNumber>& entering) {
-    bool room = all_ + entering.size() <= JOINS_MAX && byVolume_[shard.primary] < JOINS_OF_VOLUME_MAX;
+  bool admit(const ShardRecord& shard, const std::vector<VolumeNumber>& entering, size_t leaving) {
+    // Who joins and isn't wanted any more makes place.
+    bool room = all_ + entering.size() <= JOINS_MAX + leaving &&
+                byVolume_[shard.primary] < JOINS_OF_VOLUME_MAX + leaving;
     for (VolumeNumber volume : entering) {
       room = room && byVolume_[volume] < JOINS_OF_VOLUME_MAX;
     }
@@ -443,7 +445,9 @@ void Decider::retarget() {
     std::vector<VolumeNumber> entering = plan.at(id);
     std::erase_if(entering, [&](VolumeNumber volume) { return contains(shard.target, volume); });
     bool here = std::all_of(entering.begin(), entering.end(), [this](VolumeNumber v) { return serves(v); });
-    if (here && traffic.admit(shard, entering)) {
+    size_t leaving = std::count_if(shard.joining.begin(), shard.joining.end(),
+                                   [&](VolumeNumber volume) { return !contains(plan.at(shard.id), volume); });
+    if (here && traffic.admit(shard, entering, leaving)) {
       retargeted_[id] = plan.at(id);
     }
   }

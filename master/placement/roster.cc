@@ -109,7 +109,8 @@ void Roster::reportVolume(ServerId server, VolumeState volume, Nanos now) {
   }
   bool turned = known->second.usable != volume.usable;
   volume.since = turned ? now : known->second.since;
-  revision_ += turned ? 1 : 0;
+  volume.noRoomAt = volume.noRoom ? now : known->second.noRoomAt;
+  revision_ += turned || known->second.noRoom != volume.noRoom ? 1 : 0;
   known->second = std::move(volume);
 }
 

@@ -55,6 +55,8 @@ struct VolumeState {
   uint64_t differingChunks = 0;
   bool slow = false;
   HeldRemoval held;
+  bool noRoom = false;      // for a chunk of a joining member
+  Nanos noRoomAt = 0;       // when that was last so; 0: never
 };
 
 class Roster {

@@ -96,7 +96,14 @@ Standing Judge::ofPresent(const VolumeRecord& volume, const ServerRecord& server
   if (now_ < settled) {
     lookAgainAt(settled);
   }
+  if (state.noRoom) {
+    return Standing::FULL;
+  }
   bool full = state.totalBytes > 0 && state.usedBytes / TAKES_BELOW_PERCENT >= state.totalBytes / 100;
+  if (state.noRoomAt != 0 && now_ < state.noRoomAt + NO_ROOM_PATIENCE) {
+    full = true;  // what was moved elsewhere for that must not come back at once
+    lookAgainAt(state.noRoomAt + NO_ROOM_PATIENCE);
+  }
   bool takes = now_ >= settled && !full && server.state != wire::ServerState::MAINTENANCE;
   return takes ? Standing::TAKES : Standing::KEEPS;
 }
@@ -229,7 +236,8 @@ Targets::Plan Targets::compute(const ShardMap& map, const Standings& standings) 
   std::vector<RingVolume> volumes;
   for (auto& [number, standing] : standings.volumes) {
     // What has nothing and gets nothing has no share that the others would have to make room for.
-    bool counts = standing == Standing::TAKES || (standing == Standing::KEEPS && used.contains(number));
+    bool keeps = standing == Standing::KEEPS || standing == Standing::FULL;
+    bool counts = standing == Standing::TAKES || (keeps && used.contains(number));
     if (counts) {
       const VolumeRecord& record = *map.volume(number);
       volumes.push_back({number, record.id, record.server, record.weight, standing == Standing::TAKES});
@@ -243,7 +251,12 @@ Targets::Plan Targets::compute(const ShardMap& map, const Standings& standings) 
     }
     Placement previous(shardCount);
     for (uint32_t position = 0; position < shardCount; ++position) {
-      previous[position] = map.shards.at(makeShardId(id, position)).target;
+      auto& shard = map.shards.at(makeShardId(id, position));
+      previous[position] = shard.target;
+      std::erase_if(previous[position], [&](VolumeNumber volume) {
+        auto found = standings.volumes.find(volume);
+        return found != standings.volumes.end() && found->second == Standing::FULL && !shard.isInSync(volume);
+      });
     }
     Placement wanted = placeShards(volumes, id, shardCount, cls.copies, previous);
     for (uint32_t position = 0; position < shardCount; ++position) {

@@ -27,9 +27,13 @@ constexpr int64_t SETTLE_FLAPPING = 12;
 // A volume that is so full gets no further copies.
 constexpr uint64_t TAKES_BELOW_PERCENT = 90;
 
+// One that had no room for a copy gets none for so long.
+constexpr Nanos NO_ROOM_PATIENCE = 300 * SECOND;
+
 enum class Standing {
   TAKES,   // keeps its copies and gets new ones
   KEEPS,   // keeps its copies
+  FULL,    // keeps the copies that are in sync; what it lacks belongs elsewhere
   LEAVES,  // its copies belong elsewhere
 };
 

@@ -23,19 +23,14 @@ class RolledBack(CommandTest):
         super().setUp()
         self.c = Cluster(chunkservers=2, extra=("--replicas", "2"))
         self.addCleanup(self.c.close)
+        self.show_logs_of(self.c)
         self.c.up()
         with open(os.path.join(self.c.dir, "cluster.toml"), "a") as f:
-            f.write(f"orphan_seconds = {ORPHAN_SECONDS}\n")
+            f.write(f"[upkeep]\norphan_seconds = {ORPHAN_SECONDS}\n")
         for name in ("c1", "c2"):
             self.c.play("kill", name)
             self.c.play("start", name)
         self.c.wait_healthy()
-
-    def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
-        super().run(result)
-        if len(result.failures) + len(result.errors) > before and os.path.isdir(self.c.dir):
-            self.c.show_logs()
 
     def data(self, name):
         return os.path.join(self.c.dir, name)

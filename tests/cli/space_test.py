@@ -4,61 +4,24 @@
 import errno
 import json
 import os
-import subprocess
-import sys
 import unittest
 
-from support import HERE, CommandTest
+from support import CommandTest
+from small_disks import MIB, SmallDisks  # noqa: E402
+from cluster import wait_for  # noqa: E402
 
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
-from cluster import Cluster, run, wait_for  # noqa: E402
-
-MIB = 1 << 20
 DISK_MIB = 160
-SERVERS = ("c1", "c2")
-
-
-class SmallDisks(Cluster):
-    """Each chunkserver's directory is a file system of its own."""
-
-    def __init__(self):
-        super().__init__(chunkservers=len(SERVERS), extra=("--replicas", "2"))
-
-    def up(self):
-        super().up()
-        for name in SERVERS:
-            self.play("kill", name)
-            os.rename(self.disk(name), self.disk(name + ".before"))
-            os.mkdir(self.disk(name))
-            run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", self.disk(name))
-            run("cp", "-a", self.disk(name + ".before", "."), self.disk(name))
-            self.play("start", name)
-
-    def disk(self, *names):
-        return os.path.join(self.dir, *names)
-
-    def close(self):
-        self.dfs("down", "--dir", self.dir, check=False, timeout=60)
-        self.kill_all()
-        for name in SERVERS:
-            subprocess.run(["umount", "-l", self.disk(name)], stderr=subprocess.DEVNULL)
-        super().close()
 
 
 class Filling(CommandTest):
     def setUp(self):
         super().setUp()
-        self.c = SmallDisks()
+        self.c = SmallDisks(chunkservers=2, replicas=2, mib=DISK_MIB)
         self.addCleanup(self.c.close)
+        self.show_logs_of(self.c)
         self.c.up()
         self.c.wait_healthy()
         self.written = {}
-
-    def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
-        super().run(result)
-        if len(result.failures) + len(result.errors) > before and os.path.isdir(self.c.dir):
-            self.c.show_logs()
 
     def write(self, name, megabytes=2):
         """0, or the errno of the failure."""
@@ -126,10 +89,7 @@ class Filling(CommandTest):
 
     def one_disk_is_full(self):
         """By something else: the cluster has room, but chunks of every file go there too."""
-        foreign = self.c.disk("c1", "foreign")
-        free = os.statvfs(self.c.disk("c1"))
-        with open(foreign, "wb") as f:
-            f.write(b"x" * (free.f_bavail * free.f_frsize - MIB))
+        self.c.fill_disk("c1")
         wait_for("the report", lambda: "volume-full" in self.codes(), 30)
         why = self.adds_up()
         self.assertEqual((why["fullest"], why["availableBytes"]), ("c1", 0))
@@ -138,7 +98,7 @@ class Filling(CommandTest):
         os.unlink(self.c.path(name))
         del self.written[name]
         self.read_all()
-        os.unlink(foreign)
+        self.c.empty_disk("c1")
         wait_for("room", lambda: self.write("last") == 0, 30)
         self.read_all()
 

@@ -62,6 +62,18 @@ class CommandTest(unittest.TestCase):
         self.base = tempfile.mkdtemp(prefix="cairn-cli-")
         self.addCleanup(self.remove_base)
 
+    def run(self, result=None):
+        self.result = result
+        self.failed_before = len(result.failures) + len(result.errors)
+        return super().run(result)
+
+    def show_logs_of(self, cluster):
+        """When the test has failed. Call it after what closes the cluster was added to the cleanups."""
+        def show():
+            if len(self.result.failures) + len(self.result.errors) > self.failed_before:
+                cluster.show_logs()
+        self.addCleanup(show)
+
     def remove_base(self):
         left = self.left_running()
         for pid, _ in left:

@@ -70,6 +70,13 @@ class Moving : public PlacementWorld {
     record.maintenanceSeconds = seconds;
     apply({{record}, {}, {}, {}});
   }
+  // As its heartbeats say.
+  void report(size_t machine, bool noRoom) {
+    for (auto volume : machines[machine].volumes) {
+      volume.noRoom = noRoom;
+      roster->reportVolume(machines[machine].record.id, volume, now);
+    }
+  }
   wire::ServerState state(size_t machine) const { return map.servers.at(machines[machine].record.id).state; }
   size_t live(const ShardRecord& shard) const {
     return std::count_if(shard.inSync.begin(), shard.inSync.end(),
@@ -174,6 +181,46 @@ TEST(Targets, WithNobodyToTakeItADrainedServerKeepsItsCopies) {
   world.copyAll();
   EXPECT_EQ(world.state(0), wire::ServerState::DRAINING);
   EXPECT_EQ(holders(world.map, world.volumeOf(0)), world.map.shards.size());
+  EXPECT_TRUE(world.allInSync());
+}
+
+TEST(Targets, WhatFindsNoRoomGoesElsewhere) {
+  Moving world(21, 5, 8);
+  world.kill(0);
+  world.pass(world.rules.repairDelay + SECOND);
+  VolumeNumber full = world.volumeOf(1);
+  auto joins = [&] {
+    return std::count_if(world.map.shards.begin(), world.map.shards.end(),
+                         [&](auto& item) { return item.second.isJoining(full); });
+  };
+  ASSERT_GT(joins(), 0);
+  size_t held = holders(world.map, full) - joins();
+  world.report(1, true);
+  world.turn();
+  EXPECT_EQ(joins(), 0) << "others take them";
+  EXPECT_EQ(holders(world.map, full), held) << "what is in sync stays";
+  world.copyAll();
+  EXPECT_TRUE(world.allInSync());
+  world.report(1, false);
+  world.copyAll();
+  EXPECT_EQ(holders(world.map, full), held) << "nothing comes back at once";
+}
+
+TEST(Targets, WithoutRoomAnywhereAJoinStaysAndWaits) {
+  Moving world(22, 3);
+  world.kill(0);
+  world.restartMaster();
+  world.pass(SECOND);
+  world.start(0);
+  world.turn();
+  ASSERT_GT(joining(world.map), 0u);
+  auto before = targetsOf(world.map);
+  world.report(0, true);
+  world.pass(10 * SECOND);
+  EXPECT_TRUE(targetsOf(world.map) == before);
+  EXPECT_GT(joining(world.map), 0u);
+  world.report(0, false);
+  world.copyAll();
   EXPECT_TRUE(world.allInSync());
 }
 
