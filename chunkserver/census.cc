@@ -55,8 +55,8 @@ bool Census::isWholeElsewhere(const ShardRecord& record) const {
          record.inSync.size() >= cls->second.copies && std::all_of(record.inSync.begin(), record.inSync.end(), online);
 }
 
-// What has left a volume is whole elsewhere, and goes to quarantine first: so it needn't wait for as long as what may be
-// somebody's only copy, least of all where the room is wanted.
+// What has left a volume is whole elsewhere, and goes to quarantine first: so it needn't wait for as long as what may
+// be somebody's only copy, least of all where the room is wanted.
 Nanos Census::surplusGrace(LocalVolume& volume) const {
   VolumeSpace space = volume.store->space();
   bool isFilling = space.takenBytes / FILLING_PERCENT >= space.totalBytes / 100;

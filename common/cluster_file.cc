@@ -181,7 +181,8 @@ void readUpkeep(Checker& checker, const toml::table& root, ClusterFile& out) {
     checker.complain(node->source(), "'upkeep' must be a table; write [upkeep] and the keys below it");
     return;
   }
-  checker.allowKeys(*table, "[upkeep]", {"scrub_days", "repair_mib_per_second", "orphan_seconds", "quarantine_seconds"});
+  checker.allowKeys(*table, "[upkeep]",
+                    {"scrub_days", "repair_mib_per_second", "orphan_seconds", "quarantine_seconds"});
   checker.number(*table, "scrub_days", SCRUB_DAYS_MAX, out.scrubDays);
   checker.number(*table, "repair_mib_per_second", REPAIR_MIB_MAX, out.repairMibPerSecond);
   checker.number(*table, "orphan_seconds", QUARANTINE_SECONDS_MAX, out.orphanSeconds);
