@@ -10,6 +10,7 @@ namespace {
 // Chunks given up between two looks at the loop, and before a write goes on that wants their room.
 constexpr size_t PURGE_AT_ONCE = 64;
 constexpr size_t PURGE_FOR_WRITE = 512;
+constexpr unsigned PURGE_ROUNDS = 8;
 // Room that upkeep makes ahead of those who write.
 constexpr uint64_t ROOM_AHEAD_BYTES = 64 << 20;
 constexpr uint64_t ROOM_AHEAD_PART = 100;
@@ -97,13 +98,15 @@ Status Volume::giveUpSome(size_t limit, uint64_t wantedBytes) {
 
 // Whether so much more may be allocated, if need be in place of what was deleted.
 bool Volume::admits(uint64_t bytes) {
-  if (budget_.admits(bytes)) {
-    return true;
+  // More each time: the disk may have become full by more than what is wanted here.
+  for (unsigned round = 0; !budget_.admits(bytes); ++round) {
+    uint64_t before = budget_.retiredBytes();
+    bool given = round < PURGE_ROUNDS && before > 0 && giveUpSome(PURGE_FOR_WRITE, bytes << round).ok();
+    if (!given || budget_.retiredBytes() == before) {
+      return false;
+    }
   }
-  if (budget_.retiredBytes() == 0 || !giveUpSome(PURGE_FOR_WRITE, bytes).ok()) {
-    return false;
-  }
-  return budget_.admits(bytes);
+  return true;
 }
 
 Task<Status> Volume::purgeRetired() {
