@@ -1,6 +1,7 @@
 #include "chunkserver/census.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "common/checksum.h"
 #include "common/log.h"
@@ -79,6 +80,9 @@ Task<Status> Census::countShard(LocalVolume& volume, ShardId shard, Found& found
   bool surplus = record != nullptr && !isMember(volume, *record) && isWholeElsewhere(*record);
   ReplicaUnit* unit = replicator_.primaryOf(shard);
   bool leads = unit != nullptr && &unit->state.volume == &volume && unit->state.ready;
+  if (found.whole && record != nullptr && record->primary == *volume.number && !leads) {
+    co_return Error{EAGAIN, "a shard gets a new epoch"};  // a look at some would find few, and let them go
+  }
   if (!found.whole && !surplus) {
     co_return Status();
   }
