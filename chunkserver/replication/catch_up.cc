@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include <iterator>
+
 namespace cairn {
 
 void CatchUp::start(Epoch since) {
@@ -78,6 +80,10 @@ std::vector<ChunkId> CatchUp::takePage(const PrimaryPage& page, const std::map<C
   cursor_ = page.last;
   scanned_ = page.end;
   return surplus;
+}
+
+uint64_t CatchUp::nextBytes(size_t ahead) const {
+  return ahead < todo_.size() ? bytesOf(*std::next(todo_.begin(), static_cast<ptrdiff_t>(ahead))) : 0;
 }
 
 std::optional<ChunkId> CatchUp::beginFetch() {

@@ -189,10 +189,8 @@ Task<bool> Joiner::removeSurplus(std::vector<ChunkId> surplus) {
 }
 
 Task<bool> Joiner::fetchAll(uint64_t turn) {
-  // No more than there are chunks: each waits for the throttle before it has one, and would count for nothing.
-  auto wanted = std::min<uint64_t>(FETCHES_PER_SHARD, backup_.catchUp().todo());
   std::vector<Task<bool>> fetchers;
-  for (uint64_t i = 0; i < wanted; ++i) {
+  for (uint32_t i = 0; i < FETCHES_PER_SHARD; ++i) {
     fetchers.push_back(fetchSome(turn));
   }
   bool all = true;
@@ -211,24 +209,34 @@ JoinProgress Joiner::progress() const {
 
 Task<bool> Joiner::fetchSome(uint64_t turn) {
   for (;;) {
-    // Before a chunk is chosen: while it is being fetched its forwards wait.
-    uint64_t bytes = backup_.catchUp().nextBytes();
-    if (current(turn) && bytes > 0) {
-      co_await around_.joins.take(bytes);
+    auto fetch = co_await beginFetch(turn);
+    if (!fetch) {
+      co_return current(turn);
     }
-    auto transfer = co_await around_.fetches.take();
-    if (!current(turn)) {
-      co_return false;
-    }
-    auto chunk = backup_.catchUp().beginFetch();
-    if (!chunk) {
-      co_return true;
-    }
-    bool fetched = co_await fetchOne(turn, *chunk);
+    bool fetched = co_await fetchOne(turn, fetch->chunk);
     if (!fetched) {
       co_return false;
     }
   }
+}
+
+// Waits for the throttle before a chunk is chosen: while it is being fetched its forwards wait. Each fetcher waits for
+// a chunk of its own, or one would be paid for several times. Nothing: those that wait already are enough.
+Task<std::optional<Joiner::Fetch>> Joiner::beginFetch(uint64_t turn) {
+  uint64_t bytes = backup_.catchUp().nextBytes(waiting_);
+  if (!current(turn) || bytes == 0) {
+    co_return std::nullopt;
+  }
+  ++waiting_;
+  KJ_DEFER(--waiting_);
+  co_await around_.joins.take(bytes);
+  auto permit = co_await around_.fetches.take();
+  auto chunk = current(turn) ? backup_.catchUp().beginFetch() : std::nullopt;
+  if (!chunk) {
+    co_return std::nullopt;
+  }
+  Fetch fetch{kj::mv(permit), *chunk};
+  co_return kj::mv(fetch);
 }
 
 Task<bool> Joiner::fetchOne(uint64_t turn, ChunkId chunk) {

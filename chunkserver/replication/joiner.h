@@ -39,7 +39,12 @@ class Joiner {
   Task<LocalChunk> localState(ChunkSummary summary);
   Task<bool> removeSurplus(std::vector<ChunkId> surplus);
   Task<bool> fetchAll(uint64_t turn);
+  struct Fetch {
+    Permit permit;
+    ChunkId chunk;
+  };
   Task<bool> fetchSome(uint64_t turn);
+  Task<std::optional<Fetch>> beginFetch(uint64_t turn);
   Task<bool> fetchOne(uint64_t turn, ChunkId chunk);
   Task<bool> place(uint64_t turn, ChunkId chunk, wire::ChunkImage::Reader image);
   Task<std::vector<uint32_t>> rescue(ChunkId chunk, MergedChunk& merged, std::vector<uint32_t> bad);
@@ -54,6 +59,7 @@ class Joiner {
   Wakeup& caughtUp_;
   uint64_t bytesWanted_ = 0;  // in all of the primary's list, of this round
   uint64_t bytesMoved_ = 0;
+  size_t waiting_ = 0;  // fetchers that the throttle makes wait
 };
 
 }  // namespace cairn

@@ -37,6 +37,10 @@ Task<Status> Volume::rebuildAside() {
     }
   }
   spdlog::warn("{}: {} chunk files taken into the new index", disk_.hostPath("."), found);
+  auto retired = rebuildRetired();
+  if (!retired.ok()) {
+    co_return retired;
+  }
   co_return co_await index_->commit();
 }
 

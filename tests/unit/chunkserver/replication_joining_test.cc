@@ -103,6 +103,28 @@ TEST(ReplicationJoining, aJoinerTakesForwardsWhileItFetchesAndMissesNothing) {
   }
 }
 
+// Several fetchers of a shard wait for the throttle at once, each for a chunk of its own.
+TEST(ReplicationJoining, aSetRateIsUsed) {
+  constexpr uint64_t OBJECTS = 28, BYTES = 64 * BLOCK, MIB = 1 << 20;
+  ReplicationWorld w(219);
+  w.repairMibPerSecond = 1;
+  w.startThree();
+  w.master.setAll({"c1", "c2"});
+  w.master.publish();
+  ASSERT_TRUE(w.awaitReady("c1"));
+  for (uint64_t object = 1; object <= OBJECTS; ++object) {
+    expectOk(w.write("c1", object, 0, w.bytes(object, BYTES)));
+  }
+  Nanos begun = w.world.clock().monotonic();
+  w.master.setAll({"c1", "c2"}, {"c3"});
+  w.master.publish();
+  ASSERT_TRUE(w.awaitCaughtUp("c3"));
+  double seconds = static_cast<double>(w.world.clock().monotonic() - begun) / static_cast<double>(SECOND);
+  double wanted = static_cast<double>(OBJECTS * BYTES) / static_cast<double>(MIB);
+  EXPECT_LT(seconds, 1.1 * wanted);
+  EXPECT_GT(seconds, 0.8 * wanted) << "it is more than that";
+}
+
 // It acknowledges each forward long after the client has its answer.
 TEST(ReplicationJoining, aJoinerSlowerThanTheOthersCatchesUp) {
   ReplicationWorld w(216);

@@ -65,6 +65,7 @@ void ReplicationWorld::start(const std::string& name) {
   DaemonOptions options;
   options.cluster.cluster = CLUSTER;
   options.cluster.masters.push_back({"m1", "m1:7000", ""});
+  options.cluster.repairMibPerSecond = repairMibPerSecond;
   options.name = name;
   options.listen = name + ":7100";
   options.hostId = name;

@@ -102,6 +102,7 @@ class ReplicationWorld {
   World world;
   ScriptedMaster master;
   bool print = false;
+  uint32_t repairMibPerSecond = 0;  // of servers started from now on
 
   void start(const std::string& name);
   void startAll(const std::vector<std::string>& names);

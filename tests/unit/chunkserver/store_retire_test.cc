@@ -111,21 +111,26 @@ TEST(StoreRetire, AChunkThatComesAgainIsItsOwn) {
 }
 
 TEST(StoreRetire, AFileIsKnownToAnIndexMadeAnew) {
-  Retiring w(5);
-  w.open();
-  w.put(keyOf(1), LARGE);
-  w.put(keyOf(2), LARGE);
-  w.retire(keyOf(1));
-  w.close();
-  auto disk = w.volume.open();
-  ASSERT_TRUE(disk->open("index.damaged", Disk::Mode::CREATE).ok());
-  w.open();
-  EXPECT_TRUE(w.store().indexRebuilt());
-  EXPECT_GE(w.retiredBlocks(), LARGE_BLOCKS);
-  EXPECT_FALSE(w.isThere(keyOf(1)));
-  EXPECT_TRUE(w.isThere(keyOf(2)));
-  w.maintainFor((RETAIN_SECONDS + 10) * SECOND);
-  EXPECT_EQ(w.keptFiles(), 0u);
+  for (bool aside : {false, true}) {
+    SCOPED_TRACE(aside ? "while others are served" : "at the start");
+    Retiring w(5);
+    w.open();
+    w.put(keyOf(1), LARGE);
+    w.put(keyOf(2), LARGE);
+    w.retire(keyOf(1));
+    w.close();
+    auto disk = w.volume.open();
+    ASSERT_TRUE(disk->open("index.damaged", Disk::Mode::CREATE).ok());
+    w.options.rebuildLater = aside;
+    w.open();
+    ASSERT_TRUE(w.await(w.store().finishOpening()).ok());
+    EXPECT_TRUE(w.store().indexRebuilt());
+    EXPECT_GE(w.retiredBlocks(), LARGE_BLOCKS);
+    EXPECT_FALSE(w.isThere(keyOf(1)));
+    EXPECT_TRUE(w.isThere(keyOf(2)));
+    w.maintainFor((RETAIN_SECONDS + 10) * SECOND);
+    EXPECT_EQ(w.keptFiles(), 0u);
+  }
 }
 
 TEST(StoreRetire, KeepsNothingWhenToldSo) {
