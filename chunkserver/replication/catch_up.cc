@@ -82,8 +82,11 @@ std::vector<ChunkId> CatchUp::takePage(const PrimaryPage& page, const std::map<C
   return surplus;
 }
 
-uint64_t CatchUp::nextBytes(size_t ahead) const {
-  return ahead < todo_.size() ? bytesOf(*std::next(todo_.begin(), static_cast<ptrdiff_t>(ahead))) : 0;
+std::optional<uint64_t> CatchUp::nextBytes(size_t ahead) const {
+  if (ahead >= todo_.size()) {
+    return std::nullopt;
+  }
+  return bytesOf(*std::next(todo_.begin(), static_cast<ptrdiff_t>(ahead)));
 }
 
 std::optional<ChunkId> CatchUp::beginFetch() {

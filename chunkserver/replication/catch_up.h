@@ -52,8 +52,8 @@ class CatchUp {
   // have: they go to quarantine before the next page.
   std::vector<ChunkId> takePage(const PrimaryPage& page, const std::map<ChunkId, LocalChunk>& local);
 
-  // How many bytes the next chunk to fetch has, as far as known, when `ahead` others come first; 0: there is none.
-  uint64_t nextBytes(size_t ahead) const;
+  // How many bytes the next chunk to fetch has, as far as known, when `ahead` others come first.
+  std::optional<uint64_t> nextBytes(size_t ahead) const;
   uint64_t bytesOf(ChunkId chunk) const;
   // Of all chunks to fetch, and of what the primary has listed so far.
   uint64_t todoBytes() const { return todoBytes_; }

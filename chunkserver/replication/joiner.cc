@@ -223,13 +223,13 @@ Task<bool> Joiner::fetchSome(uint64_t turn) {
 // Waits for the throttle before a chunk is chosen: while it is being fetched its forwards wait. Each fetcher waits for
 // a chunk of its own, or one would be paid for several times. Nothing: those that wait already are enough.
 Task<std::optional<Joiner::Fetch>> Joiner::beginFetch(uint64_t turn) {
-  uint64_t bytes = backup_.catchUp().nextBytes(waiting_);
-  if (!current(turn) || bytes == 0) {
+  auto bytes = backup_.catchUp().nextBytes(waiting_);
+  if (!current(turn) || !bytes) {
     co_return std::nullopt;
   }
   ++waiting_;
   KJ_DEFER(--waiting_);
-  co_await around_.joins.take(bytes);
+  co_await around_.joins.take(*bytes);
   auto permit = co_await around_.fetches.take();
   auto chunk = current(turn) ? backup_.catchUp().beginFetch() : std::nullopt;
   if (!chunk) {
