@@ -100,7 +100,7 @@ class Filling(CommandTest):
         self.c.play("kill", "c4")
         wait_for("c4 to be given up", lambda: "c4" not in self.members("target"), 120)
         self.assertNotIn("c1", self.members("joining"))
-        self.assertEqual(self.used("c1"), held)
+        self.assertLessEqual(self.used("c1"), held)  # deletes may still be on their way
         wait_for("both copies of everything", self.whole, 120)
         self.assertFalse(self.failed())
         self.c.empty_disk("c1")
