@@ -56,12 +56,18 @@ bool Census::isWholeElsewhere(const ShardRecord& record) const {
          record.inSync.size() >= cls->second.copies && std::all_of(record.inSync.begin(), record.inSync.end(), online);
 }
 
+// People want it empty.
+bool Census::leaves(const LocalVolume& volume) const {
+  const ServerRecord* self = membership_.map.serverOf(*volume.number);
+  return self != nullptr && (self->state == wire::ServerState::DRAINING || self->state == wire::ServerState::DRAINED);
+}
+
 // What has left a volume is whole elsewhere, and goes to quarantine first: so it needn't wait for as long as what may
 // be somebody's only copy, least of all where the room is wanted.
 Nanos Census::surplusGrace(LocalVolume& volume) const {
   VolumeSpace space = volume.store->space();
   bool isFilling = space.takenBytes / FILLING_PERCENT >= space.totalBytes / 100;
-  return std::min(grace_, isFilling ? SURPLUS_GRACE_FILLING : SURPLUS_GRACE);
+  return std::min(grace_, isFilling || leaves(volume) ? SURPLUS_GRACE_HURRIED : SURPLUS_GRACE);
 }
 
 void Census::noteSurplus(LocalVolume& volume, ShardId shard, uint64_t chunks, Found& found, Memory& memory) {
@@ -160,10 +166,8 @@ HeldRemoval Census::weigh(const VolumeStanding& standing, const Found& found, Me
     recent.unknown += removed.count.unknown;
     recent.surplus += removed.count.surplus;
   }
-  const ServerRecord* self = membership_.map.serverOf(*standing.local->number);
-  bool leaves = self != nullptr && self->state != wire::ServerState::IN_SERVICE;
   RemovalCount count{found.unknownChunks, found.surplusChunks};
-  if (mustBeAgreed(count, recent, found.chunks, leaves)) {
+  if (mustBeAgreed(count, recent, found.chunks, leaves(*standing.local))) {
     std::string what = toText(standing.id) + " ";
     for (auto& [object, shard] : found.unknown) {
       append(what, raw(object));

@@ -23,9 +23,9 @@ class Census {
   // The master is asked so often in a grace time; what belongs elsewhere is looked for more often.
   static constexpr Nanos LOOKS = 4;
   static constexpr Nanos LOOK_EVERY = 10 * SECOND;
-  // For what belongs elsewhere, at most; and where a volume is filling up.
+  // For what belongs elsewhere, at most; and where a volume is filling up, or is to be empty.
   static constexpr Nanos SURPLUS_GRACE = 600 * SECOND;
-  static constexpr Nanos SURPLUS_GRACE_FILLING = 15 * SECOND;
+  static constexpr Nanos SURPLUS_GRACE_HURRIED = 15 * SECOND;
   static constexpr uint64_t FILLING_PERCENT = 75;
   static constexpr uint32_t CHUNKS_AT_ONCE = 256;
 
@@ -67,6 +67,7 @@ class Census {
   Task<void> look(VolumeStanding& standing);
   Task<Status> countShard(LocalVolume& volume, ShardId shard, Found& found, Memory& memory);
   Task<Status> ask(Found& found, Memory& memory);
+  bool leaves(const LocalVolume& volume) const;
   Nanos surplusGrace(LocalVolume& volume) const;
   void noteSurplus(LocalVolume& volume, ShardId shard, uint64_t chunks, Found& found, Memory& memory);
   bool isMember(const LocalVolume& volume, const ShardRecord& record) const;

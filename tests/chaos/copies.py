@@ -128,6 +128,12 @@ def fill(c, total):
     return files
 
 
+def own_bytes(c, name):
+    """What its chunks take on its disks."""
+    server = next(s for s in c.status()["servers"] if s["name"] == name)
+    return sum(volume["ownBytes"] for volume in server["volumes"])
+
+
 class Busy:
     """A writer, a reader, and one that changes all kinds of things, who mustn't notice anything."""
 

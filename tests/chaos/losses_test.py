@@ -11,7 +11,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from disks import DiskCluster  # noqa: E402
 from cluster import wait_for  # noqa: E402
-from copies import Busy, fill, names, settled, shards, targets, unlike  # noqa: E402
+from copies import Busy, fill, names, own_bytes, settled, shards, targets, unlike  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 BYTES = int(os.environ.get("CAIRN_BYTES", 10 << 30)) if FULL else 48 << 20
@@ -22,11 +22,6 @@ ENDS_WITHIN = 3600 if FULL else 120
 QUIET_SECONDS = 60
 SHARE_LEAST = 0.8  # of the set rate
 SLOWDOWN_MOST = 2.0
-
-
-def own_bytes(c, name):
-    server = next(s for s in c.status()["servers"] if s["name"] == name)
-    return sum(volume["ownBytes"] for volume in server["volumes"])
 
 
 def p99(took, begin, end):

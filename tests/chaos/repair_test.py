@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 sys.path.insert(0, HERE)
 from cluster import Cluster, wait_for  # noqa: E402
-from copies import Busy, fill, names, settled, shards, state_of, targets, unlike  # noqa: E402
+from copies import Busy, fill, names, own_bytes, settled, shards, state_of, targets, unlike  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 BYTES = (1 << 30) if FULL else (48 << 20)
@@ -122,6 +122,7 @@ class Repair(unittest.TestCase):
 
         wait_for(f"{name} to be drained", drained, ENDS_WITHIN, 0.3)
         self.assertEqual(fewest, 3, "fewer copies on the way")
+        wait_for(f"{name} to be empty", lambda: own_bytes(c, name) == 0, ENDS_WITHIN, 0.5)
         wait_for(f"{name} to be stoppable", lambda: c.admin("node", "ok-to-stop", name).returncode == 0)
 
     def test_flapping(self):
