@@ -65,6 +65,8 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
     self.name = options_.name;
     self.socket = options_.socket;
     self.hostId = options_.hostId;
+    self.rack = options_.rack;
+    self.zone = options_.zone;
     return self;
   }
   Result<kj::Own<VolumeStore>> openStore(const VolumePlace& place, bool create, bool rebuildLater = false);

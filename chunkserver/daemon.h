@@ -34,6 +34,8 @@ struct DaemonOptions {
   std::string listen;  // host:port; port 0: any
   std::string socket;  // path of the Unix socket; empty: none
   std::string hostId;
+  std::string rack;  // failure domains that it is in; empty: not known
+  std::string zone;
   uint64_t capacityLimit = 0;  // bytes of chunks per volume; 0: what the disk has
 };
 

@@ -13,6 +13,7 @@
 #include "chunkserver/daemon.h"
 #include "chunkserver/server_home.h"
 #include "common/cluster_file.h"
+#include "common/domain_name.h"
 #include "common/log.h"
 #include "common/system/disk.h"
 #include "common/system/host.h"
@@ -38,6 +39,8 @@ struct Flags {
   std::vector<std::string> volumes;
   std::string listen = "127.0.0.1:0";
   std::string socket;
+  std::string rack;
+  std::string zone;
   std::string logLevel = "info";
   uint64_t capacityBytes = 0;
 };
@@ -62,6 +65,10 @@ int exitCodeOf(const Error& error) {
   }
 }
 
+std::string checkDomainName(const std::string& name) {
+  return isDomainName(name) ? "" : "\"" + name + "\" is no name for it: " + DOMAIN_NAME_RULE;
+}
+
 void describeFlags(CLI::App& app, Flags& flags) {
   app.add_option("--cluster", flags.clusterFile, "cluster.toml of the cluster")->required();
   app.add_option("--name", flags.name, "name of this chunkserver for people, for example c1")->required();
@@ -71,6 +78,10 @@ void describeFlags(CLI::App& app, Flags& flags) {
       ->take_all();
   app.add_option("--listen", flags.listen, "host:port for other hosts")->capture_default_str();
   app.add_option("--socket", flags.socket, "Unix socket for this host");
+  app.add_option("--rack", flags.rack, "rack that it is in: copies can be kept in different ones")
+      ->check(CLI::Validator(checkDomainName, "NAME"));
+  app.add_option("--zone", flags.zone, "zone (room, building) that it is in")
+      ->check(CLI::Validator(checkDomainName, "NAME"));
   app.add_option("--capacity", flags.capacityBytes, "most bytes of chunks on each volume; 0: what its disk has");
   app.add_option("--log-level", flags.logLevel, "how much to say")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "critical", "off"}))
@@ -149,6 +160,8 @@ class Program {
     options.listen = flags_.listen;
     options.socket = flags_.socket;
     options.hostId = thisHostId();
+    options.rack = flags_.rack;
+    options.zone = flags_.zone;
     options.capacityLimit = flags_.capacityBytes;
     return options;
   }

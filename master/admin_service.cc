@@ -1,10 +1,13 @@
 #include "master/admin_service.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "common/log.h"
 #include "master/admin_group.h"
 #include "master/health.h"
+#include "master/replicas.h"
 #include "master/server_states.h"
 
 namespace cairn {
@@ -86,6 +89,8 @@ void writeServers(Core& core, wire::ClusterStatus::Builder out) {
     item.setAddress(record.address);
     item.setState(stateText(record.state));
     item.setOnline(member != nullptr && member->alive);
+    item.setRack(record.rack);
+    item.setZone(record.zone);
     if (member != nullptr && member->maintenanceSince != 0) {
       Nanos left = member->maintenanceSince + record.maintenanceSeconds * SECOND - core.clock.monotonic();
       item.setMaintenanceSecondsLeft(static_cast<uint32_t>(std::max<Nanos>(left, 0) / SECOND));
@@ -140,6 +145,9 @@ class AdminService final : public wire::Admin::Server {
   kj::Promise<void> forceShard(ForceShardContext context) override {
     return lifeline_->run([&](Core& core) { return force(core, context); });
   }
+  kj::Promise<void> setReplicas(SetReplicasContext context) override {
+    return lifeline_->run([&](Core& core) { return replicas(core, context); });
+  }
   kj::Promise<void> raftDigest(RaftDigestContext context) override {
     return lifeline_->run([&](Core& core) { return digest(core, context); });
   }
@@ -147,6 +155,7 @@ class AdminService final : public wire::Admin::Server {
  private:
   Task<void> changeState(Core& core, ChangeServerContext context);
   Task<void> force(Core& core, ForceShardContext context);
+  Task<void> replicas(Core& core, SetReplicasContext context);
   Task<void> change(Core& core, RaftChangeContext context);
   Task<void> digest(Core& core, RaftDigestContext context);
   kj::Promise<void> status(Core& core, StatusContext context);
@@ -193,7 +202,13 @@ Task<void> AdminService::resolve(Core& core, ResolveContext context) {
   auto path = context.getParams().getPath();
   auto results = context.getResults();
   std::string_view text(path.asChars().begin(), path.size());
-  setOutcome(core.replica.reader().resolve(text, results.initAttributes()), results.initOutcome());
+  auto attributes = results.initAttributes();
+  auto found = core.replica.reader().resolve(text, attributes);
+  if (found.ok() && S_ISDIR(attributes.getMode())) {  // of what is made in it
+    auto cls = core.replica.reader().classOf(InodeId{attributes.getInode()});
+    attributes.initLayout().setClass(cls.ok() ? raw(cls.value()) : uint16_t{0});
+  }
+  setOutcome(found, results.initOutcome());
 }
 
 void AdminService::listSessions(Core& core, SessionsContext context) {
@@ -234,6 +249,24 @@ Task<void> AdminService::force(Core& core, ForceShardContext context) {
   VolumeNumber volume{params.getVolume()};
   auto done = co_await cairn::forceShard(core.replica, core.chunkservers.roster(), shard, volume, params.getApply());
   setOutcome(done, context.getResults().initOutcome());
+}
+
+Task<void> AdminService::replicas(Core& core, SetReplicasContext context) {
+  auto params = context.getParams();
+  ReplicasWish wish;
+  wish.path = std::string(params.getPath().asChars().begin(), params.getPath().size());
+  wish.cls.copies = params.getCopies();
+  wish.cls.level = params.getLevel();
+  wish.existing = params.getExisting();
+  wish.apply = params.getApply();
+  auto done = co_await cairn::setReplicas(core, wish);
+  auto outcome = context.getResults().initOutcome();
+  if (!done.ok()) {
+    setOutcome(done.error(), outcome);
+    co_return;
+  }
+  outcome.setWhy(done.value().text);
+  context.getResults().setTask(done.value().task);
 }
 
 // A change may end this office, and with it this call: the caller looks at what came of it, whoever leads then.

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "common/domain_name.h"
 #include "common/log.h"
 #include "master/propose.h"
 #include "master/propose_map.h"
@@ -26,6 +27,12 @@ Status Chunkservers::checkHello(wire::ServerHello::Reader hello) const {
   auto id = fromWire<ServerTag>(hello.getId());
   if (id.isNull() || fromWire<IncarnationTag>(hello.getIncarnation()).isNull() || hello.getName().size() == 0) {
     return Error{EINVAL, "a chunkserver must tell its id, its incarnation and its name"};
+  }
+  for (auto name : {hello.getRack(), hello.getZone()}) {
+    if (name.size() > 0 && !isDomainName(name.cStr())) {
+      return Error{EINVAL, "\"" + std::string(name.cStr()) + "\" can't be the name of a rack or a zone: " +
+                               DOMAIN_NAME_RULE};
+    }
   }
   if (hello.getVolumes().size() == 0 || hello.getVolumes().size() > VOLUMES_MAX) {
     return Error{EINVAL, "a chunkserver must have 1 to " + std::to_string(VOLUMES_MAX) + " volumes"};
@@ -66,6 +73,8 @@ Status Chunkservers::arrive(wire::ServerHello::Reader hello) {
   record.address = hello.getAddress().cStr();
   record.socket = hello.getSocket().cStr();
   record.hostId = hello.getHostId().cStr();
+  record.rack = hello.getRack().cStr();
+  record.zone = hello.getZone().cStr();
   std::vector<VolumeState> volumes;
   for (auto item : hello.getVolumes()) {
     VolumeState volume;

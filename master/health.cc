@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "master/health_domains.h"
 #include "master/space.h"
 #include "rpc/history.h"
 
@@ -39,6 +40,7 @@ class Assessor {
     massLoss();
     drains();
     missingCopies();
+    assessDomains(in_.map, out_.reasons);
     dataSpace();
     ownSpace();
     std::stable_sort(out_.reasons.begin(), out_.reasons.end(),

@@ -27,6 +27,11 @@ Task<Result<Applied>> proposeMap(Replica& replica, const MapChange& change) {
       writeShard(shard, shards[i++]);
     }
     i = 0;
+    auto classes = out.initClasses(change.classes.size());
+    for (auto& cls : change.classes) {
+      writeClass(cls, classes[i++]);
+    }
+    i = 0;
     auto removed = out.initRemovedServers(change.removed.size());
     for (auto& server : change.removed) {
       toWire(server, removed[i++]);

@@ -33,7 +33,7 @@ ServerRecord readServer(wire::Server::Reader in) {
   return {fromWire<ServerTag>(in.getId()), in.getName().cStr(),   fromWire<IncarnationTag>(in.getIncarnation()),
           in.getAddress().cStr(),          in.getSocket().cStr(), in.getHostId().cStr(),
           in.getState(),                   in.getOnline(),        in.getMaintenanceSeconds(),
-          in.getUntilBack()};
+          in.getUntilBack(),               in.getRack().cStr(),   in.getZone().cStr()};
 }
 
 void writeServer(const ServerRecord& in, wire::Server::Builder out) {
@@ -47,6 +47,8 @@ void writeServer(const ServerRecord& in, wire::Server::Builder out) {
   out.setOnline(in.online);
   out.setMaintenanceSeconds(in.maintenanceSeconds);
   out.setUntilBack(in.untilBack);
+  out.setRack(in.rack);
+  out.setZone(in.zone);
 }
 
 VolumeRecord readVolume(wire::Volume::Reader in) {
@@ -83,7 +85,7 @@ void writeShard(const ShardRecord& in, wire::Shard::Builder out) {
 }
 
 ReplicationClass readClass(wire::ReplicationClass::Reader in) {
-  return {ClassId{in.getId()}, in.getCopies(), in.getMinCopies(), in.getShardBits()};
+  return {ClassId{in.getId()}, in.getCopies(), in.getMinCopies(), in.getShardBits(), in.getLevel()};
 }
 
 void writeClass(const ReplicationClass& in, wire::ReplicationClass::Builder out) {
@@ -91,6 +93,7 @@ void writeClass(const ReplicationClass& in, wire::ReplicationClass::Builder out)
   out.setCopies(in.copies);
   out.setMinCopies(in.minCopies);
   out.setShardBits(in.shardBits);
+  out.setLevel(in.level);
 }
 
 bool ShardMap::apply(wire::ShardMap::Reader message) {

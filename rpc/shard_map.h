@@ -16,6 +16,7 @@ struct ReplicationClass {
   uint8_t copies = 3;
   uint8_t minCopies = 2;
   uint8_t shardBits = DEFAULT_SHARD_BITS;
+  wire::FailureDomain level = wire::FailureDomain::SERVER;  // no two copies of a shard share one of these
   bool operator==(const ReplicationClass&) const = default;
 };
 
@@ -30,6 +31,8 @@ struct ServerRecord {
   bool online = false;
   uint32_t maintenanceSeconds = 0;  // in maintenance: for how long
   bool untilBack = false;           // or until it is back, if that is sooner
+  std::string rack;                 // failure domains that it is in; empty: not known
+  std::string zone;
   bool operator==(const ServerRecord&) const = default;
 };
 

@@ -20,6 +20,8 @@ struct SelfIdentity {
   std::string address;  // host:port for other hosts
   std::string socket;   // Unix socket for the same host; may be empty
   std::string hostId;
+  std::string rack;  // failure domains that it is in; empty: not known
+  std::string zone;
 };
 
 // The right to serve. It ends by itself, and is judged after the work was done, before the reply.

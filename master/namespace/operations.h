@@ -43,6 +43,7 @@ Status endSession(Execution& execution, SessionId session);
 Status dropHolds(Execution& execution, wire::DropHolds::Reader command);
 Status changeCluster(Execution& execution, wire::ClusterChange::Reader command);
 void beginTerm(Execution& execution, uint64_t drawn);
+Status changeClass(Execution& execution, wire::ClassChange::Reader command);
 Status changeMembership(Execution& execution, capnp::Data::Reader membership);
 Status leap(Execution& execution, GroupEpoch epoch);
 Status unfence(Execution& execution, capnp::List<uint64_t>::Reader sessions);

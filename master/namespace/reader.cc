@@ -64,6 +64,15 @@ bool NamespaceReader::exists(InodeId inode) const {
   return store_.has(keys::inode(inode));
 }
 
+Result<ClassId> NamespaceReader::classOf(InodeId id) const {
+  InodeRecord inode;
+  auto reached = reach(store_, id, inode);
+  if (!reached.ok()) {
+    return reached.error();
+  }
+  return inode.cls;
+}
+
 Result<InodeId> NamespaceReader::lookup(InodeId parent, std::string_view name) const {
   Entry entry;
   if (!find(store_, parent, name, entry)) {

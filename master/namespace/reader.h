@@ -66,6 +66,8 @@ class NamespaceReader {
   Status resolve(std::string_view path, wire::Attributes::Builder out) const;
   Status attributes(InodeId inode, wire::Attributes::Builder out) const;
   bool exists(InodeId inode) const;
+  // Of a file's bytes; of a directory: of what is made in it. ESTALE.
+  Result<ClassId> classOf(InodeId inode) const;
   // The inode a name stands for now; ENOENT. For gathering a command's holders before it is proposed.
   Result<InodeId> lookup(InodeId parent, std::string_view name) const;
 

@@ -245,6 +245,7 @@ void classFields(Record& r, Coder& code) {
   code(r.copies);
   code(r.minCopies);
   code(r.shardBits);
+  code.later(r.level);
 }
 
 template <typename Record, typename Coder>
@@ -259,6 +260,8 @@ void serverFields(Record& r, Coder& code) {
   code(r.online);
   code.later(r.maintenanceSeconds);
   code.later(r.untilBack);
+  code.later(r.rack);
+  code.later(r.zone);
 }
 
 template <typename Record, typename Coder>

@@ -59,6 +59,8 @@ Status runCommand(Execution& execution, wire::Command::Reader command) {
       return changeMembership(execution, command.getMembership());
     case wire::Command::RECOVERED:
       return leap(execution, GroupEpoch{command.getRecovered()});
+    case wire::Command::CLASS_CHANGE:
+      return changeClass(execution, command.getClassChange());
     case wire::Command::UNFENCE:
       return unfence(execution, command.getUnfence());
     case wire::Command::CLIENT:

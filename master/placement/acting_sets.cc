@@ -83,7 +83,8 @@ class Decider {
   void changeState(ServerRecord& record, const Roster::Member& member) const;
   void recordVolumes(const Roster::Member& member);
   void placeFirst();
-  void placeClass(const ReplicationClass& cls, const std::vector<RingVolume>& volumes);
+  bool mayBegin(const Roster::Member& member) const;
+  void placeClass(const ReplicationClass& cls, const std::vector<VolumeRecord>& volumes, bool first);
 
   void retarget();
   void decideShard(const ShardRecord& shard, uint32_t minCopies);
@@ -274,14 +275,14 @@ void Decider::recordVolumes(const Roster::Member& member) {
 // Nothing has been written yet: any set will do, but it should be one that spreads well.
 void Decider::placeFirst() {
   std::set<ServerId> servers;
-  std::vector<RingVolume> volumes;
+  std::vector<VolumeRecord> volumes;
   auto consider = [&](const VolumeRecord& volume) {
     const Roster::Member* member = roster_.member(volume.server);
     bool here = member != nullptr && member->registered && member->alive && volume.usable &&
-                member->volumes.contains(volume.id);
+                member->volumes.contains(volume.id) && mayBegin(*member);
     if (here) {
       servers.insert(volume.server);
-      volumes.push_back({volume.number, volume.id, volume.server, volume.weight});
+      volumes.push_back(volume);
     }
   };
   std::map<VolumeNumber, VolumeRecord> records = map_.volumes;
@@ -291,19 +292,42 @@ void Decider::placeFirst() {
   for (auto& [number, volume] : records) {
     consider(volume);
   }
-  if (servers.empty() || servers.size() < rules_.firstServers) {
+  bool first = map_.shards.empty();
+  if (servers.empty() || (first && servers.size() < rules_.firstServers)) {
     return;
   }
   for (auto& [id, cls] : map_.classes) {
     if (map_.shard(makeShardId(id, 0)) == nullptr) {
-      placeClass(cls, volumes);
+      placeClass(cls, volumes, first);
     }
   }
 }
 
-void Decider::placeClass(const ReplicationClass& cls, const std::vector<RingVolume>& volumes) {
+// A class that is made later must not count on what is to go, nor on what waits to be let in again.
+bool Decider::mayBegin(const Roster::Member& member) const {
+  using State = wire::ServerState;
+  auto it = map_.servers.find(member.record.id);
+  if (it == map_.servers.end() || admitted_.contains(member.record.id)) {
+    return true;
+  }
+  return it->second.incarnation == member.record.incarnation && it->second.state != State::DRAINING &&
+         it->second.state != State::DRAINED;
+}
+
+// One that is made later waits for as many domains as it has copies.
+void Decider::placeClass(const ReplicationClass& cls, const std::vector<VolumeRecord>& volumes, bool first) {
+  std::vector<RingVolume> places;
+  std::set<Domain> domains;
+  for (auto& volume : volumes) {
+    Domain domain = domainOf(roster_.member(volume.server)->record, cls.level);
+    places.push_back({volume.number, volume.id, domain, volume.weight});
+    domains.insert(domain);
+  }
+  if (!first && domains.size() < cls.copies) {
+    return;
+  }
   uint32_t shardCount = 1u << cls.shardBits;
-  Placement placement = placeShards(volumes, cls.id, shardCount, cls.copies, {});
+  Placement placement = placeShards(places, cls.id, shardCount, cls.copies, {});
   for (uint32_t position = 0; position < shardCount; ++position) {
     ShardRecord shard;
     shard.id = makeShardId(cls.id, position);

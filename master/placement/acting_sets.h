@@ -43,7 +43,10 @@ struct MapChange {
   std::vector<VolumeRecord> volumes;
   std::vector<ShardRecord> shards;
   std::vector<ServerId> removed;
-  bool empty() const { return servers.empty() && volumes.empty() && shards.empty() && removed.empty(); }
+  std::vector<ReplicationClass> classes;
+  bool empty() const {
+    return servers.empty() && volumes.empty() && shards.empty() && removed.empty() && classes.empty();
+  }
 };
 
 struct Decision {

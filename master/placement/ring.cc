@@ -103,6 +103,7 @@ class Placer {
   const std::vector<RingVolume> volumes_;
   const ClassId class_;
   uint32_t copies_ = 0;
+  std::vector<uint32_t> domains_;  // of the slots
   std::vector<Token> tokens_;
   std::vector<std::vector<uint64_t>> tokensOf_;  // sorted
   std::vector<uint64_t> starts_;                 // where the shards' walks begin
@@ -120,11 +121,11 @@ Placer::Placer(std::vector<RingVolume> volumes, ClassId cls, uint32_t shardCount
       fair_(fairShares(volumes_, shardCount, copies)),
       load_(volumes_.size(), 0),
       shards_(shardCount) {
-  std::set<ServerId> servers;
+  std::map<Domain, uint32_t> domains;
   for (auto& volume : volumes_) {
-    servers.insert(volume.server);
+    domains_.push_back(domains.emplace(volume.domain, domains.size()).first->second);
   }
-  copies_ = std::min<uint32_t>(copies, servers.size());
+  copies_ = std::min<uint32_t>(copies, domains.size());
   for (auto& token : tokens_) {
     tokensOf_[token.slot].push_back(token.hash);
   }
@@ -187,7 +188,7 @@ bool Placer::holds(uint32_t shard, Slot slot) const {
 // May the shard have a replica on `slot` once the one on `leaving` is gone?
 bool Placer::allowed(uint32_t shard, Slot slot, Slot leaving) const {
   for (auto& replica : shards_[shard]) {
-    if (replica.slot != leaving && volumes_[replica.slot].server == volumes_[slot].server) {
+    if (replica.slot != leaving && domains_[replica.slot] == domains_[slot]) {
       return false;
     }
   }
@@ -246,7 +247,7 @@ void Placer::fill(uint32_t shard) {
   }
 }
 
-// No arrangement under the bound was found: distinct servers matter more than balance. False: none takes it.
+// No arrangement under the bound was found: distinct domains matter more than balance. False: none takes it.
 bool Placer::fillAnywhere(uint32_t shard) {
   Slot best = NO_SLOT;
   auto consider = [&](Slot slot) {
@@ -263,7 +264,7 @@ bool Placer::fillAnywhere(uint32_t shard) {
   return best != NO_SLOT;
 }
 
-// All volumes that the shard could use are full, while others, on servers that it uses already, have room. Finds the
+// All volumes that the shard could use are full, while others, in domains that it uses already, have room. Finds the
 // shortest chain of replicas to move so that the shard gets its place: shard s takes volume a, whose replica of shard t
 // goes to b, ... up to a volume with room. `freshOnly`: only replicas that this run has placed.
 bool Placer::fillByChain(uint32_t shard, bool freshOnly) {
@@ -418,19 +419,19 @@ Placement Placer::place(const Placement& previous) {
 }  // namespace
 
 std::vector<double> fairShares(const std::vector<RingVolume>& volumes, uint32_t shardCount, uint32_t copies) {
-  std::map<ServerId, double> weights;
+  std::map<Domain, double> weights;
   for (auto& volume : volumes) {
-    weights[volume.server] += volume.weight;
+    weights[volume.domain] += volume.weight;
   }
-  // A server whose weight asks for more than every shard once gets just that; the others share the rest.
-  std::map<ServerId, double> shares;
+  // A domain whose weight asks for more than every shard once gets just that; the others share the rest.
+  std::map<Domain, double> shares;
   double replicas = double(shardCount) * std::min<size_t>(copies, weights.size());
-  std::map<ServerId, double> open = weights;
+  std::map<Domain, double> open = weights;
   bool pinned = true;
   while (pinned && !open.empty()) {
     pinned = false;
     double total = 0;
-    for (auto& [server, weight] : open) {
+    for (auto& [domain, weight] : open) {
       total += weight;
     }
     double left = replicas;
@@ -447,7 +448,7 @@ std::vector<double> fairShares(const std::vector<RingVolume>& volumes, uint32_t 
   }
   std::vector<double> out;
   for (auto& volume : volumes) {
-    out.push_back(shares[volume.server] * volume.weight / weights[volume.server]);
+    out.push_back(shares[volume.domain] * volume.weight / weights[volume.domain]);
   }
   return out;
 }

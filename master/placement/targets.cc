@@ -149,14 +149,13 @@ bool Judge::isLost(ServerId server) const {
 }
 
 // `wanted`, with what the shard has already at its old place, and with what leaves while there is nobody else. Never
-// two of one server: they would go together, and count as two copies until then.
+// two of one failure domain: they would go together, and count as two copies until then.
 std::vector<VolumeNumber> merged(const ShardMap& map, const ShardRecord& shard,
-                                 const std::vector<VolumeNumber>& wanted, size_t copies) {
+                                 const std::vector<VolumeNumber>& wanted, const ReplicationClass& cls) {
   std::vector<VolumeNumber> out;
-  auto apart = [&](VolumeNumber volume) {
-    const ServerRecord* server = map.serverOf(volume);
+  auto apart = [&](VolumeNumber volume, wire::FailureDomain level) {
     return std::none_of(out.begin(), out.end(), [&](VolumeNumber other) {
-      return other == volume || (server != nullptr && map.serverOf(other) == server);
+      return other == volume || shareDomain(map, other, volume, level);
     });
   };
   for (VolumeNumber volume : shard.target) {
@@ -169,12 +168,18 @@ std::vector<VolumeNumber> merged(const ShardMap& map, const ShardRecord& shard,
       out.push_back(volume);
     }
   }
-  for (bool inSync : {true, false}) {  // a copy that is there first
+  auto keep = [&](bool inSync, wire::FailureDomain level) {
     for (VolumeNumber volume : shard.target) {
-      if (out.size() < copies && shard.isInSync(volume) == inSync && apart(volume)) {
+      if (out.size() < cls.copies && shard.isInSync(volume) == inSync && apart(volume, level)) {
         out.push_back(volume);
       }
     }
+  };
+  // The second level is for copies that were apart until a server came to be said to stand elsewhere: a copy less would
+  // be worse.
+  for (auto level : {cls.level, wire::FailureDomain::SERVER}) {
+    keep(true, level);  // a copy that is there first
+    keep(false, level);
   }
   return out;
 }
@@ -219,7 +224,10 @@ size_t shardsUsing(const ShardMap& map, ServerId server) {
 }
 
 Targets::Plan Targets::plan(const ShardMap& map, const Standings& standings) {
-  Input input{standings.volumes, map.classes, map.shards.size()};
+  Input input{standings.volumes, map.classes, {}, map.shards.size()};
+  for (auto& [id, server] : map.servers) {
+    input.places[id] = {server.rack, server.zone};
+  }
   if (input_ != input) {
     input_ = std::move(input);
     plan_ = compute(map, standings);
@@ -234,13 +242,15 @@ Targets::Plan Targets::compute(const ShardMap& map, const Standings& standings) 
     used.insert(shard.target.begin(), shard.target.end());
   }
   std::vector<RingVolume> volumes;
+  std::vector<const ServerRecord*> servers;  // of each
   for (auto& [number, standing] : standings.volumes) {
     // What has nothing and gets nothing has no share that the others would have to make room for.
     bool keeps = standing == Standing::KEEPS || standing == Standing::FULL;
     bool counts = standing == Standing::TAKES || (keeps && used.contains(number));
     if (counts) {
       const VolumeRecord& record = *map.volume(number);
-      volumes.push_back({number, record.id, record.server, record.weight, standing == Standing::TAKES});
+      volumes.push_back({number, record.id, {}, record.weight, standing == Standing::TAKES});
+      servers.push_back(map.serverOf(number));
     }
   }
   Plan out;
@@ -258,10 +268,13 @@ Targets::Plan Targets::compute(const ShardMap& map, const Standings& standings) 
         return found != standings.volumes.end() && found->second == Standing::FULL && !shard.isInSync(volume);
       });
     }
+    for (size_t i = 0; i < volumes.size(); ++i) {
+      volumes[i].domain = domainOf(*servers[i], cls.level);
+    }
     Placement wanted = placeShards(volumes, id, shardCount, cls.copies, previous);
     for (uint32_t position = 0; position < shardCount; ++position) {
       auto& shard = map.shards.at(makeShardId(id, position));
-      auto target = merged(map, shard, wanted[position], cls.copies);
+      auto target = merged(map, shard, wanted[position], cls);
       if (!sameSet(target, shard.target)) {
         out[shard.id] = std::move(target);
       }

@@ -55,8 +55,8 @@ bool isUsed(const ShardRecord& shard, VolumeNumber volume);
 // Shards of which some volume of the server does.
 size_t shardsUsing(const ShardMap& map, ServerId server);
 
-// Remembers what it found: a plan holds until the volumes' standing or the classes change, while shard after shard is
-// moved. A new one begins from the targets as they are then.
+// Remembers what it found: a plan holds until the volumes' standing, the classes or the servers' places change, while
+// shard after shard is moved. A new one begins from the targets as they are then.
 class Targets {
  public:
   using Plan = std::map<ShardId, std::vector<VolumeNumber>>;
@@ -73,6 +73,7 @@ class Targets {
   struct Input {
     std::map<VolumeNumber, Standing> volumes;
     std::map<ClassId, ReplicationClass> classes;
+    std::map<ServerId, std::pair<std::string, std::string>> places;  // racks and zones
     size_t shards = 0;
     bool operator==(const Input&) const = default;
   };

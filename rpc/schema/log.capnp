@@ -21,6 +21,7 @@ struct Command {
     unfence @10 :List(UInt64);     # sessions whose late writes can't exist any more
     membership @11 :Data;          # of the masters: an encoded raft::Membership, in force from this entry on
     recovered @12 :UInt64;         # GroupEpoch: the group was begun anew from one survivor; numbers leap over what is lost
+    classChange @14 :ClassChange;
   }
   drawn @13 :UInt64;               # of the first entry of a term: drawn at random by the process that leads
 }
@@ -38,6 +39,14 @@ struct Holder { inode @0 :UInt64; sessions @1 :List(UInt64); }
 # The same nonce again: the same session. `leases`: it may come to believe what it was told under leases.
 struct OpenSession { name @0 :Text; nonce @1 :Types.Uuid; leases @2 :Bool; }
 struct DropHolds { session @0 :UInt64; inodes @1 :List(UInt64); }
+
+# Into which replication class bytes go.
+struct ClassChange {
+  union {
+    none @0 :Void;
+    set :group { inode @1 :UInt64; class @2 :UInt16; }  # of a directory: what is made in it from now on
+  }
+}
 
 # Complete new records; what isn't named stays. Refused as a whole (outcome EAGAIN) unless the state's map version is
 # `expected`: the proposer decided on an older map.

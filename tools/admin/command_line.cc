@@ -20,6 +20,7 @@ class Words {
     addTask(app);
     addShard(app);
     addFile(app);
+    addReplicas(app);
     addSession(app);
     add(app, "df", "space for files and on the disks", "dfsadmin df --explain", showSpace)
         ->add_flag("--explain", options_.explain, "say why so much is available and no more");
@@ -91,8 +92,10 @@ class Words {
       word->add_option("NAME", options_.name, "name of the chunkserver")->required();
       return word;
     };
-    addNamed("add-node", "a new chunkserver", "dfsadmin plan add-node c4", planAdd)
-        ->add_option("--bytes", options_.bytes, "size of its disk (default: as the others)");
+    auto* addNode = addNamed("add-node", "a new chunkserver", "dfsadmin plan add-node c4 --rack r2", planAdd);
+    addNode->add_option("--bytes", options_.bytes, "size of its disk (default: as the others)");
+    addNode->add_option("--rack", options_.rack, "rack that it would be in");
+    addNode->add_option("--zone", options_.zone, "zone that it would be in");
     addNamed("remove-node", "draining a chunkserver and removing it", "dfsadmin plan remove-node c3", planRemove);
     addNamed("drain", "moving everything off a chunkserver", "dfsadmin plan drain c3", planDrain);
     addNamed("fail", "losing a chunkserver for good", "dfsadmin plan fail c3", planFail);
@@ -133,6 +136,27 @@ class Words {
     auto* check = add(noun, "check", "read every copy of every chunk, verify and compare; exit code 1 if any is bad",
                       "dfsadmin file check mnt/some/file", checkFile);
     check->add_option("PATH", options_.path, path)->required();
+  }
+
+  void addReplicas(CLI::App& app) {
+    auto& noun = addNoun(app, "replicas", "how many copies there are of files, and what no two of them share",
+                         "dfsadmin replicas set mnt/scratch 2");
+    const char* path = "path from the cluster's root, or below a mount point";
+    auto* set = add(noun, "set",
+                    "set it for a directory and all below it. A change of what no two copies share is only planned "
+                    "without --apply",
+                    "dfsadmin replicas set mnt/scratch 2 --new-only\n"
+                    "  dfsadmin replicas set mnt/books 3 --level rack --apply",
+                    setReplicas);
+    set->add_option("PATH", options_.path, path)->required();
+    set->add_option("COPIES", options_.copies, "of every file")->required()->check(CLI::Range(1, 255));
+    set->add_option("--level", options_.level, "no two copies share a server, a rack or a zone (default: as it is)")
+        ->check(CLI::IsMember({"server", "rack", "zone"}));
+    set->add_flag("--new-only", options_.newOnly, "only what is made from now on; what is there stays as it is");
+    set->add_flag("--apply", options_.apply, "do it");
+    auto* show = add(noun, "show", "what is set for a directory or a file", "dfsadmin replicas show mnt/scratch",
+                     showReplicas);
+    show->add_option("PATH", options_.path, path)->required();
   }
 
   void addSession(CLI::App& app) {

@@ -16,12 +16,12 @@ struct Disk {
 
 class Planner {
  public:
-  Planner(const ShardMap& map, const Json& status, Move move, const std::string& server, uint64_t newBytes)
+  Planner(const ShardMap& map, const Json& status, Move move, const std::string& server, const NewServer& added)
       : map_(map), status_(status), move_(move), server_(server) {
     readDisks();
     gatherVolumes();
     if (move == Move::ADD) {
-      addNew(newBytes);
+      addNew(added);
     }
     for (auto& [id, shard] : map.shards) {
       for (VolumeNumber volume : shard.inSync) {
@@ -51,7 +51,7 @@ class Planner {
   }
   void readDisks();
   void gatherVolumes();
-  void addNew(uint64_t bytes);
+  void addNew(const NewServer& added);
   void planClass(const ReplicationClass& cls);
   void planShard(const ShardRecord& shard, const std::vector<VolumeNumber>& wanted);
   void reckonSpace();
@@ -62,7 +62,8 @@ class Planner {
   const Move move_;
   const std::string server_;
   std::map<VolumeNumber, Disk> disks_;
-  std::vector<RingVolume> volumes_;  // afterwards
+  std::vector<RingVolume> volumes_;    // afterwards
+  std::vector<ServerRecord> servers_;  // of each
   std::map<VolumeNumber, uint64_t> copiesOn_;
   MovePlan plan_;
 };
@@ -82,12 +83,13 @@ void Planner::gatherVolumes() {
     bool stays = server != nullptr && volume.usable && !isConcerned(number) &&
                  (server->state == wire::ServerState::IN_SERVICE || server->state == wire::ServerState::MAINTENANCE);
     if (stays) {
-      volumes_.push_back({number, volume.id, volume.server, volume.weight, server->online});
+      volumes_.push_back({number, volume.id, {}, volume.weight, server->online});
+      servers_.push_back(*server);
     }
   }
 }
 
-void Planner::addNew(uint64_t bytes) {
+void Planner::addNew(const NewServer& added) {
   uint64_t weights = 0;
   uint64_t totals = 0;
   for (auto& volume : volumes_) {
@@ -95,12 +97,18 @@ void Planner::addNew(uint64_t bytes) {
     totals += disks_[volume.number].totalBytes;
   }
   size_t count = std::max<size_t>(volumes_.size(), 1);
-  uint64_t total = bytes > 0 ? bytes : totals / count;
+  uint64_t total = added.bytes > 0 ? added.bytes : totals / count;
   uint64_t weight = totals > 0 ? total * weights / totals : weights / count;
   VolumeNumber number{map_.volumes.empty() ? 1 : raw(map_.volumes.rbegin()->first) + 1};
   disks_[number] = {0, total, 0};
-  volumes_.push_back({number, VolumeId{~uint64_t{0}, raw(number)}, ServerId{~uint64_t{0}, raw(number)},
+  volumes_.push_back({number, VolumeId{~uint64_t{0}, raw(number)}, {},
                       static_cast<uint32_t>(std::clamp<uint64_t>(weight, 1, 1u << 30)), true});
+  ServerRecord server;
+  server.id = ServerId{~uint64_t{0}, raw(number)};
+  server.name = server_;
+  server.rack = added.rack;
+  server.zone = added.zone;
+  servers_.push_back(server);
 }
 
 uint64_t Planner::copyBytes(const ShardRecord& shard) const {
@@ -116,15 +124,19 @@ uint64_t Planner::copyBytes(const ShardRecord& shard) const {
 }
 
 void Planner::planClass(const ReplicationClass& cls) {
-  std::set<ServerId> servers;
-  for (auto& volume : volumes_) {
-    if (volume.takes) {
-      servers.insert(volume.server);
+  std::set<Domain> domains;
+  for (size_t i = 0; i < volumes_.size(); ++i) {
+    volumes_[i].domain = domainOf(servers_[i], cls.level);
+    if (volumes_[i].takes) {
+      domains.insert(volumes_[i].domain);
     }
   }
-  if (servers.size() < cls.copies && move_ != Move::ADD) {
-    plan_.refused = "only " + std::to_string(servers.size()) + " chunkservers would be left for " +
-                    std::to_string(cls.copies) + " copies; add a chunkserver first";
+  if (domains.size() < cls.copies && move_ != Move::ADD) {
+    bool bySelf = cls.level == wire::FailureDomain::SERVER;
+    std::string what = bySelf ? "chunkserver" : levelName(cls.level);
+    plan_.refused = "only " + std::to_string(domains.size()) + " " + what + "s would be left for " +
+                    std::to_string(cls.copies) + " copies" + (bySelf ? "" : " in different ones") +
+                    "; add a chunkserver" + (bySelf ? "" : " in another one") + " first";
   }
   uint32_t shardCount = 1u << cls.shardBits;
   Placement previous(shardCount);
@@ -178,8 +190,9 @@ void Planner::reckonSpace() {
 
 }  // namespace
 
-MovePlan planMove(const ShardMap& map, const Json& status, Move move, const std::string& server, uint64_t newBytes) {
-  return Planner(map, status, move, server, newBytes).run();
+MovePlan planMove(const ShardMap& map, const Json& status, Move move, const std::string& server,
+                  const NewServer& added) {
+  return Planner(map, status, move, server, added).run();
 }
 
 }  // namespace cairn::admin

@@ -26,7 +26,14 @@ constexpr uint64_t ASSUMED_BYTES_PER_SECOND = 100 << 20;
 // So full no disk may become.
 constexpr uint32_t FULLEST_PERCENT_MAX = 95;
 
-// `server`: of a name that the map knows, or of the new one. `newBytes`: size of the new one's disk; 0: as the others.
-MovePlan planMove(const ShardMap& map, const Json& status, Move move, const std::string& server, uint64_t newBytes);
+struct NewServer {
+  uint64_t bytes = 0;  // of its disk; 0: as the others'
+  std::string rack;
+  std::string zone;
+};
+
+// `server`: of a name that the map knows, or of the new one, which is as `added` says.
+MovePlan planMove(const ShardMap& map, const Json& status, Move move, const std::string& server,
+                  const NewServer& added = {});
 
 }  // namespace cairn::admin

@@ -38,20 +38,28 @@ Json nodeJson(const Json& server, const ShardMap& map) {
   return out;
 }
 
+// "z1/r1"; "-" when it doesn't say.
+std::string placeText(const Json& node) {
+  std::string zone = node["zone"], rack = node["rack"];
+  std::string place = zone.empty() ? rack : rack.empty() ? zone + "/-" : zone + "/" + rack;
+  return place.empty() ? "-" : place;
+}
+
 std::string onlineText(const Json& node) { return node["online"].get<bool>() ? "yes" : "no"; }
 
 void printList(const Json& nodes) {
-  Table table({"SERVER", "ADDRESS", "STATE", "ONLINE", "VOLUMES", "PRIMARY OF", "IN SYNC", "JOINING"});
+  Table table({"SERVER", "ADDRESS", "RACK", "STATE", "ONLINE", "VOLUMES", "PRIMARY OF", "IN SYNC", "JOINING"});
   for (const auto& n : nodes) {
-    table.add({n["name"], n["address"], n["state"], onlineText(n), std::to_string(n["volumes"].size()),
-               n["primaryOf"].dump(), n["inSync"].dump(), n["joining"].dump()});
+    table.add({n["name"], n["address"], placeText(n), n["state"], onlineText(n),
+               std::to_string(n["volumes"].size()), n["primaryOf"].dump(), n["inSync"].dump(), n["joining"].dump()});
   }
   table.print();
 }
 
 void printNode(const Json& n) {
   std::cout << n["name"].get<std::string>() << " at " << n["address"].get<std::string>() << ": "
-            << n["state"].get<std::string>() << ", " << (n["online"].get<bool>() ? "online" : "offline") << "\n"
+            << n["state"].get<std::string>() << ", " << (n["online"].get<bool>() ? "online" : "offline")
+            << ", rack " << placeText(n) << "\n"
             << "Shards: primary of " << n["primaryOf"] << ", in sync in " << n["inSync"] << ", joining in "
             << n["joining"] << "\n";
   Table table({"VOLUME", "ID", "STATE", "USED", "TOTAL", "BAD BLOCKS", "ADOPTED BLOCKS"});

@@ -70,7 +70,7 @@ Task<int> drainNode(Context& context, const Options& options) {
   if (!options.force) {
     auto status = co_await readStatus(context, *found.value());
     auto map = co_await readMap(context, found.value()->admin);
-    auto reckoned = planMove(map, status, Move::DRAIN, options.name, 0);
+    auto reckoned = planMove(map, status, Move::DRAIN, options.name);
     if (!reckoned.refused.empty()) {
       co_return complain(EXIT_REFUSED, options.name + ": not drained: " + reckoned.refused +
                                            " (--force: begin all the same, and move what can be moved)");

@@ -43,7 +43,8 @@ Task<int> plan(Context& context, const Options& options, Move move, const char* 
   if (!known && move != Move::ADD) {
     co_return complain(EXIT_REFUSED, "there is no server '" + options.name + "'; see: dfsadmin node list");
   }
-  auto reckoned = planMove(map, status, move, options.name, options.bytes);
+  NewServer added{options.bytes, options.rack, options.zone};
+  auto reckoned = planMove(map, status, move, options.name, added);
   print(context, change, options.name, reckoned);
   if (!reckoned.refused.empty()) {
     co_return complain(EXIT_REFUSED, "this must not be done: " + reckoned.refused);

@@ -73,6 +73,8 @@ Json serversJson(wire::ClusterStatus::Reader status) {
                    {"address", server.getAddress().cStr()},
                    {"state", server.getState().cStr()},
                    {"online", server.getOnline()},
+                   {"rack", server.getRack().cStr()},
+                   {"zone", server.getZone().cStr()},
                    {"maintenanceSecondsLeft", server.getMaintenanceSecondsLeft()},
                    {"volumes", volumesJson(server.getVolumes())}});
   }

@@ -28,12 +28,33 @@ bool shareServer(const ShardMap& map, const Volumes& volumes) {
   return false;
 }
 
+// Two of those that are wanted are where the class of the shard allows one.
+bool shareDomain(const ShardMap& map, const ShardRecord& shard) {
+  auto cls = map.classes.find(shardClass(shard.id));
+  if (cls == map.classes.end() || cls->second.level == wire::FailureDomain::SERVER) {
+    return false;
+  }
+  bool byRack = cls->second.level == wire::FailureDomain::RACK;
+  std::set<std::string> used;
+  for (VolumeNumber volume : shard.target) {
+    const ServerRecord* server = map.serverOf(volume);
+    std::string name = server == nullptr ? "" : byRack ? server->rack : server->zone;
+    if (!name.empty() && !used.insert(byRack ? server->zone + "/" + name : name).second) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::string problemOf(const ShardMap& map, const ShardRecord& shard) {
   if (!contains(shard.inSync, shard.primary)) {
     return "its primary isn't in sync";
   }
   if (std::any_of(shard.joining.begin(), shard.joining.end(), [&](auto v) { return shard.isInSync(v); })) {
     return "a member is both in sync and joining";
+  }
+  if (shareDomain(map, shard)) {
+    return "two of its copies are to be in one failure domain";
   }
   return shareServer(map, shard.inSync) || shareServer(map, shard.target) ? "two of its copies are on one server" : "";
 }

@@ -239,6 +239,23 @@ Task<int> Probe::forceShardNow(ShardId shard, VolumeNumber volume, bool apply) {
   co_return reply.getOutcome().getErrno();
 }
 
+Task<int> Probe::setReplicasNow(std::string path, uint8_t copies, wire::FailureDomain level) {
+  kj::Own<Link> link;
+  auto admin = co_await enterAdmin(link);
+  auto request = admin.setReplicasRequest();
+  request.setPath(kj::StringPtr(path.c_str()).asBytes());
+  request.setCopies(copies);
+  request.setLevel(level);
+  request.setApply(true);
+  kj::Promise<capnp::Response<wire::Admin::SetReplicasResults>> sent = request.send();
+  auto reply = co_await kj::mv(sent);
+  co_return reply.getOutcome().getErrno();
+}
+
+int Probe::setReplicas(std::string path, uint8_t copies, wire::FailureDomain level) {
+  return cluster_.wait(setReplicasNow(kj::mv(path), copies, level));
+}
+
 int Probe::changeServer(std::string name, wire::ServerChange change, uint32_t seconds) {
   return cluster_.wait(changeServerNow(kj::mv(name), change, seconds));
 }

@@ -48,7 +48,7 @@ SimCluster::SimCluster(World& world, SimClusterOptions options) : world_(world),
   for (unsigned i = 1; i <= options.servers; ++i) {
     std::string name = "c" + std::to_string(i);
     servers_.push_back(name);
-    addHost(name, name + ":7100", false);
+    addHost(name, name + ":7100", false, rackOf(i));
   }
   world.watch([this] { observe(); });
 }
@@ -68,15 +68,20 @@ void SimCluster::nameMasters() {
   }
 }
 
-void SimCluster::addHost(const std::string& name, const std::string& address, bool isMaster) {
+void SimCluster::addHost(const std::string& name, const std::string& address, bool isMaster, std::string rack) {
   Host& host = hosts_[name];
   host.setup.cluster = clusterFile_;
   host.setup.host = name;
   host.setup.address = address;
+  host.setup.rack = std::move(rack);
   host.setup.life = 0;
   host.setup.shardBits = options_.shardBits;
   host.setup.founds = isMaster && name == masters_.front();
   host.isMaster = isMaster;
+}
+
+std::string SimCluster::rackOf(unsigned server) const {
+  return options_.racks == 0 ? "" : "r" + std::to_string((server - 1) % options_.racks + 1);
 }
 
 // ---- daemons ------------------------------------------------------------------------------------
@@ -108,7 +113,7 @@ void SimCluster::start() {
 std::string SimCluster::addServer() {
   std::string name = "c" + std::to_string(servers_.size() + 1);
   servers_.push_back(name);
-  addHost(name, name + ":7100", false);
+  addHost(name, name + ":7100", false, rackOf(servers_.size()));
   begin(hosts_.at(name));
   return name;
 }
@@ -228,6 +233,11 @@ const ShardMap& SimCluster::map() {
   return lastMap_;
 }
 
+size_t SimCluster::copiesWanted(const ShardMap& map, ShardId shard) const {
+  auto cls = map.classes.find(shardClass(shard));
+  return cls == map.classes.end() ? options_.copies : cls->second.copies;
+}
+
 bool SimCluster::isHealthy() {
   const ShardMap& now = map();
   if (leaderNow().empty() || now.shards.empty() || now.servers.size() < servers_.size()) {
@@ -244,7 +254,7 @@ bool SimCluster::isHealthy() {
     }
   }
   for (auto& [id, shard] : now.shards) {
-    if (shard.inSync.size() < options_.copies || !shard.joining.empty()) {
+    if (shard.inSync.size() < copiesWanted(now, id) || !shard.joining.empty()) {
       return false;
     }
   }
@@ -259,7 +269,7 @@ bool SimCluster::isRepaired() {
   for (auto& [id, shard] : now.shards) {
     std::set<VolumeNumber> inSync(shard.inSync.begin(), shard.inSync.end());
     std::set<VolumeNumber> target(shard.target.begin(), shard.target.end());
-    if (inSync.size() < options_.copies || inSync != target || !shard.joining.empty()) {
+    if (inSync.size() < copiesWanted(now, id) || inSync != target || !shard.joining.empty()) {
       return false;
     }
     for (VolumeNumber volume : inSync) {

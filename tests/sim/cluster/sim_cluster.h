@@ -31,6 +31,7 @@ struct SimClusterOptions {
   uint32_t copies = 3;
   uint32_t minCopies = 2;
   uint32_t repairDelaySeconds = 20;
+  unsigned racks = 0;  // r1, r2, ...: servers are in them in turn; 0: they don't say
 };
 
 class SimCluster {
@@ -116,8 +117,10 @@ class SimCluster {
   };
 
   const ShardMap* leadersMap();
+  size_t copiesWanted(const ShardMap& map, ShardId shard) const;
   void observe();
-  void addHost(const std::string& name, const std::string& address, bool isMaster);
+  void addHost(const std::string& name, const std::string& address, bool isMaster, std::string rack = {});
+  std::string rackOf(unsigned server) const;
   void nameMasters();
   void begin(Host& host);
   // As far as it can be seen in time: the volumes of a daemon that ends.

@@ -39,6 +39,7 @@ struct SimProcessSetup {
   ClusterFile cluster;
   std::string host;      // also the name of its volume and of the daemon
   std::string address;   // host:port
+  std::string rack;      // of a chunkserver; empty: it doesn't say
   unsigned life = 1;     // the n-th process of this host
   bool founds = false;   // a master that begins the cluster; the others join it in their first life
   uint8_t shardBits = 3;

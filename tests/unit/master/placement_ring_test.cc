@@ -15,14 +15,18 @@ constexpr ClassId CLASS{0};
 constexpr uint32_t SHARDS = 1024;
 constexpr uint64_t SEEDS = 12;
 
-RingVolume makeVolume(Random& random, uint32_t number, ServerId server, uint32_t weight) {
-  return {VolumeNumber{number}, random.uuid<VolumeId>(), server, weight};
+RingVolume makeVolume(Random& random, uint32_t number, const Domain& domain, uint32_t weight) {
+  return {VolumeNumber{number}, random.uuid<VolumeId>(), domain, weight};
+}
+
+Domain newDomain(Random& random) {
+  return toText(random.uuid<ServerId>());
 }
 
 std::vector<RingVolume> makeCluster(Random& random, uint32_t servers, uint32_t volumesEach, uint32_t weightMax) {
   std::vector<RingVolume> out;
   for (uint32_t s = 0; s < servers; ++s) {
-    auto server = random.uuid<ServerId>();
+    auto server = newDomain(random);
     for (uint32_t v = 0; v < volumesEach; ++v) {
       out.push_back(makeVolume(random, out.size() + 1, server, 1 + random.below(weightMax)));
     }
@@ -40,20 +44,20 @@ std::map<VolumeNumber, uint32_t> loads(const Placement& placement) {
   return out;
 }
 
-// Every shard has `copies` replicas on distinct servers, and no volume more than its bound.
+// Every shard has `copies` replicas in distinct domains, and no volume more than its bound.
 void check(const std::vector<RingVolume>& volumes, const Placement& placement, uint32_t copies) {
   std::map<VolumeNumber, const RingVolume*> byNumber;
-  std::set<ServerId> servers;
+  std::set<Domain> domains;
   for (auto& volume : volumes) {
     byNumber[volume.number] = &volume;
-    servers.insert(volume.server);
+    domains.insert(volume.domain);
   }
   for (auto& shard : placement) {
-    ASSERT_EQ(shard.size(), std::min<size_t>(copies, servers.size()));
-    std::set<ServerId> used;
+    ASSERT_EQ(shard.size(), std::min<size_t>(copies, domains.size()));
+    std::set<Domain> used;
     for (VolumeNumber number : shard) {
       ASSERT_TRUE(byNumber.contains(number)) << raw(number);
-      EXPECT_TRUE(used.insert(byNumber[number]->server).second) << "two replicas on one server";
+      EXPECT_TRUE(used.insert(byNumber[number]->domain).second) << "two replicas in one domain";
     }
   }
   auto fair = fairShares(volumes, placement.size(), copies);
@@ -123,7 +127,7 @@ TEST(Ring, AddingTheNthVolumeMovesLittle) {
     auto volumes = makeCluster(random, 3, 1, 1);
     auto placement = placeShards(volumes, CLASS, SHARDS, 3, {});
     for (uint32_t n = 4; n <= 24; ++n) {
-      volumes.push_back(makeVolume(random, n, random.uuid<ServerId>(), 1));
+      volumes.push_back(makeVolume(random, n, newDomain(random), 1));
       auto after = placeShards(volumes, CLASS, SHARDS, 3, placement);
       check(volumes, after, 3);
       EXPECT_LE(replicasMoved(placement, after), 1.25 / n * 3 * SHARDS) << "n = " << n;
@@ -166,10 +170,90 @@ TEST(Ring, StaysWithinItsBoundThroughChanges) {
       if (volumes.size() > 6 && random.below(2) == 0) {
         volumes.erase(volumes.begin() + random.below(volumes.size()));
       } else {
-        auto server = random.below(2) == 0 ? near.server : random.uuid<ServerId>();
+        auto server = random.below(2) == 0 ? near.domain : newDomain(random);
         volumes.push_back(makeVolume(random, ++number, server, 1 + random.below(4)));
       }
     }
+  }
+}
+
+// Racks of some servers each, of one or two volumes.
+std::vector<RingVolume> addRack(Random& random, std::vector<RingVolume> volumes, uint32_t& number) {
+  Domain rack = "rack z/" + std::to_string(number);
+  for (uint64_t i = 0, count = 2 + random.below(6); i < count; ++i) {
+    volumes.push_back(makeVolume(random, ++number, rack, 1 + random.below(4)));
+  }
+  return volumes;
+}
+
+std::vector<RingVolume> withoutDomain(std::vector<RingVolume> volumes, const Domain& domain) {
+  std::erase_if(volumes, [&](auto& volume) { return volume.domain == domain; });
+  return volumes;
+}
+
+size_t domainsOf(const std::vector<RingVolume>& volumes) {
+  std::set<Domain> domains;
+  for (auto& volume : volumes) {
+    domains.insert(volume.domain);
+  }
+  return domains.size();
+}
+
+// Whole racks and single volumes of them come and go, down to fewer racks than copies.
+TEST(Ring, RacksComeAndGo) {
+  for (uint64_t seed = 1; seed <= SEEDS; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    SeededRandom random(seed);
+    uint32_t number = 0;
+    std::vector<RingVolume> volumes;
+    for (uint64_t i = 0, count = 2 + random.below(6); i < count; ++i) {
+      volumes = addRack(random, std::move(volumes), number);
+    }
+    Placement placement = placeShards(volumes, CLASS, SHARDS, 3, {});
+    for (int step = 0; step < 12; ++step) {
+      check(volumes, placement, 3);
+      auto before = volumes;
+      auto& some = volumes[random.below(volumes.size())];
+      switch (random.below(4)) {
+        case 0:
+          volumes = addRack(random, std::move(volumes), number);
+          break;
+        case 1:
+          volumes = domainsOf(volumes) > 2 ? withoutDomain(volumes, Domain(some.domain)) : volumes;
+          break;
+        case 2:
+          volumes.push_back(makeVolume(random, ++number, Domain(some.domain), 1 + random.below(4)));
+          break;
+        default:
+          volumes.erase(volumes.begin() + (&some - volumes.data()));
+      }
+      placement = placeShards(volumes, CLASS, SHARDS, 3, placement);
+    }
+  }
+}
+
+// A lost rack's copies go to the others and nothing else moves; a new one takes its share.
+TEST(Ring, ARackMoreOrLessMovesLittle) {
+  for (uint64_t seed = 1; seed <= SEEDS; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    SeededRandom random(seed);
+    std::vector<RingVolume> volumes;
+    for (uint32_t i = 0; i < 32; ++i) {
+      volumes.push_back(makeVolume(random, i + 1, "rack " + std::to_string(i / 4), 1));
+    }
+    auto placement = placeShards(volumes, CLASS, SHARDS, 3, {});
+    Domain gone = volumes[random.below(volumes.size())].domain;
+    auto fewer = withoutDomain(volumes, gone);
+    size_t lost = 0;
+    for (auto& volume : volumes) {
+      lost += volume.domain == gone ? loads(placement)[volume.number] : 0;
+    }
+    auto after = placeShards(fewer, CLASS, SHARDS, 3, placement);
+    check(fewer, after, 3);
+    EXPECT_EQ(replicasMoved(placement, after), lost);
+    auto back = placeShards(volumes, CLASS, SHARDS, 3, after);
+    check(volumes, back, 3);
+    EXPECT_LE(replicasMoved(after, back), 1.25 * 3 * SHARDS / 8) << "of 8 racks one is new";
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <set>
 
 #include "master/placement/ring.h"
 #include "tests/unit/master/seeded_random.h"
@@ -63,10 +64,10 @@ class Scale : public testing::Test {
 TEST_F(Scale, TenThousandVolumes) {
   SeededRandom random(1);
   std::vector<RingVolume> volumes;
-  ServerId server;
+  Domain server;
   auto add = [&](uint32_t number) {
     if (number % VOLUMES_PER_SERVER == 1) {
-      server = random.uuid<ServerId>();
+      server = toText(random.uuid<ServerId>());
     }
     uint32_t weight = 1 + static_cast<uint32_t>(random.below(WEIGHT_MAX));
     volumes.push_back({VolumeNumber{number}, random.uuid<VolumeId>(), server, weight});
@@ -89,6 +90,34 @@ TEST_F(Scale, TenThousandVolumes) {
     lost += std::count_if(shard.begin(), shard.end(), [](auto v) { return raw(v) <= VOLUMES_PER_SERVER; });
   }
   EXPECT_EQ(replicasMoved(added, removed), lost) << "only what was lost";
+}
+
+// The same volumes in 50 racks, and in three.
+TEST_F(Scale, TenThousandVolumesInRacks) {
+  for (uint32_t racks : {50u, 3u}) {
+    SeededRandom random(racks);
+    std::vector<RingVolume> volumes;
+    for (uint32_t number = 1; number <= VOLUMES; ++number) {
+      uint32_t weight = 1 + static_cast<uint32_t>(random.below(WEIGHT_MAX));
+      Domain rack = "rack " + std::to_string(number * racks / (VOLUMES + 1));
+      volumes.push_back({VolumeNumber{number}, random.uuid<VolumeId>(), rack, weight});
+    }
+    auto first = place(racks == 3 ? "three racks" : "racks", volumes, {}, 0);
+    std::vector<RingVolume> fewer(volumes.begin() + VOLUMES_PER_SERVER, volumes.end());
+    auto removed = place("a server is lost", fewer, first, VOLUMES_PER_SERVER);
+    size_t lost = 0;
+    for (auto& shard : first) {
+      lost += std::count_if(shard.begin(), shard.end(), [](auto v) { return raw(v) <= VOLUMES_PER_SERVER; });
+    }
+    EXPECT_LE(replicasMoved(first, removed), lost + lost / 4) << "hardly more than what was lost";
+    for (auto& shard : removed) {
+      std::set<Domain> used;
+      for (VolumeNumber number : shard) {
+        EXPECT_TRUE(used.insert(volumes[raw(number) - 1].domain).second) << "two replicas in one rack";
+      }
+      EXPECT_EQ(used.size(), COPIES);
+    }
+  }
 }
 
 }  // namespace

@@ -106,6 +106,9 @@ class PlacementWorld {
 
   void apply(const MapChange& change) {
     map.version = next(map.version);
+    for (auto& cls : change.classes) {
+      map.classes[cls.id] = cls;
+    }
     for (auto& server : change.servers) {
       map.servers[server.id] = server;
     }

@@ -11,9 +11,12 @@ ShardMap sample() {
   ShardMap map;
   map.version = MapVersion{7};
   map.classes[ClassId{0}] = ReplicationClass{ClassId{0}, 3, 2, 4};
+  map.classes[ClassId{1}] = ReplicationClass{ClassId{1}, 2, 2, 4, wire::FailureDomain::RACK};
   ServerId server{1, 2};
-  map.servers[server] =
-      ServerRecord{server, "c1", Incarnation{3, 4}, "h:1", "/s", "boot", wire::ServerState::DRAINING, true};
+  auto& record = map.servers[server];
+  record = ServerRecord{server, "c1", Incarnation{3, 4}, "h:1", "/s", "boot", wire::ServerState::DRAINING, true};
+  record.rack = "r1";
+  record.zone = "z1";
   map.volumes[VolumeNumber{5}] = VolumeRecord{VolumeNumber{5}, VolumeId{6, 7}, server, 9, false};
   for (uint32_t i = 0; i < 16; ++i) {
     ShardRecord shard;
@@ -42,6 +45,7 @@ TEST(ShardMap, ACompleteMapComesBackAsItWas) {
   ShardMap copy;
   ASSERT_TRUE(sendDelta(map, MapVersion{0}, copy));
   EXPECT_EQ(copy.version, map.version);
+  EXPECT_EQ(copy.classes, map.classes);
   EXPECT_EQ(copy.servers, map.servers);
   EXPECT_EQ(copy.volumes, map.volumes);
   EXPECT_EQ(copy.fenced, map.fenced);

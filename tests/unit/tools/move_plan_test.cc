@@ -25,7 +25,7 @@ struct PlanWorld {
       map.servers[server.id] = server;
       VolumeRecord volume{VolumeNumber{i}, VolumeId{2, i}, server.id, 1600, true};
       map.volumes[volume.number] = volume;
-      volumes.push_back({volume.number, volume.id, volume.server, volume.weight});
+      volumes.push_back({volume.number, volume.id, domainOf(server, wire::FailureDomain::SERVER), volume.weight});
       Json disk = {{"number", i}, {"usedBytes", usedBytes}, {"totalBytes", 100 * GIB}, {"ownBytes", usedBytes}};
       status["servers"].push_back({{"name", server.name}, {"volumes", Json::array({disk})}});
     }
@@ -44,7 +44,7 @@ struct PlanWorld {
 
 TEST(MovePlan, ADrainMovesWhatTheServerHasAndKeepsAllCopies) {
   PlanWorld world(5, 10 * GIB);
-  auto plan = planMove(world.map, world.status, Move::DRAIN, "c2", 0);
+  auto plan = planMove(world.map, world.status, Move::DRAIN, "c2");
   EXPECT_EQ(plan.refused, "");
   EXPECT_EQ(plan.leastCopies, 3u);
   EXPECT_NEAR(static_cast<double>(plan.bytesToMove), 10.0 * GIB, 1.5 * GIB);
@@ -54,22 +54,22 @@ TEST(MovePlan, ADrainMovesWhatTheServerHasAndKeepsAllCopies) {
 
 TEST(MovePlan, AFailureCostsACopyOnTheWay) {
   PlanWorld world(5, 10 * GIB);
-  auto plan = planMove(world.map, world.status, Move::FAIL, "c2", 0);
+  auto plan = planMove(world.map, world.status, Move::FAIL, "c2");
   EXPECT_EQ(plan.refused, "");
   EXPECT_EQ(plan.leastCopies, 2u);
 }
 
 TEST(MovePlan, TooFewServersOrTooLittleRoomIsRefused) {
   PlanWorld few(3, GIB);
-  EXPECT_NE(planMove(few.map, few.status, Move::DRAIN, "c1", 0).refused.find("add a chunkserver"), std::string::npos);
+  EXPECT_NE(planMove(few.map, few.status, Move::DRAIN, "c1").refused.find("add a chunkserver"), std::string::npos);
   PlanWorld full(4, 80 * GIB);
-  auto plan = planMove(full.map, full.status, Move::REMOVE, "c1", 0);
+  auto plan = planMove(full.map, full.status, Move::REMOVE, "c1");
   EXPECT_NE(plan.refused.find("% full"), std::string::npos) << plan.refused;
 }
 
 TEST(MovePlan, ANewServerTakesItsShare) {
   PlanWorld world(5, 10 * GIB);
-  auto plan = planMove(world.map, world.status, Move::ADD, "c6", 0);
+  auto plan = planMove(world.map, world.status, Move::ADD, "c6");
   EXPECT_EQ(plan.refused, "");
   EXPECT_LE(plan.copiesMoved, 1.25 * 64 * 3 / 6);
   EXPECT_GE(plan.copiesMoved, 0.75 * 64 * 3 / 6);
