@@ -105,17 +105,18 @@ startMaster() {
 
 # A chunkserver keeps its port from run to run, unless somebody else has it now.
 startServer() {
-  local volumes=() path port=
+  local volumes=() path port= rack=
   mkdir -p "$DIR/$1"
   for path in "$DIR/$1"/v[0-9]*/; do volumes+=(--volume "${path%/}"); done
   { read -r port < "$DIR/run/$1.port"; } 2>/dev/null
+  { read -r rack < "$DIR/run/$1.rack"; } 2>/dev/null
   if [ -z "$port" ] || ! portFree "$port"; then
     freePort $(cat "$DIR"/run/*.port /dev/null)
     port=$PORT
     printf '%s\n' "$port" > "$DIR/run/$1.port"
   fi
   startDaemon "$1" dfs-chunkserver --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" "${volumes[@]}" \
-    --listen "127.0.0.1:$port" --socket "$DIR/run/$1.sock"
+    --listen "127.0.0.1:$port" --socket "$DIR/run/$1.sock" ${rack:+--rack "$rack"}
 }
 
 startMount() {

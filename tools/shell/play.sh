@@ -12,7 +12,7 @@ commandPlay() {
   case $verb in
     list) [ $# -le 1 ] || usageError "play list takes no name" ;;
     kill | start | pause | resume) [ $# = 2 ] || usageError "play $verb needs one name: m1, c1 c2 ..., mount" ;;
-    add) [ "${2:-}" = chunkserver ] && [ $# = 2 ] || usageError "play add can add one thing: chunkserver" ;;
+    add) [ "${2:-}" = chunkserver ] && [ $# -le 3 ] || usageError "play add can add one thing: chunkserver [RACK]" ;;
     partition | heal) fail "play $verb needs every daemon in a network namespace of its own, and they share one today" \
       "for a server that does not answer use: tools/dfs play pause NAME" ;;
     *) usageError "play has no verb '$verb'" ;;
@@ -21,7 +21,7 @@ commandPlay() {
   lockCluster
   case $verb in
     list) playList ;;
-    add) playAdd ;;
+    add) playAdd "${3:-}" ;;
     *) playOne "$verb" "$2" ;;
   esac
 }
@@ -77,6 +77,7 @@ playAdd() {
   name=c$((${last#c} + 1))
   mkdir "$DIR/$name" || fail "cannot make $DIR/$name" "look at the permissions of $DIR and the room on its disk"
   for path in "$DIR/$last"/v[0-9]*/; do mkdir "$DIR/$name/$(basename "$path")"; done
+  [ -z "$1" ] || printf '%s\n' "$1" > "$DIR/run/$name.rack"
   startServer "$name"
   awaitDaemon "$name" "$READY_SECONDS"
   say "$name is added; see: $BIN/dfsadmin --cluster $CLUSTER_FILE node list"

@@ -4,16 +4,17 @@
 HEALTHY_SECONDS=3
 
 upOptions() {
-  UP_DIR=./.dfs UP_MOUNT= UP_MASTERS= UP_SERVERS= UP_REPLICAS= UP_VOLUMES=
+  UP_DIR=./.dfs UP_MOUNT= UP_MASTERS= UP_SERVERS= UP_REPLICAS= UP_VOLUMES= UP_RACKS=
   while [ $# -gt 0 ]; do
     case $1 in
-      --dir | --mount | --masters | --chunkservers | --replicas | --volumes) needValue "$@" ;;&
+      --dir | --mount | --masters | --chunkservers | --replicas | --volumes | --racks) needValue "$@" ;;&
       --dir) UP_DIR=$2 ;;
       --mount) UP_MOUNT=$2 ;;
       --masters) number "$2" --masters 1 9; UP_MASTERS=$2 ;;
       --chunkservers) number "$2" --chunkservers 1 99; UP_SERVERS=$2 ;;
       --replicas) number "$2" --replicas 1 9; UP_REPLICAS=$2 ;;
       --volumes) number "$2" --volumes 1 16; UP_VOLUMES=$2 ;;
+      --racks) number "$2" --racks 1 99; UP_RACKS=$2 ;;
       *) usageError "up has no option '$1'" ;;
     esac
     shift 2
@@ -105,6 +106,7 @@ makeCluster() {
   for ((server = 1; server <= servers; server++)); do
     mkdir -p "$DIR/c$server" ||
       fail "cannot make $DIR/c$server" "look at the permissions of $DIR and the room on its disk"
+    [ -z "$UP_RACKS" ] || printf 'r%d\n' $(((server - 1) % UP_RACKS + 1)) > "$DIR/run/c$server.rack"
     for ((volume = 1; volumes > 1 && volume <= volumes; volume++)); do mkdir -p "$DIR/c$server/v$volume"; done
   done
   writeClusterFile "$UP_MASTERS" "$UP_REPLICAS" "$servers"
@@ -117,6 +119,8 @@ resumeCluster() {
   [ -z "$UP_REPLICAS" ] || [ "$UP_REPLICAS" = "$(copiesKept)" ] ||
     fail "--replicas is chosen when a cluster is made; the one in $DIR has another" \
       "leave it away, or start a new cluster in another --dir"
+  [ -z "$UP_RACKS" ] ||
+    fail "--racks is chosen when a cluster is made" "leave it away; who is where is in $DIR/run/*.rack"
   [ -z "$UP_MASTERS" ] || [ "$UP_MASTERS" = "$(masterNames | wc -l)" ] ||
     fail "the cluster in $DIR has $(masterNames | wc -l) masters, not $UP_MASTERS" "leave --masters away"
   [ -z "$UP_SERVERS" ] || [ "$UP_SERVERS" = "$have" ] ||
