@@ -184,8 +184,7 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   writeReasons(assess(input), out);
   writeMasters(core, group, out);
   writeServers(core, out);
-  writeSpace(rawSpace(roster, map), copiesOf(core.replica.reader().map()), core.replica.reader().counters().inodes,
-             out.initSpace());
+  writeSpace(core.replica.reader(), roster, ROOT_INODE, out.initSpace());
   out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
   out.setVersion(core.version);
   out.setReclaimBacklog(core.cleanup.backlog());

@@ -249,8 +249,7 @@ void ClientService::answer(Core& core, ReadContext& context) {
   bool current = core.sessions.table().isCurrent(session_, link_);
   results.setLeased(current ? leasesWith(core, query, answer.asReader()) : uint8_t{0});
   if (query.isSpace() && answer.getOutcome().getErrno() == 0) {
-    writeSpace(rawSpace(core.chunkservers.roster(), core.replica.reader().map()), copiesOf(core.replica.reader().map()),
-               core.replica.reader().counters().inodes, answer.initSpace());
+    writeSpace(core.replica.reader(), core.chunkservers.roster(), InodeId{query.getSpace()}, answer.initSpace());
   }
 }
 

@@ -29,11 +29,16 @@ RawSpace rawSpace(const Roster& roster) {
   return out;
 }
 
-RawSpace rawSpace(const Roster& roster, const ShardMap& map) {
+RawSpace rawSpace(const Roster& roster, const ShardMap& map, ClassId cls) {
   RawSpace out = rawSpace(roster);
   std::map<VolumeNumber, uint64_t> held;
-  for (auto& [id, shard] : map.shards) {
-    for (VolumeNumber number : shard.inSync) {
+  size_t count = 0;
+  for (auto at = map.shards.lower_bound(makeShardId(cls, 0)); at != map.shards.end(); ++at) {
+    if (shardClass(at->first) != cls) {
+      break;
+    }
+    ++count;
+    for (VolumeNumber number : at->second.inSync) {
       ++held[number];
     }
   }
@@ -48,7 +53,7 @@ RawSpace rawSpace(const Roster& roster, const ShardMap& map) {
     uint64_t limit = refuseBytes(state.totalBytes);
     uint64_t room = limit - std::min(limit, state.usedBytes);
     // Chunks spread evenly over the shards, and it has `shards` of them.
-    out.boundBytes = std::min(out.boundBytes, room / shards * map.shards.size());
+    out.boundBytes = std::min(out.boundBytes, room / shards * count);
   }
   return out;
 }
@@ -64,11 +69,13 @@ bool isFilling(const Roster& roster) {
   return false;
 }
 
-uint8_t copiesOf(const ShardMap& map) {
-  return map.classes.empty() ? 1 : map.classes.begin()->second.copies;
-}
-
-void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space::Builder out) {
+void writeSpace(const NamespaceReader& reader, const Roster& roster, InodeId inode, wire::Space::Builder out) {
+  auto& map = reader.map();
+  auto found = reader.classOf(inode);
+  auto cls = found.ok() ? map.classes.find(found.value()) : map.classes.begin();
+  uint8_t copies = cls == map.classes.end() ? 1 : cls->second.copies;
+  RawSpace raw = cls == map.classes.end() ? rawSpace(roster) : rawSpace(roster, map, cls->first);
+  uint64_t files = reader.counters().inodes;
   // Every file needs some room of its own: a guess that makes `df -i` useful.
   constexpr uint64_t BYTES_PER_FILE = 4096;
   uint64_t divisor = std::max<uint64_t>(copies, 1);

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "common/disk.h"
+#include "master/namespace/reader.h"
 #include "master/placement/roster.h"
 #include "schema/master.capnp.h"
 
@@ -28,15 +29,14 @@ struct RawSpace {
 // Up to which a volume takes new data.
 uint64_t refuseBytes(uint64_t totalBytes);
 RawSpace rawSpace(const Roster& roster);
-RawSpace rawSpace(const Roster& roster, const ShardMap& map);
+// Bounded by the volumes that the class's shards are on.
+RawSpace rawSpace(const Roster& roster, const ShardMap& map, ClassId cls);
 
 // Some usable volume is so full that the room of deleted files is wanted soon.
 bool isFilling(const Roster& roster);
 
-// Copies that new files get.
-uint8_t copiesOf(const ShardMap& map);
-// What statfs shows of files with so many copies: bytes that a user can still write.
-void writeSpace(const RawSpace& raw, uint8_t copies, uint64_t files, wire::Space::Builder out);
+// What statfs shows of a directory (or file): bytes that a user can still write there, in the copies that they get.
+void writeSpace(const NamespaceReader& reader, const Roster& roster, InodeId inode, wire::Space::Builder out);
 
 // The disk of the data directory. Asked rarely, for it is a system call.
 class OwnSpace {

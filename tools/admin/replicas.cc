@@ -5,7 +5,7 @@
 
 #include "fuse-client/client/wire.h"
 #include "master/placement/classes.h"
-#include "tools/admin/master_link.h"
+#include "tools/admin/class_path.h"
 #include "tools/admin/output.h"
 #include "tools/admin/paths.h"
 #include "tools/admin/verbs.h"
@@ -16,34 +16,6 @@ namespace {
 
 // The cluster may have to place a new class first.
 constexpr Nanos SETTING_LIMIT = 30 * SECOND;
-
-struct Target {
-  std::string path;  // from the cluster's root
-  bool isDirectory = false;
-  ReplicationClass cls;
-};
-
-Task<Result<Target>> resolve(Context& context, MasterLink& master, const std::string& path) {
-  auto inside = clusterPath(context, path);
-  if (!inside.ok()) {
-    co_return inside.error();
-  }
-  auto request = master.admin.resolveRequest();
-  request.setPath(wireBytes(inside.value()));
-  kj::Promise<capnp::Response<wire::Admin::ResolveResults>> sent = request.send();
-  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "resolve");
-  auto outcome = readOutcome(reply.getOutcome());
-  if (!outcome.ok()) {
-    co_return Error{outcome.code(), inside.value() + ": " + outcome.error().why +
-                                        "; give a path from the cluster's root, or one below a mount point"};
-  }
-  auto map = co_await readMap(context, master.admin);
-  auto cls = map.classes.find(ClassId{reply.getAttributes().getLayout().getClass()});
-  if (cls == map.classes.end()) {
-    co_return Error{EIO, inside.value() + ": its replication class is not in the shard map; look at the master's log"};
-  }
-  co_return Target{inside.value(), S_ISDIR(reply.getAttributes().getMode()), cls->second};
-}
 
 wire::FailureDomain levelOf(const Options& options, const ReplicationClass& now) {
   for (auto level : {wire::FailureDomain::SERVER, wire::FailureDomain::RACK, wire::FailureDomain::ZONE}) {
@@ -76,7 +48,7 @@ Task<Result<Done>> ask(Context& context, wire::Admin::Client admin, std::string 
   co_return Done{reply.getOutcome().getWhy().cStr(), reply.getTask()};
 }
 
-Json toJson(const Target& target) {
+Json toJson(const ClassPath& target) {
   return {{"path", target.path},
           {"copies", target.cls.copies},
           {"minCopies", target.cls.minCopies},
@@ -84,7 +56,7 @@ Json toJson(const Target& target) {
           {"class", raw(target.cls.id)}};
 }
 
-void print(const Target& target, const ClassWish& wish, const Options& options, bool apply, const Done& done) {
+void print(const ClassPath& target, const ClassWish& wish, const Options& options, bool apply, const Done& done) {
   std::string what = options.newOnly ? "what is made in it from now on: " : "its files: ";
   std::cout << target.path << (apply ? ": " : ": nothing was done yet. ") << what << describe(wish) << "\n"
             << "  " << done.text << "\n";
@@ -98,17 +70,39 @@ void print(const Target& target, const ClassWish& wish, const Options& options, 
 
 }  // namespace
 
+Task<Result<ClassPath>> resolveClass(Context& context, MasterLink& master, const ShardMap& map, std::string path) {
+  auto inside = clusterPath(context, path);
+  if (!inside.ok()) {
+    co_return inside.error();
+  }
+  auto request = master.admin.resolveRequest();
+  request.setPath(wireBytes(inside.value()));
+  kj::Promise<capnp::Response<wire::Admin::ResolveResults>> sent = request.send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "resolve");
+  auto outcome = readOutcome(reply.getOutcome());
+  if (!outcome.ok()) {
+    co_return Error{outcome.code(), inside.value() + ": " + outcome.error().why +
+                                        "; give a path from the cluster's root, or one below a mount point"};
+  }
+  auto cls = map.classes.find(ClassId{reply.getAttributes().getLayout().getClass()});
+  if (cls == map.classes.end()) {
+    co_return Error{EIO, inside.value() + ": its replication class is not in the shard map; look at the master's log"};
+  }
+  co_return ClassPath{inside.value(), S_ISDIR(reply.getAttributes().getMode()), cls->second};
+}
+
 // What no two copies share is changed by plan and apply: it decides which losses files outlive.
 Task<int> setReplicas(Context& context, const Options& options) {
   auto master = co_await findMaster(context, FIND_LIMIT);
   if (!master.ok()) {
     co_return complainOf(master.error());
   }
-  auto found = co_await resolve(context, *master.value(), options.path);
+  auto map = co_await readMap(context, master.value()->admin);
+  auto found = co_await resolveClass(context, *master.value(), map, options.path);
   if (!found.ok()) {
     co_return complainOf(found.error());
   }
-  const Target& target = found.value();
+  const ClassPath& target = found.value();
   ClassWish wish{options.copies, levelOf(options, target.cls)};
   bool apply = options.apply || wish.level == target.cls.level;
   bool existing = !options.newOnly;
@@ -131,11 +125,12 @@ Task<int> showReplicas(Context& context, const Options& options) {
   if (!master.ok()) {
     co_return complainOf(master.error());
   }
-  auto found = co_await resolve(context, *master.value(), options.path);
+  auto map = co_await readMap(context, master.value()->admin);
+  auto found = co_await resolveClass(context, *master.value(), map, options.path);
   if (!found.ok()) {
     co_return complainOf(found.error());
   }
-  const Target& target = found.value();
+  const ClassPath& target = found.value();
   if (context.json) {
     printJson(toJson(target));
   } else {

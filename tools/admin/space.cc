@@ -3,6 +3,8 @@
 #include <iostream>
 #include <map>
 
+#include "master/placement/classes.h"
+#include "tools/admin/class_path.h"
 #include "tools/admin/shards.h"
 #include "tools/admin/status.h"
 #include "tools/admin/verbs.h"
@@ -28,9 +30,15 @@ struct VolumeShare {
   uint64_t bound = UINT64_MAX;
 };
 
-std::vector<VolumeShare> sharesOf(const Json& status, const ShardMap& map) {
+// With the shards of that class.
+std::vector<VolumeShare> sharesOf(const Json& status, const ShardMap& map, ClassId cls) {
   std::map<VolumeNumber, uint64_t> held;
+  uint64_t count = 0;
   for (auto& [id, shard] : map.shards) {
+    if (shardClass(id) != cls) {
+      continue;
+    }
+    ++count;
     for (VolumeNumber number : shard.inSync) {
       ++held[number];
     }
@@ -46,7 +54,7 @@ std::vector<VolumeShare> sharesOf(const Json& status, const ShardMap& map) {
       share.shards = held.contains(number) ? held[number] : 0;
       share.room = less(share.total / 100 * REFUSE_PERCENT, share.used);
       if (share.shards > 0) {
-        share.bound = share.room / share.shards * map.shards.size();
+        share.bound = share.room / share.shards * count;
       }
       shares.push_back(share);
     }
@@ -106,12 +114,34 @@ void printExplanation(const Json& why) {
   volumes.print();
 }
 
+// What users may write in each class, all of it alone.
+Json classesJson(const Json& status, const ShardMap& map) {
+  Json out = Json::array();
+  const auto& space = status["space"];
+  uint64_t raw = space["rawBytes"], used = space["usedBytes"];
+  for (auto& [id, cls] : map.classes) {
+    uint64_t available = less(raw / 100 * REFUSE_PERCENT, used) / cls.copies;
+    for (auto& share : sharesOf(status, map, id)) {
+      available = std::min(available, share.bound);
+    }
+    out.push_back({{"class", cairn::raw(id)},
+                   {"copies", cls.copies},
+                   {"level", levelName(cls.level)},
+                   {"text", describe({cls.copies, cls.level})},
+                   {"totalBytes", raw / cls.copies},
+                   {"availableBytes", available}});
+  }
+  return out;
+}
+
 void printSpace(const Json& space) {
   Table table({"", "TOTAL", "USED", "AVAILABLE"});
-  uint64_t total = space["totalBytes"], available = space["availableBytes"];
   uint64_t rawTotal = space["rawBytes"], rawUsed = space["usedBytes"];
-  table.add({"for files (" + space["copies"].dump() + " copies)", sizeText(total), sizeText(less(total, available)),
-             sizeText(available)});
+  for (const auto& cls : space["classes"]) {
+    uint64_t total = cls["totalBytes"], available = cls["availableBytes"];
+    table.add({"for files (" + cls["text"].get<std::string>() + ")", sizeText(total), sizeText(less(total, available)),
+               sizeText(available)});
+  }
   table.add({"on the disks", sizeText(rawTotal), sizeText(rawUsed), sizeText(less(rawTotal, rawUsed))});
   uint64_t files = space["files"], filesMax = space["filesMax"];
   table.add({"files", std::to_string(filesMax), std::to_string(files), std::to_string(less(filesMax, files))});
@@ -127,10 +157,15 @@ Task<int> showSpace(Context& context, const Options& options) {
   }
   auto status = co_await readStatus(context, *found.value());
   Json space = status["space"];
+  auto map = co_await readMap(context, found.value()->admin);
+  space["classes"] = classesJson(status, map);
+  auto root = co_await resolveClass(context, *found.value(), map, "/");
+  if (!root.ok()) {
+    co_return complainOf(root.error());
+  }
   Json why;
   if (options.explain) {
-    auto map = co_await readMap(context, found.value()->admin);
-    why = explanation(space, sharesOf(status, map));
+    why = explanation(space, sharesOf(status, map, root.value().cls.id));
   }
   if (context.json) {
     if (options.explain) {
