@@ -11,6 +11,38 @@ namespace {
 
 using leveldb::Status;
 
+Status statusOf(const std::string& name, int errnum) {
+  std::string why = strerror(errnum);
+  return errnum == ENOENT ? Status::NotFound(name, why) : Status::IOError(name, why);
+}
+
+class ReadFile final : public leveldb::RandomAccessFile {
+ public:
+  ReadFile(std::string name, int fd) : name_(std::move(name)), fd_(fd) {}
+  ~ReadFile() override { close(fd_); }
+
+  Status Read(uint64_t offset, size_t size, leveldb::Slice* result, char* scratch) const override {
+    size_t done = 0;
+    *result = leveldb::Slice();
+    while (done < size) {
+      ssize_t got = pread(fd_, scratch + done, size - done, static_cast<off_t>(offset + done));
+      if (got < 0 && errno != EINTR) {
+        return statusOf(name_, errno);
+      }
+      if (got == 0) {
+        break;
+      }
+      done += got > 0 ? static_cast<size_t>(got) : 0;
+    }
+    *result = leveldb::Slice(scratch, done);
+    return Status::OK();
+  }
+
+ private:
+  const std::string name_;
+  const int fd_;
+};
+
 class RootedEnv final : public leveldb::EnvWrapper {
  public:
   RootedEnv(leveldb::Env& under, std::string root, int fd)
@@ -21,7 +53,9 @@ class RootedEnv final : public leveldb::EnvWrapper {
     return target()->NewSequentialFile(within(name), result);
   }
   Status NewRandomAccessFile(const std::string& name, leveldb::RandomAccessFile** result) override {
-    return target()->NewRandomAccessFile(within(name), result);
+    int fd = open(within(name).c_str(), O_RDONLY | O_CLOEXEC);
+    *result = fd < 0 ? nullptr : new ReadFile(name, fd);
+    return fd < 0 ? statusOf(name, errno) : Status::OK();
   }
   Status NewWritableFile(const std::string& name, leveldb::WritableFile** result) override {
     return target()->NewWritableFile(within(name), result);

@@ -14,9 +14,9 @@ from cluster import wait_for  # noqa: E402
 from copies import Busy, fill, names, own_bytes, settled, shards, targets, unlike  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
-BYTES = int(os.environ.get("CAIRN_BYTES", 10 << 30)) if FULL else 48 << 20
+BYTES = int(os.environ.get("CAIRN_BYTES", 10 << 30)) if FULL else 1 << 30
 SERVERS = 6
-RATE_MIB = int(os.environ.get("CAIRN_RATE", 10)) if FULL else 8  # of each server that makes copies
+RATE_MIB = int(os.environ.get("CAIRN_RATE", 10)) if FULL else 40  # of each server that makes copies
 BEGINS_WITHIN = 30.0
 ENDS_WITHIN = 3600 if FULL else 120
 QUIET_SECONDS = 60

@@ -5,6 +5,8 @@
 #include <leveldb/db.h>
 
 #include <filesystem>
+#include <fstream>
+#include <vector>
 
 namespace cairn {
 namespace {
@@ -49,6 +51,25 @@ TEST_F(RootedEnv, nothingIsMadeWhereTheDirectoryNoLongerIs) {
   EXPECT_TRUE(db->Get({}, "a", &found).ok());
   EXPECT_TRUE(db->Get({}, "b", &found).ok());
   EXPECT_TRUE(fs::exists(top_ / "gone" / "index" / "CURRENT"));
+}
+
+TEST_F(RootedEnv, whatIsNoLongerOnTheDiskIsAnErrorAndNotTheEnd) {
+  auto env = newRootedEnv(*leveldb::Env::Default(), top_ / "disk");
+  ASSERT_TRUE(env.ok());
+  std::string name = top_ / "disk" / "table";
+  std::ofstream(name) << std::string(20'000, 'x');
+  leveldb::RandomAccessFile* opened = nullptr;
+  ASSERT_TRUE(env.value()->NewRandomAccessFile(name, &opened).ok());
+  std::unique_ptr<leveldb::RandomAccessFile> file(opened);
+  std::vector<char> scratch(10'000);
+  leveldb::Slice found;
+  ASSERT_TRUE(file->Read(5'000, 10'000, &found, scratch.data()).ok());
+  EXPECT_EQ(found.ToString(), std::string(10'000, 'x'));
+  fs::resize_file(name, 6'000);  // mapped, the next read would be a SIGBUS
+  ASSERT_TRUE(file->Read(5'000, 10'000, &found, scratch.data()).ok());
+  EXPECT_EQ(found.size(), 1'000u);
+  EXPECT_TRUE(env.value()->NewRandomAccessFile(top_ / "disk" / "none", &opened).IsNotFound());
+  EXPECT_EQ(opened, nullptr);
 }
 
 TEST_F(RootedEnv, onlyWhatIsBelowIsReachedSo) {
