@@ -134,7 +134,7 @@ class Opener {
   // Opens what is there, or an empty index when that is not to be trusted.
   Result<Trusted> open(bool damaged, bool unclean, uint64_t lastSynced) {
     Trusted result;
-    result.why = damaged ? "the last run found it damaged" : "";
+    result.why = damaged ? "it was found to be damaged" : "";
     while (true) {
       result.database = kj::atomicRefcounted<Database>(env_, Index::BLOCK_CACHE_BYTES, Index::WRITE_BUFFER_BYTES);
       if (!result.why.empty()) {

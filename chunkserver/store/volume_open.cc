@@ -31,17 +31,22 @@ ChunkRecord recordFrom(const ChunkHeader& header) {
 
 Result<kj::Own<VolumeStore>> openVolume(Disk& disk, leveldb::Env& env, Clock& clock, Workers& workers, Random& random,
                                         const VolumeOptions& options) {
-  auto claimed = claimVolume(disk, random, options);
-  if (!claimed.ok()) {
-    return claimed.error();
+  for (bool first = true;; first = false) {
+    auto claimed = claimVolume(disk, random, options);
+    if (!claimed.ok()) {
+      return claimed.error();
+    }
+    auto volume = kj::heap<Volume>(disk, clock, workers, random, options, kj::mv(claimed.value()));
+    auto status = volume->open(env);
+    if (status.ok()) {
+      kj::Own<VolumeStore> store = kj::mv(volume);
+      return kj::mv(store);
+    }
+    // LevelDB opens what it can't read: then it turns out now that the index must be made again.
+    if (!first || !Index::isMarkedDamaged(disk)) {
+      return status.error();
+    }
   }
-  auto volume = kj::heap<Volume>(disk, clock, workers, random, options, kj::mv(claimed.value()));
-  auto status = volume->open(env);
-  if (!status.ok()) {
-    return status.error();
-  }
-  kj::Own<VolumeStore> store = kj::mv(volume);
-  return kj::mv(store);
 }
 
 Volume::Volume(Disk& disk, Clock& clock, Workers& workers, Random& random, const VolumeOptions& options,
