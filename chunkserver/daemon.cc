@@ -96,6 +96,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   std::vector<VolumeStanding> standings_;
   kj::Own<Replicator> replicator_;
   kj::Own<WorkRunner> work_;
+  kj::Own<Copier> copier_;
   kj::Own<Scrubs> scrubs_;
   kj::Own<ChunkHandlers> chunkHandlers_;
   kj::Own<PeerHandlers> peerHandlers_;
@@ -217,12 +218,13 @@ void DaemonImpl::run(ServerHome& home) {
   replicator_ = kj::heap<Replicator>(seams_.clock, seams_.random, membership_, peers_, locals,
                                      uint64_t{options_.cluster.repairMibPerSecond} << 20);
   work_ = kj::heap<WorkRunner>(seams_.clock, membership_, *replicator_);
+  copier_ = kj::heap<Copier>(seams_.clock, membership_, *replicator_);
   scrubs_ = kj::heap<Scrubs>(seams_.clock, *replicator_, locals, options_.cluster.scrubDays * DAY);
   chunkHandlers_ = kj::heap<ChunkHandlers>(*replicator_, membership_, seams_.clock, *scrubs_);
   peerHandlers_ = kj::heap<PeerHandlers>(*replicator_, membership_, seams_.clock);
   serve();
   registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, home,
-                                         membership_, peers_, *replicator_, *work_, standings_);
+                                         membership_, peers_, *replicator_, *work_, *copier_, standings_);
   census_ = kj::heap<Census>(seams_.clock, membership_, *replicator_, *work_, *registration_, standings_,
                              int64_t{options_.cluster.orphanSeconds} * SECOND);
   tasks_->add(watchRegistration().promise());
@@ -451,6 +453,7 @@ void DaemonImpl::shut() {
   registration_ = nullptr;
   gate_->close();
   servers_.clear();
+  copier_ = nullptr;
   work_ = nullptr;
   chunkHandlers_ = nullptr;
   peerHandlers_ = nullptr;

@@ -123,6 +123,10 @@ Task<void> PeerHandlers::describe(DescribeContext context) {
   if (unit == nullptr) {
     co_return;
   }
+  if (unit->state.role == Role::PRIMARY && !unit->state.ready) {
+    answer(results.initAnswer(), wire::Verdict::NOT_READY, "the shard's members are being made equal");
+    co_return;
+  }
   auto list = results.initChunks(names.size());
   VolumeStore& store = unit->state.store();
   for (uint32_t i = 0; i < names.size(); ++i) {

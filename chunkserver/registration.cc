@@ -29,7 +29,7 @@ class Watcher final : public wire::MapWatcher::Server {
 
 Registration::Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
                            Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work,
-                           std::vector<VolumeStanding>& volumes)
+                           Copier& copier, std::vector<VolumeStanding>& volumes)
     : network_(network),
       clock_(clock),
       random_(random),
@@ -39,6 +39,7 @@ Registration::Registration(Network& network, Clock& clock, Random& random, Clust
       peers_(peers),
       replicator_(replicator),
       work_(work),
+      copier_(copier),
       volumes_(volumes),
       gate_(kj::refcounted<ServiceGate>()),
       refusal_(kj::newPromiseAndFulfiller<Error>()),
@@ -47,6 +48,7 @@ Registration::Registration(Network& network, Clock& clock, Random& random, Clust
   tasks_.add(hurriedBy(membership_.suspects.raised).promise());
   tasks_.add(hurriedBy(replicator_.caughtUp).promise());
   tasks_.add(hurriedBy(work_.finished).promise());
+  tasks_.add(hurriedBy(copier_.finished).promise());
 }
 
 Registration::~Registration() noexcept(false) {
@@ -303,6 +305,8 @@ Task<void> Registration::heartbeats(wire::Registration::Client registration) {
 Task<bool> Registration::beat(wire::Registration::Client registration) {
   Nanos sentAt = clock_.monotonic();
   auto done = work_.done();
+  auto copied = copier_.done();
+  done.insert(done.end(), copied.begin(), copied.end());
   const MapVersion told = membership_.map.version;
   auto request = registration.heartbeatRequest();
   fillBeat(request.initBeat(), done);
@@ -327,10 +331,16 @@ Task<bool> Registration::beat(wire::Registration::Client registration) {
     hurry_.raise();
   }
   work_.reported(done);
+  copier_.reported(copied);
   auto work = response.getWork();
-  bool obeyed = co_await obey(readHistory(response.getHistory()), work.hasReclaim() || work.hasCuts());
+  bool asked = work.hasReclaim() || work.hasCuts() || work.hasCopies();
+  bool obeyed = co_await obey(readHistory(response.getHistory()), asked);
   if (obeyed) {
     work_.take(work);
+    for (auto reclaim : work.getReclaim()) {
+      copier_.abandon(ObjectId{reclaim.getObject()});
+    }
+    copier_.take(work.getCopies());
     takeAgreed(work.getAgreed());
   }
   co_return obeyed;

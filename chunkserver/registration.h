@@ -11,6 +11,7 @@
 #include "chunkserver/replication/replicator.h"
 #include "chunkserver/server_home.h"
 #include "chunkserver/service_gate.h"
+#include "chunkserver/copier.h"
 #include "chunkserver/work.h"
 #include "common/cluster_file.h"
 #include "rpc/connection.h"
@@ -42,7 +43,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos RIVAL_PATIENCE = 10 * SECOND;
 
   Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
-               Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work,
+               Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work, Copier& copier,
                std::vector<VolumeStanding>& volumes);
   ~Registration() noexcept(false);
   KJ_DISALLOW_COPY(Registration);
@@ -98,6 +99,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Peers& peers_;
   Replicator& replicator_;
   WorkRunner& work_;
+  Copier& copier_;
   std::vector<VolumeStanding>& volumes_;
   kj::Own<ServiceGate> gate_;  // of the map watcher
   kj::Own<Link> link_;

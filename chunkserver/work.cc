@@ -216,6 +216,7 @@ Task<bool> WorkRunner::change(Item item, ReplicaUnit& unit, ChunkId chunk) {
   spec.kind = item.cut ? MutationSpec::Kind::CUT : MutationSpec::Kind::REMOVE;
   spec.target = target.asReader();
   spec.durable = true;
+  spec.by = MutationSpec::By::MASTER;
   auto result = co_await unit.primary.mutate(spec);
   // A newer generation than the cut's has had this cut, or a later one.
   co_return result.verdict == wire::Verdict::OK || result.verdict == wire::Verdict::STALE_LAYOUT;

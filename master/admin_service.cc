@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/log.h"
+#include "master/admin_copies.h"
 #include "master/admin_group.h"
 #include "master/health.h"
 #include "master/replicas.h"
@@ -148,6 +149,15 @@ class AdminService final : public wire::Admin::Server {
   kj::Promise<void> setReplicas(SetReplicasContext context) override {
     return lifeline_->run([&](Core& core) { return replicas(core, context); });
   }
+  kj::Promise<void> copyTasks(CopyTasksContext context) override {
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      writeCopyTasks(core, context.getResults());
+      return kj::READY_NOW;
+    });
+  }
+  kj::Promise<void> cancelCopyTask(CancelCopyTaskContext context) override {
+    return lifeline_->run([&](Core& core) { return cancelCopy(core, context); });
+  }
   kj::Promise<void> raftDigest(RaftDigestContext context) override {
     return lifeline_->run([&](Core& core) { return digest(core, context); });
   }
@@ -155,6 +165,7 @@ class AdminService final : public wire::Admin::Server {
  private:
   Task<void> changeState(Core& core, ChangeServerContext context);
   Task<void> force(Core& core, ForceShardContext context);
+  Task<void> cancelCopy(Core& core, CancelCopyTaskContext context);
   Task<void> replicas(Core& core, SetReplicasContext context);
   Task<void> change(Core& core, RaftChangeContext context);
   Task<void> digest(Core& core, RaftDigestContext context);
@@ -248,6 +259,11 @@ Task<void> AdminService::force(Core& core, ForceShardContext context) {
   VolumeNumber volume{params.getVolume()};
   auto done = co_await cairn::forceShard(core.replica, core.chunkservers.roster(), shard, volume, params.getApply());
   setOutcome(done, context.getResults().initOutcome());
+}
+
+Task<void> AdminService::cancelCopy(Core& core, CancelCopyTaskContext context) {
+  auto ended = co_await core.mover.cancel(context.getParams().getTask());
+  setOutcome(ended, context.getResults().initOutcome());
 }
 
 Task<void> AdminService::replicas(Core& core, SetReplicasContext context) {

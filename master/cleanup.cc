@@ -40,7 +40,8 @@ void Cleanup::refillReclaims() {
       if (!queue_.hasRoom()) {
         return;
       }
-      queue_.add({item.id, item.object, item.cls, item.chunks, clock_.monotonic() + RECLAIM_DELAY}, map());
+      Nanos delay = item.left ? LEFT_DELAY : RECLAIM_DELAY;
+      queue_.add({item.id, item.object, item.cls, item.chunks, clock_.monotonic() + delay, item.left}, map());
       reclaims_.emplace(item.id, item);
       lastReclaim_ = item.id;
     }

@@ -18,6 +18,9 @@ class Cleanup final : private kj::TaskSet::ErrorHandler {
   // Deleting costs each copy's server about as much as writing did, so it waits until the burst of deletes that
   // brought it is over, and then goes slowly; but not when the room is wanted.
   static constexpr Nanos RECLAIM_DELAY = 3 * SECOND;
+  // An object whose bytes are in another one now: whoever knows the file by it must have learnt that. Clients look for
+  // a newer layout after LAYOUT_TRUST (client/chunk_io.h) and believe no answer that took as long.
+  static constexpr Nanos LEFT_DELAY = 120 * SECOND;
   static constexpr size_t HAND_OUT_SLOWLY = 64;  // in one reply
   static constexpr size_t HAND_OUT_MAX = 2048;   // in a hurry
   static constexpr size_t CONFIRM_MAX = 4096;    // in one log entry

@@ -4,12 +4,12 @@
 
 namespace cairn {
 
-Status mayCopyExisting(Core&) {
-  return Error{EOPNOTSUPP, "files that are there already stay as they are: say --new-only"};
+Status mayCopyExisting(Core& core) {
+  return core.mover.mayBegin();
 }
 
-Task<Result<uint64_t>> copyExisting(Core& core, InodeId, std::string, ClassId) {
-  co_return mayCopyExisting(core).error();
+Task<Result<uint64_t>> copyExisting(Core& core, InodeId inode, std::string path, ClassId cls) {
+  co_return co_await core.mover.begin(inode, cls, path);
 }
 
 }  // namespace cairn

@@ -7,7 +7,7 @@
 
 namespace cairn {
 
-// EOPNOTSUPP: it can't be done.
+// EBUSY: there are as many tasks as there may be.
 Status mayCopyExisting(Core& core);
 // Begins to copy what is below the directory, or the file itself. The task's id.
 Task<Result<uint64_t>> copyExisting(Core& core, InodeId inode, std::string path, ClassId cls);

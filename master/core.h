@@ -12,6 +12,7 @@
 #include "master/chunkservers.h"
 #include "master/cleanup.h"
 #include "master/map_publisher.h"
+#include "master/mover.h"
 #include "master/name_gate.h"
 #include "master/replica.h"
 #include "master/sessions.h"
@@ -28,6 +29,7 @@ struct Core {
   MapPublisher& publisher;
   Chunkservers& chunkservers;
   Cleanup& cleanup;
+  Mover& mover;
   Sessions& sessions;
   NameGate& names;
   OwnSpace& ownSpace;

@@ -103,6 +103,7 @@ Task<void> MasterService::registerServer(Core& core, RegisterContext context) {
   auto id = fromWire<ServerTag>(hello.getId());
   auto incarnation = fromWire<IncarnationTag>(hello.getIncarnation());
   core.cleanup.forget(id);
+  core.mover.forget(id);
   writeHistory(historyOf(core.replica.reader(), epoch), results.initHistory());
   results.setRegistration(newRegistration(*lifeline_, id, incarnation, hello.getName().cStr(), params.getWatcher()));
 }

@@ -16,9 +16,10 @@ class Office final : private ReplicaObserver {
         publisher_(clock, replica.reader().map()),
         chunkservers_(clock, replica, PlacementRules{cluster.servers, cluster.repairDelaySeconds * SECOND}),
         cleanup_(clock, replica),
+        mover_(clock, random, replica, chunkservers_),
         sessions_(clock, random, replica, chunkservers_),
         core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
-              cleanup_, sessions_, names_,  ownSpace},
+              cleanup_, mover_,    sessions_, names_,  ownSpace},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
     replica.setObserver(this);
   }
@@ -34,6 +35,7 @@ class Office final : private ReplicaObserver {
     chunkservers_.tick();
     sessions_.tick();
     cleanup_.tick(isFilling(chunkservers_.roster()));
+    mover_.tick();
   }
 
  private:
@@ -54,6 +56,7 @@ class Office final : private ReplicaObserver {
   MapPublisher publisher_;
   Chunkservers chunkservers_;
   Cleanup cleanup_;
+  Mover mover_;
   Sessions sessions_;
   NameGate names_;
   Core core_;

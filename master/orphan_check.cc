@@ -42,6 +42,10 @@ class Wanted {
 Task<std::vector<ObjectId>> findOrphans(Clock& clock, const NamespaceReader& reader, std::vector<ObjectId> objects) {
   ObjectId end = reader.nextObject();
   Wanted wanted(std::move(objects));
+  // Before the files: one that becomes a file's meanwhile was seen here.
+  for (auto& move : reader.moves()) {
+    wanted.found(move.to);
+  }
   // Files first: what is deleted after its file was looked at was seen there, and what was before is on the queue.
   InodeId inode{};
   for (bool more = true; more;) {

@@ -65,8 +65,10 @@ Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) 
     co_return;
   }
   core.cleanup.done(server_, MapVersion{beat.getMapVersion()}, beat.getDone());
+  core.mover.done(server_, MapVersion{beat.getMapVersion()}, beat.getDone());
   auto work = results.initWork();
   core.cleanup.handOut(server_, work);
+  core.mover.handOut(server_, work);
   auto agreed = core.chunkservers.agreed(server_);
   auto plans = work.initAgreed(agreed.size());
   for (uint32_t i = 0; i < agreed.size(); ++i) {

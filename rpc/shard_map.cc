@@ -130,6 +130,10 @@ bool ShardMap::apply(wire::ShardMap::Reader message) {
   for (uint64_t session : message.getFenced()) {
     fenced.insert(SessionId{session});
   }
+  sealed.clear();
+  for (uint64_t object : message.getSealed()) {
+    sealed.insert(ObjectId{object});
+  }
   return true;
 }
 
@@ -165,6 +169,11 @@ void ShardMap::encode(wire::ShardMap::Builder out, MapVersion from) const {
   auto fencedList = out.initFenced(fenced.size());
   for (SessionId session : fenced) {
     fencedList.set(i++, raw(session));
+  }
+  i = 0;
+  auto sealedList = out.initSealed(sealed.size());
+  for (ObjectId object : sealed) {
+    sealedList.set(i++, raw(object));
   }
 }
 

@@ -64,6 +64,7 @@ struct ShardMap {
   std::map<VolumeNumber, VolumeRecord> volumes;
   std::map<ShardId, ShardRecord> shards;
   std::set<SessionId> fenced;
+  std::set<ObjectId> sealed;  // that no client reads or changes: those left for another class, those being filled
 
   // Takes over a complete map, or a delta whose `from` is this version. False (and unchanged) when a delta starts
   // elsewhere, or when the message is older than what is here.

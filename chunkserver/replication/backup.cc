@@ -19,13 +19,16 @@ Backup::Outcome outcomeOf(const Result<Mutated>& applied) {
 // Counts a session's mutation while it is under way.
 class FenceHold {
  public:
-  FenceHold(Fences& fences, SessionId session) : fences_(fences), session_(session) { fences_.enter(session_); }
-  ~FenceHold() noexcept(false) { fences_.leave(session_); }
+  FenceHold(Fences& fences, SessionId session, ObjectId object) : fences_(fences), session_(session), object_(object) {
+    fences_.enter(session_, object_);
+  }
+  ~FenceHold() noexcept(false) { fences_.leave(session_, object_); }
   KJ_DISALLOW_COPY(FenceHold);
 
  private:
   Fences& fences_;
   const SessionId session_;
+  const ObjectId object_;
 };
 
 Task<Result<Mutated>> start(VolumeStore& store, wire::Change::Reader change, ChunkId chunk, const ChunkContext& context,
@@ -165,7 +168,7 @@ Task<Backup::Outcome> Backup::apply(Params params) {
   auto running = state_.applies.begin();
   auto target = params.getTarget();
   auto change = params.getChange();
-  FenceHold fence(around_.fences, SessionId{target.getSession()});
+  FenceHold fence(around_.fences, SessionId{target.getSession()}, ObjectId{target.getObject()});
   ChunkContext context = contextOf(target);
   PieceList pieces(change.isWrite() ? change.getWrite() : capnp::List<wire::Piece>::Reader());
   auto applied = co_await start(state_.store(), change, chunkOf(target), context, pieces);

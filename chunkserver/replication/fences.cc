@@ -2,31 +2,58 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
+
 namespace cairn {
 
-void Fences::update(MapVersion version, std::set<SessionId> fenced) {
-  for (auto& [session, count] : running_) {
-    if (fenced.count(session) != 0) {
-      draining_.try_emplace(session, version_);
+template <typename Id>
+void Fences::Drain<Id>::close(Id id, MapVersion before) {
+  if (running.count(id) != 0) {
+    draining.try_emplace(id, before);
+  }
+}
+
+template <typename Id>
+void Fences::Drain<Id>::leave(Id id) {
+  auto it = running.find(id);
+  KJ_ASSERT(it != running.end() && it->second > 0, raw(id));
+  if (--it->second == 0) {
+    running.erase(it);
+    draining.erase(id);
+  }
+}
+
+void Fences::update(MapVersion version, std::set<SessionId> fenced, std::set<ObjectId> sealed) {
+  for (SessionId session : fenced) {
+    sessions_.close(session, version_);
+  }
+  for (ObjectId object : sealed) {
+    if (sealed_.count(object) == 0) {
+      objects_.close(object, version_);
     }
   }
   fenced_ = std::move(fenced);
+  sealed_ = std::move(sealed);
   version_ = version;
 }
 
-void Fences::leave(SessionId session) {
-  auto it = running_.find(session);
-  KJ_ASSERT(it != running_.end() && it->second > 0, raw(session));
-  if (--it->second == 0) {
-    running_.erase(it);
-    draining_.erase(session);
-  }
+void Fences::enter(SessionId session, ObjectId object) {
+  ++sessions_.running[session];
+  ++objects_.running[object];
+}
+
+void Fences::leave(SessionId session, ObjectId object) {
+  sessions_.leave(session);
+  objects_.leave(object);
 }
 
 MapVersion Fences::drained() const {
   MapVersion lowest = version_;
-  for (auto& [session, before] : draining_) {
-    lowest = before < lowest ? before : lowest;
+  for (auto& [session, before] : sessions_.draining) {
+    lowest = std::min(lowest, before);
+  }
+  for (auto& [object, before] : objects_.draining) {
+    lowest = std::min(lowest, before);
   }
   return lowest;
 }

@@ -1,5 +1,5 @@
-// Fences: which accepted mutations of which sessions are under way on this server, and up to which map version the
-// fenced ones have none left. Pure.
+// Fences: which accepted mutations are under way on this server, of which sessions and of which objects, and up to
+// which map version the fenced sessions and the sealed objects have none left. Pure.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -11,23 +11,35 @@ namespace cairn {
 
 class Fences {
  public:
-  // The map says that these sessions are fenced, as of `version`. From here on the caller refuses them.
-  void update(MapVersion version, std::set<SessionId> fenced);
+  // The map says that these sessions are fenced and these objects sealed, as of `version`. From here on the caller
+  // refuses them.
+  void update(MapVersion version, std::set<SessionId> fenced, std::set<ObjectId> sealed);
   bool isFenced(SessionId session) const { return fenced_.count(session) != 0; }
+  bool isSealed(ObjectId object) const { return sealed_.count(object) != 0; }
 
-  // A mutation of `session` was accepted; leave() when it can't land any more, here or through this server.
-  void enter(SessionId session) { ++running_[session]; }
-  void leave(SessionId session);
+  // A mutation was accepted; leave() when it can't land any more, here or through this server.
+  void enter(SessionId session, ObjectId object);
+  void leave(SessionId session, ObjectId object);
 
-  // Every session fenced up to this version has no accepted mutation left here.
+  // Every session fenced and every object sealed up to this version has no accepted mutation left here. (What fills an
+  // object that is sealed already doesn't count.)
   MapVersion drained() const;
 
  private:
+  template <typename Id>
+  struct Drain {
+    std::map<Id, uint32_t> running;
+    // Those that had mutations under way when they were closed, and the last version before.
+    std::map<Id, MapVersion> draining;
+    void close(Id id, MapVersion before);
+    void leave(Id id);
+  };
+
   std::set<SessionId> fenced_;
-  std::map<SessionId, uint32_t> running_;
+  std::set<ObjectId> sealed_;
+  Drain<SessionId> sessions_;
+  Drain<ObjectId> objects_;
   MapVersion version_{};
-  // Fenced sessions with mutations under way, and the last version before they were fenced.
-  std::map<SessionId, MapVersion> draining_;
 };
 
 }  // namespace cairn

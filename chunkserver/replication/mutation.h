@@ -21,7 +21,7 @@ struct Primary::Mutation : kj::Refcounted {
         words(pieces.words() + spec.target.totalSize().wordCount),
         context_(contextOf(spec.target)),
         fences_(around.fences) {
-    fences_.enter(session);
+    fences_.enter(session, this->chunk.object);
   }
   ~Mutation() noexcept(false) { end(); }
   KJ_DISALLOW_COPY(Mutation);
@@ -47,7 +47,7 @@ struct Primary::Mutation : kj::Refcounted {
   void end() {
     if (!over) {
       over = true;
-      fences_.leave(session);
+      fences_.leave(session, chunk.object);
     }
   }
   // The caller goes, the mutation stays: takes a copy of what has still to be sent.

@@ -206,6 +206,10 @@ Task<MutationResult> Primary::mutate(MutationSpec spec) {
   if (turn != state_.turn || stalled()) {
     co_return refusal(wire::Verdict::NOT_READY, "the shard is stalled or gets a new epoch");
   }
+  bool sealed = around_.fences.isSealed(chunk.object);
+  if (spec.by == MutationSpec::By::MASTER ? false : sealed != (spec.by == MutationSpec::By::COPIER)) {
+    co_return refusal(wire::Verdict::STALE_LAYOUT, "the file is on its way into another replication class, or there");
+  }
   auto mutation = kj::refcounted<Mutation>(spec, chunk, turn, around_);
   auto answered = kj::newPromiseAndFulfiller<void>();
   mutation->answered = kj::mv(answered.fulfiller);

@@ -27,6 +27,9 @@ struct MutationSpec {
   uint32_t offset = 0;                      // PUNCH
   uint32_t length = 0;                      // PUNCH
   bool durable = false;
+  // A client's may not change a sealed object; what fills an object for a file that is to be moved changes only such.
+  enum class By { CLIENT, MASTER, COPIER };
+  By by = By::CLIENT;
 };
 
 struct MemberAck {

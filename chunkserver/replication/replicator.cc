@@ -65,7 +65,7 @@ bool Replicator::learnVolumes() {
 
 void Replicator::mapChanged() {
   const ShardMap& map = membership_.map;
-  fences_.update(map.version, map.fenced);
+  fences_.update(map.version, map.fenced, map.sealed);
   bool all = learnVolumes();
   all = all || isAdmitted() != admitted_;
   admitted_ = isAdmitted();
@@ -191,6 +191,9 @@ Admission Replicator::admit(wire::Target::Reader target, Access access) {
   }
   if (fences_.isFenced(SessionId{target.getSession()})) {
     return {wire::Verdict::FENCED, "the session was evicted", nullptr, nullptr};
+  }
+  if (access != Access::SYNC && fences_.isSealed(ObjectId{target.getObject()})) {
+    return {wire::Verdict::STALE_LAYOUT, "the file is on its way into another replication class", nullptr, nullptr};
   }
   ShardId shard{target.getShard()};
   const ShardRecord* record = map.shard(shard);

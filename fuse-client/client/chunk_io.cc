@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 
 #include "common/checksum.h"
@@ -322,6 +323,18 @@ Task<Result<std::vector<uint8_t>>> ChunkIo::allocated(ChunkFile& file, uint32_t 
   co_return kj::mv(reply.value().bitmap);
 }
 
+// One that is old may have been followed by several: then another object doesn't mean that the file was truncated.
+Task<Status> ChunkIo::learnLayout(ChunkFile& file, unsigned tries) {
+  const bool old = file.layoutAgeNanos() > LAYOUT_TRUST;
+  if (tries > 0 && !old) {
+    Nanos pause = std::min(backoffDelay(context_.random, tries), STALE_LAYOUT_MAX);
+    co_await context_.clock.after(pause);
+  }
+  Status done = co_await file.refreshLayout();
+  bool learnt = old && file.layoutAgeNanos() <= LAYOUT_TRUST;
+  co_return learnt && done.code() == ESTALE ? Status() : done;
+}
+
 Task<Result<PrimaryReply>> ChunkIo::atPrimary(PrimaryCall& call) {
   kj::Own<Place> where;
   std::string why = "no answer yet";
@@ -335,8 +348,19 @@ Task<Result<PrimaryReply>> ChunkIo::atPrimary(PrimaryCall& call) {
     if (!sendable.ok()) {
       co_return sendable.error();
     }
+    if (call.file.layoutAgeNanos() > LAYOUT_TRUST) {
+      Status fresh = co_await learnLayout(call.file, 0);
+      if (!fresh.ok()) {
+        co_return fresh.error();
+      }
+    }
     where = place(call.file.layout(), call.index);
+    const Nanos began = context_.clock.monotonic();
     PrimaryReply reply = co_await tryPrimary(call, *where);
+    if (context_.clock.monotonic() - began > LAYOUT_TRUST) {
+      reply.reached = false;
+      reply.why = "its answer came too late to count";
+    }
     if (reply.reached && reply.verdict == wire::Verdict::OK) {
       co_return kj::mv(reply);
     }
@@ -361,6 +385,12 @@ Task<PrimaryReply> ChunkIo::tryPrimary(PrimaryCall& call, const Place& place) {
     if (!link.isReady(primary.server)) {
       co_await link.connected(primary.server);
     }
+    const ObjectId object = call.file.layout().object;
+    const ClassId cls = call.file.layout().cls;
+    if (this->place(call.file.layout(), call.index)->shard != place.shard) {
+      lost.why = "the file's bytes are elsewhere now";
+      co_return kj::mv(lost);
+    }
     if (link.isReady(primary.server)) {
       ++context_.stats.chunkCalls;
       Fill fill = [this, &call, &place](wire::Target::Builder target) {
@@ -373,7 +403,12 @@ Task<PrimaryReply> ChunkIo::tryPrimary(PrimaryCall& call, const Place& place) {
         return out;
       });
       auto first = sent.exclusiveJoin(kj::mv(ended));
-      co_return co_await kj::mv(first);
+      auto reply = co_await kj::mv(first);
+      if (reply.acknowledged.verifiers.get() != nullptr) {
+        reply.acknowledged.verifiers->object = object;
+        reply.acknowledged.verifiers->cls = cls;
+      }
+      co_return kj::mv(reply);
     }
   } catch (kj::Exception& e) {
     lost.why = e.getDescription().cStr();
@@ -406,11 +441,9 @@ Task<Status> ChunkIo::afterRefusal(PrimaryCall& call, const Place& place, const 
       limit = std::min(pause, NOT_READY_MAX);
       co_await pauseForMap(place.version, anyNewer, limit);
       co_return Status();
-    case wire::Verdict::STALE_LAYOUT:
-      if (tries > 0) {
-        co_await context_.clock.after(pause);
-      }
-      co_return co_await call.file.refreshLayout();
+    case wire::Verdict::STALE_LAYOUT: {
+      co_return co_await learnLayout(call.file, tries);
+    }
     case wire::Verdict::FENCED:
       co_return Error{EIO, "the chunkserver refuses this evicted session: " + reply.why};
     case wire::Verdict::NO_SPACE:

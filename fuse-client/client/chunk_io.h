@@ -26,13 +26,21 @@ namespace cairn {
 // Largest payload of one message.
 constexpr uint32_t MESSAGE_BYTES_MAX = 1u << 20;
 
+// A file's bytes may be copied into another object, and the chunks of the old one go a while later (master/cleanup.h:
+// four times this). Until then chunkservers refuse whoever knows the old one; so a layout that is older is asked for
+// again, and an answer that took longer says nothing.
+constexpr Nanos LAYOUT_TRUST = 30 * SECOND;
+
 // What chunk calls need to know of a file.
 class ChunkFile {
  public:
   virtual const Layout& layout() const = 0;
   // Fills in what makes a chunk self-describing: inode, mode, owner, path.
   virtual void describe(wire::Target::Builder target) const = 0;
-  // A chunkserver knows a newer generation: gets the attributes again. ESTALE when the file has another object now.
+  // Since it was told by the master.
+  virtual Nanos layoutAgeNanos() const = 0;
+  // A chunkserver knows of a newer one: gets the attributes again. ESTALE when the file has another object now, other
+  // than a copy.
   virtual Task<Status> refreshLayout() = 0;
 };
 
@@ -79,6 +87,7 @@ class ChunkIo {
   static constexpr int HEDGE_FACTOR = 8;                   // times the usual latency
   static constexpr Nanos MAP_LIMIT = SECOND;               // wait for the map that a server spoke of
   static constexpr Nanos NOT_READY_MAX = 50 * MILLISECOND;
+  static constexpr Nanos STALE_LAYOUT_MAX = 50 * MILLISECOND;  // it may be the file's still, and closed for a moment
   static constexpr unsigned FAILED_TRIES_MAX = 30;
   static constexpr unsigned BAD_REQUEST_TRIES_MAX = 3;
 
@@ -115,6 +124,8 @@ class ChunkIo {
   // Until the map is newer than `version`, or reaches `wanted` when that is later still; at most `limit`.
   kj::Promise<void> pauseForMap(MapVersion version, MapVersion wanted, Nanos limit);
 
+  // Asks for the layout again, after a moment if that was done before.
+  Task<Status> learnLayout(ChunkFile& file, unsigned tries);
   Task<Result<PrimaryReply>> atPrimary(PrimaryCall& call);
   Task<PrimaryReply> tryPrimary(PrimaryCall& call, const Place& place);
   Task<Status> afterRefusal(PrimaryCall& call, const Place& place, const PrimaryReply& reply, unsigned tries);

@@ -128,11 +128,7 @@ Task<Status> ChunkIo::readRun(ReadJob& job, Run run) {
         run.bad.insert(reply.volume);
         break;
       case ReadReply::Kind::NEWER_LAYOUT: {
-        if (tries++ > 0) {
-          Nanos pause = backoffDelay(context_.random, tries);
-          co_await context_.clock.after(pause);
-        }
-        Status refreshed = co_await job.file.refreshLayout();
+        Status refreshed = co_await learnLayout(job.file, tries++);
         if (!refreshed.ok()) {
           co_return refreshed;
         }
@@ -190,6 +186,11 @@ Task<ChunkIo::ReadReply> ChunkIo::tryMembers(ReadJob& job, const Run& run, Place
     nobody.kind = ReadReply::Kind::NEWER_MAP;
     co_return kj::mv(nobody);
   }
+  if (job.file.layoutAgeNanos() > LAYOUT_TRUST) {
+    ReadReply old;
+    old.kind = ReadReply::Kind::NEWER_LAYOUT;
+    co_return kj::mv(old);
+  }
   auto first = tryMember(job, run.offset, run.length, kj::addRef(place), members[0]).promise();
   if (members.size() > 1) {
     // The second is asked when the first is slow, and counts only with good bytes.
@@ -224,6 +225,10 @@ Task<ChunkIo::ReadReply> ChunkIo::tryMember(ReadJob& job, uint32_t offset, uint3
       co_await link.connected(member.server);
     }
     if (!link.isReady(member.server)) {
+      co_return kj::mv(out);
+    }
+    if (this->place(job.file.layout(), job.index)->shard != place->shard) {
+      out.kind = ReadReply::Kind::NEWER_LAYOUT;
       co_return kj::mv(out);
     }
     ++context_.stats.chunkCalls;

@@ -22,6 +22,8 @@ struct VolumeVerifier {
 struct Verifiers : public kj::Refcounted {
   std::vector<VolumeVerifier> list;
   uint64_t order = 0;  // rises with every acknowledgement of a mount
+  ObjectId object{};   // that they have it in
+  ClassId cls{};
 
   // Some volume is in both, the same: what was acknowledged there is covered by a sync there.
   bool shares(const Verifiers& other) const;

@@ -47,6 +47,7 @@ Nanos Inode::ageNanos() const {
 
 void Inode::learn(const Attributes& attributes, uint64_t index, bool leased) {
   if (known_ && index != 0 && index < index_) {
+    layoutAt_ = table_.now();  // what is known is newer still
     return;
   }
   bool changed = attributes.layout != committed_.layout || attributes.modified != committed_.modified ||
@@ -67,6 +68,15 @@ void Inode::reported(const Attributes& attributes, uint64_t index, bool leased) 
 }
 
 void Inode::take(const Attributes& attributes, uint64_t index, bool leased) {
+  const ObjectId before = committed_.layout.object;
+  if (known_ && attributes.layout.object != before) {
+    if (attributes.layout.movedFrom == before) {
+      formerObjects_.insert(before);
+    } else {
+      formerObjects_.clear();
+    }
+  }
+  layoutAt_ = table_.now();
   known_ = true;
   committed_ = attributes;
   index_ = std::max(index_, index);
@@ -119,10 +129,14 @@ void Inode::describe(wire::Target::Builder target) const {
   target.setPath(name);
 }
 
+Nanos Inode::layoutAgeNanos() const {
+  return table_.now() - layoutAt_;
+}
+
 Task<Status> Inode::refreshLayout() {
   ObjectId before = committed_.layout.object;
   Status done = co_await table_.refresh(*this);
-  if (done.ok() && committed_.layout.object != before) {
+  if (done.ok() && !hasBytesOf(before)) {
     co_return Error{ESTALE, "the file was truncated to nothing by another client"};
   }
   if (done.code() == ENOENT) {

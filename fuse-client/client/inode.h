@@ -4,6 +4,7 @@
 #include <kj/refcount.h>
 
 #include <list>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -124,6 +125,11 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   const Layout& layout() const override { return committed_.layout; }
   void describe(wire::Target::Builder target) const override;
   Task<Status> refreshLayout() override;
+  Nanos layoutAgeNanos() const override;
+  // The bytes are in that object, or were copied from it.
+  bool hasBytesOf(ObjectId object) const {
+    return object == committed_.layout.object || formerObjects_.count(object) > 0;
+  }
 
  private:
   friend class InodeTable;
@@ -138,6 +144,8 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   uint64_t leasedUnder_ = 0;  // the link; 0: not leased
   uint64_t learnedUnder_ = 0;  // the master may have granted a lease under that one
   Nanos learnedAt_ = 0;
+  Nanos layoutAt_ = 0;
+  std::set<ObjectId> formerObjects_;  // that the present one was copied from, one after another
   uint64_t localEnd_ = 0;  // end of the farthest write that the master may not know
 
   Error error_{0, {}};

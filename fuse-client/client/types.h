@@ -43,6 +43,7 @@ struct Layout {
   uint8_t chunkBits = DEFAULT_CHUNK_BITS;
   uint32_t generation = 0;
   std::vector<Cut> cuts;
+  ObjectId movedFrom{};  // that these bytes were copied from; 0: from none
   bool operator==(const Layout&) const = default;
 };
 

@@ -1,6 +1,7 @@
 #include "fuse-client/client/unsynced.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "common/log.h"
@@ -17,6 +18,25 @@ bool isVouchedFor(const ShardMap& map, const ShardRecord* shard, const Verifiers
     return server != nullptr && server->incarnation == one.incarnation && shard->isInSync(one.volume);
   });
 }
+
+// The file as it is, or was, in one object.
+class OneObject final : public ChunkFile {
+ public:
+  OneObject(Inode& inode, ObjectId object, ClassId cls) : inode_(inode), layout_(inode.layout()) {
+    layout_.object = object;
+    layout_.cls = cls;
+  }
+  const Layout& layout() const override {
+    return inode_.layout().object == layout_.object ? inode_.layout() : layout_;
+  }
+  void describe(wire::Target::Builder target) const override { inode_.describe(target); }
+  Nanos layoutAgeNanos() const override { return 0; }
+  Task<Status> refreshLayout() override { return inode_.refreshLayout(); }
+
+ private:
+  Inode& inode_;
+  Layout layout_;
+};
 
 }  // namespace
 
@@ -37,6 +57,10 @@ void Unsynced::keep(Inode& inode, Extent extent) {
     files_.push_back(kj::addRef(inode));
     if (files_.size() > pruneAt_) {
       prune();
+    }
+    if (!watching_) {
+      watching_ = true;
+      tasks_.add(watch().promise());
     }
   }
   startBackground(threshold());
@@ -143,22 +167,45 @@ Task<void> Unsynced::syncNext(Inode& inode, Round& round) {
   }
 }
 
+// What acknowledged bytes keeps vouching for them when they have been copied into another object: they were in the old
+// one then, if it has never lost them, and the copy is durable.
 Task<Status> Unsynced::syncChunk(Inode& inode, uint32_t chunk) {
+  const uint64_t from = uint64_t{chunk} << inode.layout().chunkBits;
+  const uint64_t to = uint64_t{chunk + 1} << inode.layout().chunkBits;
+  std::map<ObjectId, ClassId> objects;
+  for (auto& piece : inode.writes.unsynced.slices(from, to)) {
+    objects[piece.acknowledged->object] = piece.acknowledged->cls;
+  }
+  for (auto& [object, cls] : objects) {
+    Status done = co_await syncObject(inode, chunk, object, cls);
+    if (!done.ok()) {
+      co_return done;
+    }
+  }
+  co_return Status();
+}
+
+Task<Status> Unsynced::syncObject(Inode& inode, uint32_t chunk, ObjectId object, ClassId cls) {
   // Only what was acknowledged before the sync left is covered by it.
   const uint64_t order = newest_;
   const uint64_t from = uint64_t{chunk} << inode.layout().chunkBits;
   const uint64_t to = uint64_t{chunk + 1} << inode.layout().chunkBits;
-  auto reply = co_await io_.sync(inode, chunk);
+  if (!inode.hasBytesOf(object)) {
+    dropOf(inode, from, to, object);  // truncated to nothing
+    co_return Status();
+  }
+  OneObject file(inode, object, cls);
+  auto reply = co_await io_.sync(file, chunk);
   if (!reply.ok()) {
     if (reply.code() == ESTALE) {
-      drop(inode, from, to);  // removed or truncated to nothing
+      dropOf(inode, from, to, object);  // removed or truncated to nothing
       co_return Status();
     }
     co_return reply.error();
   }
   const Verifiers& synced = *reply.value().verifiers;
   for (auto& piece : inode.writes.unsynced.slices(from, to)) {
-    if (piece.acknowledged->order > order) {
+    if (piece.acknowledged->order > order || piece.acknowledged->object != object) {
       continue;
     }
     if (piece.acknowledged->shares(synced)) {
@@ -168,6 +215,30 @@ Task<Status> Unsynced::syncChunk(Inode& inode, uint32_t chunk) {
     }
   }
   co_return Status();
+}
+
+void Unsynced::dropOf(Inode& inode, uint64_t from, uint64_t to, ObjectId object) {
+  for (auto& piece : inode.writes.unsynced.slices(from, to)) {
+    if (piece.acknowledged->object == object) {
+      drop(inode, piece.offset, piece.end());
+    }
+  }
+}
+
+Task<void> Unsynced::watch() {
+  KJ_DEFER(watching_ = false);
+  while (!files_.empty()) {
+    co_await context_.clock.after(LAYOUT_TRUST);
+    for (auto& inode : files()) {
+      if (inode->layoutAgeNanos() > LAYOUT_TRUST) {
+        Status asked = co_await inode->refreshLayout();
+        if (!asked.ok()) {
+          spdlog::debug("inode {} with bytes not synced yet: {}", raw(inode->id), asked.error().why);
+        }
+      }
+    }
+    prune();
+  }
 }
 
 void Unsynced::sendAgain(Inode& inode, Extent lost) {
@@ -187,8 +258,9 @@ void Unsynced::mapChanged(const ShardMap& map) {
     for (auto& whole : inode->writes.unsynced.slices(0, UINT64_MAX)) {
       for (uint64_t from = whole.offset; from < whole.end();) {
         uint64_t to = std::min(whole.end(), (from / chunkBytes + 1) * chunkBytes);
-        ChunkId chunk{layout.object, static_cast<uint32_t>(from / chunkBytes)};
-        if (!isVouchedFor(map, map.shard(layout.cls, chunk), *whole.acknowledged)) {
+        const Verifiers& by = *whole.acknowledged;
+        ChunkId chunk{by.object, static_cast<uint32_t>(from / chunkBytes)};
+        if (inode->hasBytesOf(by.object) && !isVouchedFor(map, map.shard(by.cls, chunk), by)) {
           lost.push_back(whole.slice(from, to));
         }
         from = to;

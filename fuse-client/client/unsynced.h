@@ -60,6 +60,10 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
   void sendAgain(Inode& inode, Extent lost);
   Task<void> syncNext(Inode& inode, Round& round);
   Task<Status> syncChunk(Inode& inode, uint32_t chunk);
+  Task<Status> syncObject(Inode& inode, uint32_t chunk, ObjectId object, ClassId cls);
+  void dropOf(Inode& inode, uint64_t from, uint64_t to, ObjectId object);
+  // So that none passes over a layout between the one that it knows and the newest.
+  Task<void> watch();
   void startBackground(uint64_t beyond);
   uint64_t threshold() const;
   void prune();
@@ -73,6 +77,7 @@ class Unsynced final : private kj::TaskSet::ErrorHandler {
   std::deque<kj::Own<Inode>> files_;
   size_t pruneAt_ = PRUNE_FIRST;
   size_t syncing_ = 0;
+  bool watching_ = false;
   kj::TaskSet tasks_;
 };
 

@@ -17,6 +17,7 @@ Layout readLayout(wire::Layout::Reader in) {
   out.cls = ClassId{in.getClass()};
   out.chunkBits = in.getChunkBits();
   out.generation = in.getGeneration();
+  out.movedFrom = ObjectId{in.getMovedFrom()};
   for (auto cut : in.getCuts()) {
     out.cuts.push_back({cut.getGeneration(), cut.getFirstDead()});
   }

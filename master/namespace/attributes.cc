@@ -104,6 +104,7 @@ bool resize(Execution& execution, const Credentials& caller, InodeRecord& inode,
   if (size == 0) {  // even of an empty file: bytes written before this, of which no size told yet, must not come back
     reclaimObject(execution, inode, true);
     inode.object = ObjectId{execution.head.nextObject++};
+    inode.movedFrom = ObjectId{};
     inode.generation = 0;
     inode.largestSize = 0;
     inode.cuts.clear();

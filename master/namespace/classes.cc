@@ -36,6 +36,18 @@ Status changeClass(Execution& execution, wire::ClassChange::Reader command) {
   switch (command.which()) {
     case wire::ClassChange::SET:
       return setClass(execution, InodeId{command.getSet().getInode()}, ClassId{command.getSet().getClass()});
+    case wire::ClassChange::BEGIN:
+      return beginMoves(execution, command.getBegin());
+    case wire::ClassChange::SEAL:
+      return sealMoves(execution, command.getSeal());
+    case wire::ClassChange::FINISH:
+      return finishMoves(execution, command.getFinish());
+    case wire::ClassChange::DROP:
+      return dropMoves(execution, command.getDrop());
+    case wire::ClassChange::BEGIN_TASK:
+      return beginMoveTask(execution, command.getBeginTask());
+    case wire::ClassChange::END_TASK:
+      return endMoveTask(execution, command.getEndTask());
     case wire::ClassChange::NONE:
       break;
   }

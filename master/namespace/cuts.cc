@@ -14,6 +14,7 @@ bool addCut(Execution& execution, InodeRecord& inode, uint64_t size) {
   if (kept >= CUTS_MAX) {
     return false;
   }
+  dropMove(execution, inode.id);
   for (const auto& cut : inode.cuts) {
     if (covered(cut)) {
       execution.store.erase(keys::cut(cut.queueId));

@@ -130,6 +130,15 @@ std::string shard(ShardId id) {
 std::string fence(SessionId session) {
   return make(FENCES, raw(session));
 }
+std::string seal(ObjectId object) {
+  return make(SEALS, raw(object));
+}
+std::string move(InodeId inode) {
+  return make(MOVES, raw(inode));
+}
+std::string moveTask(uint64_t id) {
+  return make(MOVE_TASKS, id);
+}
 
 uint64_t numberAt(std::string_view key, size_t offset) {
   KJ_REQUIRE(key.size() >= offset + 8, "a key of the state is too short", key.size(), offset);

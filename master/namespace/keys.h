@@ -21,6 +21,9 @@
 //   C <queue id>                   CutItem
 //   M c <class>  M s <server>  M v <volume>  M h <shard>      the shard map
 //   M f <session>                  a fenced session
+//   M o <object>                   a sealed object
+//   V <inode>                      MoveItem: a file that is being copied into another class
+//   W <task>                       MoveTask
 #pragma once
 #include <string>
 #include <string_view>
@@ -45,6 +48,9 @@ inline constexpr std::string_view SERVERS = "Ms";
 inline constexpr std::string_view VOLUMES = "Mv";
 inline constexpr std::string_view SHARDS = "Mh";
 inline constexpr std::string_view FENCES = "Mf";
+inline constexpr std::string_view SEALS = "Mo";
+inline constexpr std::string_view MOVES = "V";
+inline constexpr std::string_view MOVE_TASKS = "W";
 // Sorts after every key.
 inline constexpr std::string_view END = "~";
 // True for the keys that belong to this store rather than to the replicated state: head, marks and checkpoint.
@@ -76,6 +82,9 @@ std::string server(ServerId id);
 std::string volume(VolumeNumber number);
 std::string shard(ShardId id);
 std::string fence(SessionId session);
+std::string seal(ObjectId object);
+std::string move(InodeId inode);
+std::string moveTask(uint64_t id);
 
 // The number at `offset` of a key. REQUIRES: it is there.
 uint64_t numberAt(std::string_view key, size_t offset);

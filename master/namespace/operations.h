@@ -44,6 +44,12 @@ Status dropHolds(Execution& execution, wire::DropHolds::Reader command);
 Status changeCluster(Execution& execution, wire::ClusterChange::Reader command);
 void beginTerm(Execution& execution, uint64_t drawn);
 Status changeClass(Execution& execution, wire::ClassChange::Reader command);
+Status beginMoves(Execution& execution, wire::ClassChange::Begin::Reader command);
+Status sealMoves(Execution& execution, wire::ClassChange::Seal::Reader command);
+Status finishMoves(Execution& execution, capnp::List<wire::MoveEnd>::Reader ends);
+Status dropMoves(Execution& execution, capnp::List<uint64_t>::Reader inodes);
+Status beginMoveTask(Execution& execution, wire::MoveTask::Reader command);
+Status endMoveTask(Execution& execution, uint64_t id);
 Status changeMembership(Execution& execution, capnp::Data::Reader membership);
 Status leap(Execution& execution, GroupEpoch epoch);
 Status unfence(Execution& execution, capnp::List<uint64_t>::Reader sessions);
@@ -58,6 +64,10 @@ void freeInode(Execution& execution, const InodeRecord& inode, bool inUse);
 // Queues the inode's object for deletion, if it may have chunks, and forgets its cuts. `inUse`: somebody may have
 // written bytes that no size tells of yet.
 void reclaimObject(Execution& execution, const InodeRecord& inode, bool inUse);
+// The file's bytes change in a way that its copy under way can't follow: it stays in the object that it has.
+void dropMove(Execution& execution, InodeId inode);
+// No client reads or changes the object, or it may again. True when that is new; then the map must rise.
+bool seal(Execution& execution, ObjectId object, bool sealed);
 // Makes bytes from `size` on dead. False, and nothing changed, when the layout has no room for a cut.
 bool addCut(Execution& execution, InodeRecord& inode, uint64_t size);
 // Drops set-id bits and file capabilities after a change by somebody who may not keep them.

@@ -123,6 +123,56 @@ ObjectId NamespaceReader::nextObject() const {
   return ObjectId{head_.nextObject};
 }
 
+std::vector<MoveItem> NamespaceReader::moves() const {
+  std::vector<MoveItem> found;
+  for (auto at = store_.scan(keys::MOVES); at.valid(); at.next()) {
+    auto& item = found.emplace_back();
+    decode(at.value(), item);
+    item.inode = InodeId{keys::numberAt(at.key(), keys::FIRST_ID)};
+  }
+  return found;
+}
+
+std::optional<MoveItem> NamespaceReader::move(InodeId inode) const {
+  std::string value;
+  if (!store_.get(keys::move(inode), value)) {
+    return std::nullopt;
+  }
+  MoveItem item;
+  decode(value, item);
+  item.inode = inode;
+  return item;
+}
+
+std::vector<MoveTask> NamespaceReader::moveTasks() const {
+  std::vector<MoveTask> found;
+  for (auto at = store_.scan(keys::MOVE_TASKS); at.valid(); at.next()) {
+    auto& task = found.emplace_back();
+    decode(at.value(), task);
+    task.id = keys::numberAt(at.key(), keys::FIRST_ID);
+  }
+  return found;
+}
+
+std::optional<InodeRecord> NamespaceReader::record(InodeId id) const {
+  InodeRecord inode;
+  if (!find(store_, id, inode)) {
+    return std::nullopt;
+  }
+  return inode;
+}
+
+std::vector<NamespaceReader::Child> NamespaceReader::children(InodeId directory, uint64_t after, size_t max) const {
+  std::vector<Child> found;
+  auto at = store_.scan(keys::cookies(directory));
+  for (at.seek(keys::cookie(directory, after + 1)); at.valid() && found.size() < max; at.next()) {
+    Position position;
+    decode(at.value(), position);
+    found.push_back({position.inode, keys::numberAt(at.key(), keys::IN_DIRECTORY)});
+  }
+  return found;
+}
+
 std::vector<std::pair<LogIndex, std::string>> NamespaceReader::memberships() const {
   std::vector<std::pair<LogIndex, std::string>> found;
   for (auto at = store_.scan(keys::MEMBERSHIPS); at.valid(); at.next()) {

@@ -5,6 +5,7 @@
 #pragma once
 #include <kj/function.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -78,6 +79,17 @@ class NamespaceReader {
   InodeId objects(InodeId after, size_t max, kj::FunctionParam<void(ObjectId)> each) const;
   // No object of this number or above was given out yet.
   ObjectId nextObject() const;
+  // Files being copied into another class, in order; of one, if it is.
+  std::vector<MoveItem> moves() const;
+  std::optional<MoveItem> move(InodeId inode) const;
+  std::vector<MoveTask> moveTasks() const;
+  // The record of an inode, and names of a directory with cookies above `after`, in order, at most `max`.
+  std::optional<InodeRecord> record(InodeId inode) const;
+  struct Child {
+    InodeId inode{};
+    uint64_t cookie = 0;
+  };
+  std::vector<Child> children(InodeId directory, uint64_t after, size_t max) const;
   // Memberships of the masters, encoded, each with the entry that brought it, in order.
   std::vector<std::pair<LogIndex, std::string>> memberships() const;
   // The newest terms there were, in order.

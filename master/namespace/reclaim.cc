@@ -24,6 +24,7 @@ void reclaimObject(Execution& execution, const InodeRecord& inode, bool inUse) {
   for (const auto& cut : inode.cuts) {
     execution.store.erase(keys::cut(cut.queueId));
   }
+  dropMove(execution, inode.id);
   uint32_t chunks = std::max(chunkCount(inode.largestSize, inode.chunkBits), inUse ? 1u : 0u);
   if (chunks > 0) {
     ReclaimItem item{0, inode.object, inode.cls, chunks};
@@ -33,10 +34,18 @@ void reclaimObject(Execution& execution, const InodeRecord& inode, bool inUse) {
 }
 
 Status reclaimed(Execution& execution, capnp::List<uint64_t>::Reader ids) {
+  bool unsealed = false;
   for (uint64_t id : ids) {
-    if (execution.store.has(keys::reclaim(id))) {
+    std::string value;
+    if (execution.store.get(keys::reclaim(id), value)) {
+      ReclaimItem item;
+      decode(value, item);
+      unsealed |= item.left && seal(execution, item.object, false);
       execution.store.erase(keys::reclaim(id));
     }
+  }
+  if (unsealed) {
+    raiseMap(execution);
   }
   return {};
 }

@@ -164,6 +164,7 @@ void inodeFields(Record& r, Coder& code) {
     code(r.generation);
     code(r.largestSize);
     code(r.cuts);
+    code.later(r.movedFrom);
   } else if (S_ISLNK(r.mode)) {
     code(r.target);
   }
@@ -226,6 +227,25 @@ void reclaimFields(Record& r, Coder& code) {
   code(r.object);
   code(r.cls);
   code(r.chunks);
+  code.later(r.left);
+}
+
+template <typename Record, typename Coder>
+void moveFields(Record& r, Coder& code) {
+  code(r.from);
+  code(r.to);
+  code(r.cls);
+  code(r.task);
+}
+
+template <typename Record, typename Coder>
+void taskFields(Record& r, Coder& code) {
+  code(r.root);
+  code(r.cls);
+  code(r.path);
+  code(r.except);
+  code(r.filesDone);
+  code(r.bytesDone);
 }
 
 template <typename Record, typename Coder>
@@ -327,6 +347,12 @@ std::string encode(const ReclaimItem& in) {
 std::string encode(const CutItem& in) {
   return encodeAll<CutItem>(in, cutFields, 48);
 }
+std::string encode(const MoveItem& in) {
+  return encodeAll<MoveItem>(in, moveFields, 32);
+}
+std::string encode(const MoveTask& in) {
+  return encodeAll<MoveTask>(in, taskFields, 64 + in.path.size());
+}
 std::string encode(const ReplicationClass& in) {
   return encodeAll<ReplicationClass>(in, classFields, 8);
 }
@@ -366,6 +392,12 @@ void decode(std::string_view in, ReclaimItem& out) {
 }
 void decode(std::string_view in, CutItem& out) {
   decodeAll<CutItem>(in, out, cutFields);
+}
+void decode(std::string_view in, MoveItem& out) {
+  decodeAll<MoveItem>(in, out, moveFields);
+}
+void decode(std::string_view in, MoveTask& out) {
+  decodeAll<MoveTask>(in, out, taskFields);
 }
 void decode(std::string_view in, ReplicationClass& out) {
   decodeAll<ReplicationClass>(in, out, classFields);

@@ -56,6 +56,7 @@ struct InodeRecord {
   uint32_t generation = 0;
   uint64_t largestSize = 0;  // this object ever had: bounds the chunks that may exist
   std::vector<LayoutCut> cuts;
+  ObjectId movedFrom{};  // that `object` is a copy of; 0: of none
 
   // symlinks
   std::string target;
@@ -120,6 +121,27 @@ struct ReclaimItem {
   ObjectId object{};
   ClassId cls{};
   uint32_t chunks = 0;
+  bool left = false;  // its bytes were copied: readers may not know that yet
+};
+
+// A file whose bytes are being copied into an object of another class.
+struct MoveItem {
+  InodeId inode{};  // from the key
+  ObjectId from{};
+  ObjectId to{};
+  ClassId cls{};  // of `to`
+  uint64_t task = 0;
+};
+
+// All below a directory, or one file, is to be of a class.
+struct MoveTask {
+  uint64_t id = 0;  // from the key
+  InodeId root{};
+  ClassId cls{};
+  std::string path;  // as the administrator named it
+  std::vector<InodeId> except;  // what later tasks are about
+  uint64_t filesDone = 0;
+  uint64_t bytesDone = 0;
 };
 
 // Bytes at or past `firstDead` written under a generation below `generation` are dead on every copy.
@@ -143,6 +165,8 @@ std::string encode(const TermBegin& in);
 std::string encode(const ReplySlot& in);
 std::string encode(const ReclaimItem& in);
 std::string encode(const CutItem& in);
+std::string encode(const MoveItem& in);
+std::string encode(const MoveTask& in);
 std::string encode(const ReplicationClass& in);
 std::string encode(const ServerRecord& in);
 std::string encode(const VolumeRecord& in);
@@ -158,6 +182,8 @@ void decode(std::string_view in, TermBegin& out);
 void decode(std::string_view in, ReplySlot& out);
 void decode(std::string_view in, ReclaimItem& out);
 void decode(std::string_view in, CutItem& out);
+void decode(std::string_view in, MoveItem& out);
+void decode(std::string_view in, MoveTask& out);
 void decode(std::string_view in, ReplicationClass& out);
 void decode(std::string_view in, ServerRecord& out);
 void decode(std::string_view in, VolumeRecord& out);

@@ -34,6 +34,9 @@ ShardMap loadMap(const Store& store, MapVersion version) {
   for (auto at = store.scan(keys::FENCES); at.valid(); at.next()) {
     map.fenced.insert(SessionId{keys::numberAt(at.key(), keys::FENCES.size())});
   }
+  for (auto at = store.scan(keys::SEALS); at.valid(); at.next()) {
+    map.sealed.insert(ObjectId{keys::numberAt(at.key(), keys::SEALS.size())});
+  }
   return map;
 }
 

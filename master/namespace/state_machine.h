@@ -20,6 +20,7 @@ namespace cairn {
 struct Changes {
   bool map = false;               // map version rose, or the fenced list changed
   bool queued = false;            // the reclaim or the cut queue grew
+  bool moves = false;             // files began or ceased to be copied into another class, or a task did
   SessionId opened{};             // openSession: the session, new or found by its nonce
   std::vector<SessionId> ended;   // endSession
   InodeId made{};                 // make: the new inode

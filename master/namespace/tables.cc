@@ -28,6 +28,7 @@ void writeLayout(const InodeRecord& inode, wire::Layout::Builder out) {
   out.setClass(raw(inode.cls));
   out.setChunkBits(inode.chunkBits);
   out.setGeneration(inode.generation);
+  out.setMovedFrom(raw(inode.movedFrom));
   auto cuts = out.initCuts(static_cast<unsigned>(inode.cuts.size()));
   for (unsigned i = 0; i < cuts.size(); ++i) {
     cuts[i].setGeneration(inode.cuts[i].generation);

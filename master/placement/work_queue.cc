@@ -27,6 +27,7 @@ void WorkQueue::add(const WorkItem& item, const ShardMap& map) {
   }
   it->second.open = shardsOf(item, map);
   it->second.notBefore = item.notBefore;
+  it->second.firm = item.firm;
   shardsOpen_ += it->second.open.size();
   if (it->second.open.empty()) {
     finished_.insert(item.id);
@@ -52,7 +53,7 @@ std::vector<uint64_t> WorkQueue::handOut(ServerId server, const ShardMap& map, N
     if (out.size() >= max) {
       break;
     }
-    if (!hurry && now < item.notBefore) {
+    if ((!hurry || item.firm) && now < item.notBefore) {
       continue;
     }
     auto told = item.handed.find(server);

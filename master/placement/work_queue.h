@@ -18,6 +18,7 @@ struct WorkItem {
   ClassId cls{};
   uint32_t chunks = 0;
   Nanos notBefore = 0;  // unless there is a hurry
+  bool firm = false;    // not even then
 };
 
 class WorkQueue {
@@ -51,6 +52,7 @@ class WorkQueue {
     std::vector<ShardId> open;  // shards not confirmed yet
     std::map<ServerId, Nanos> handed;
     Nanos notBefore = 0;
+    bool firm = false;
   };
   static std::vector<ShardId> shardsOf(const WorkItem& item, const ShardMap& map);
 

@@ -11,6 +11,10 @@
 
 namespace cairn {
 
+// The version up to which every chunkserver that keeps a shard has confirmed that nothing of what the map closes is
+// under way there. `drained`: what each has said.
+MapVersion drainedEverywhere(const ShardMap& map, const std::map<ServerId, MapVersion>& drained);
+
 class FencedList {
  public:
   // TCP gives up sending after about 15 minutes; what a client sent before it ended is gone by then.

@@ -45,8 +45,19 @@ struct ClassChange {
   union {
     none @0 :Void;
     set :group { inode @1 :UInt64; class @2 :UInt16; }  # of a directory: what is made in it from now on
+    # Files to be copied into another class: each gets an object there. What has no bytes just gets the class.
+    begin :group { inodes @3 :List(UInt64); class @4 :UInt16; task @5 :UInt64; }
+    # Of files being copied: no client changes or reads their objects any more, or it may again.
+    seal :group { inodes @6 :List(UInt64); on @7 :Bool; }
+    finish @8 :List(MoveEnd);      # all their bytes are in the new object
+    drop @9 :List(UInt64);         # files that stay in the object that they have
+    beginTask @10 :MoveTask;       # its id is in the reply's index
+    endTask @11 :UInt64;
   }
 }
+# `chunks`: how many chunks the old object has, whatever sizes have been told.
+struct MoveEnd { inode @0 :UInt64; to @1 :UInt64; chunks @2 :UInt32; }
+struct MoveTask { inode @0 :UInt64; class @1 :UInt16; path @2 :Data; }
 
 # Complete new records; what isn't named stays. Refused as a whole (outcome EAGAIN) unless the state's map version is
 # `expected`: the proposer decided on an older map.

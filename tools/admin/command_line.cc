@@ -103,7 +103,7 @@ class Words {
 
   void addTask(CLI::App& app) {
     auto& noun = addNoun(app, "task", "what the cluster is busy with", "dfsadmin task list");
-    add(noun, "list", "drains, repairs, rebalancing", "dfsadmin task list", showTasks);
+    add(noun, "list", "drains, repairs, rebalancing, files being copied", "dfsadmin task list", showTasks);
     auto* show = add(noun, "show", "one of them", "dfsadmin task show drain-c3", showTasks);
     show->add_option("TASK", options_.name, "its id")->required();
     auto* cancel = add(noun, "cancel", "end a drain: the chunkserver is in service again",

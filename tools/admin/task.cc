@@ -1,9 +1,13 @@
 // dfsadmin task: what the cluster is busy with by itself or by order. Read off its state: a drain is a server that is
-// draining, and cancelling it is resuming that server.
+// draining, and cancelling it is resuming that server. Copying files into another class is a task of its own.
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 
+#include "fuse-client/client/wire.h"
+#include "master/placement/classes.h"
 #include "master/placement/targets.h"
+#include "tools/admin/master_link.h"
 #include "tools/admin/node_change.h"
 #include "tools/admin/output.h"
 #include "tools/admin/status.h"
@@ -14,6 +18,7 @@ namespace cairn::admin {
 namespace {
 
 const std::string DRAIN = "drain-";
+const std::string REPLICAS = "replicas-";
 
 size_t shardsOn(const ShardMap& map, const std::string& server) {
   auto isIt = [&server](auto& item) { return item.second.name == server; };
@@ -46,9 +51,52 @@ Json tasksOf(const Json& status, const ShardMap& map) {
   return tasks;
 }
 
+Task<void> addCopies(Context& context, wire::Admin::Client admin, Json& tasks) {
+  kj::Promise<capnp::Response<wire::Admin::CopyTasksResults>> sent = admin.copyTasksRequest().send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "the tasks");
+  for (auto task : reply.getTasks()) {
+    auto path = task.getPath();
+    ClassWish wish{task.getCopies(), task.getLevel()};
+    tasks.push_back({{"id", REPLICAS + std::to_string(task.getId())},
+                     {"kind", "replicas"},
+                     {"path", std::string(path.asChars().begin(), path.size())},
+                     {"copies", task.getCopies()},
+                     {"level", levelName(task.getLevel())},
+                     {"replicas", describe(wish)},
+                     {"filesDone", task.getFilesDone()},
+                     {"bytesDone", task.getBytesDone()},
+                     {"filesWaiting", task.getFilesWaiting()},
+                     {"why", task.getWhy().cStr()}});
+  }
+}
+
+void printCopies(const Json& tasks) {
+  for (const auto& task : tasks) {
+    if (task["kind"] != "replicas") {
+      continue;
+    }
+    std::cout << task["id"].get<std::string>() << ": " << task["path"].get<std::string>() << ": "
+              << task["replicas"].get<std::string>()
+              << ": " << task["filesDone"] << " files copied (" << sizeText(task["bytesDone"]) << ")";
+    if (task["filesWaiting"] != 0) {
+      std::cout << ", " << task["filesWaiting"] << " passed over for now";
+    }
+    std::string why = task["why"];
+    std::cout << (why.empty() ? "" : "; " + why) << "\n";
+  }
+}
+
 void print(const Json& tasks) {
+  auto isCopy = [](const Json& task) { return task["kind"] == "replicas"; };
+  printCopies(tasks);
+  if (!tasks.empty() && std::all_of(tasks.begin(), tasks.end(), isCopy)) {
+    return;
+  }
   Table table({"TASK", "KIND", "SHARDS LEFT", "TO COPY IN ALL", "SPEED"});
   for (const auto& task : tasks) {
+    if (isCopy(task)) {
+      continue;
+    }
     table.add({task["id"], task["kind"], task["shardsLeft"].dump(), sizeText(task["repair"]["bytesLeft"]),
                sizeText(task["repair"]["bytesPerSecond"]) + "/s"});
   }
@@ -65,7 +113,9 @@ Task<int> showTasks(Context& context, const Options& options) {
   auto status = co_await readStatus(context, *found.value());
   auto map = co_await readMap(context, found.value()->admin);
   Json chosen = Json::array();
-  for (auto& task : tasksOf(status, map)) {
+  Json tasks = tasksOf(status, map);
+  co_await addCopies(context, found.value()->admin, tasks);
+  for (auto& task : tasks) {
     if (options.name.empty() || task["id"] == options.name) {
       chosen.push_back(task);
     }
@@ -77,10 +127,36 @@ Task<int> showTasks(Context& context, const Options& options) {
   co_return EXIT_HEALTHY;
 }
 
+namespace {
+
+Task<int> cancelCopies(Context& context, const std::string& name) {
+  uint64_t id = strtoull(name.c_str() + REPLICAS.size(), nullptr, 10);
+  auto found = co_await findMaster(context, FIND_LIMIT);
+  if (!found.ok()) {
+    co_return complainOf(found.error());
+  }
+  auto request = found.value()->admin.cancelCopyTaskRequest();
+  request.setTask(id);
+  kj::Promise<capnp::Response<wire::Admin::CancelCopyTaskResults>> sent = request.send();
+  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "cancelling");
+  auto outcome = readOutcome(reply.getOutcome());
+  if (!outcome.ok()) {
+    co_return complain(EXIT_REFUSED, name + ": " + outcome.error().why);
+  }
+  std::cout << name << " is cancelled; what it has copied stays as it is\n";
+  co_return EXIT_HEALTHY;
+}
+
+}  // namespace
+
 Task<int> cancelTask(Context& context, const Options& options) {
+  if (options.name.compare(0, REPLICAS.size(), REPLICAS) == 0) {
+    co_return co_await cancelCopies(context, options.name);
+  }
   if (options.name.compare(0, DRAIN.size(), DRAIN) != 0) {
     co_return complain(EXIT_REFUSED,
-                       "only a drain can be cancelled; repairs and rebalancing end when all is in its place");
+                       "only a drain and the copying of files (replicas-ID) can be cancelled; repairs and rebalancing "
+                       "end when all is in its place");
   }
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {

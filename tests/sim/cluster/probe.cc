@@ -3,6 +3,7 @@
 #include <kj/debug.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "common/checksum.h"
 #include "rpc/connection.h"
@@ -239,17 +240,38 @@ Task<int> Probe::forceShardNow(ShardId shard, VolumeNumber volume, bool apply) {
   co_return reply.getOutcome().getErrno();
 }
 
-Task<int> Probe::setReplicasNow(std::string path, uint8_t copies, wire::FailureDomain level) {
+Task<int> Probe::setReplicasNow(std::string path, uint8_t copies, wire::FailureDomain level, bool existing) {
   kj::Own<Link> link;
   auto admin = co_await enterAdmin(link);
   auto request = admin.setReplicasRequest();
   request.setPath(kj::StringPtr(path.c_str()).asBytes());
   request.setCopies(copies);
   request.setLevel(level);
+  request.setExisting(existing);
   request.setApply(true);
   kj::Promise<capnp::Response<wire::Admin::SetReplicasResults>> sent = request.send();
   auto reply = co_await kj::mv(sent);
   co_return reply.getOutcome().getErrno();
+}
+
+Task<int> Probe::copying(std::string path, uint8_t copies) {
+  if (cluster_.leaderNow().empty()) {
+    co_return EIO;
+  }
+  try {
+    auto set = setReplicasNow(kj::mv(path), copies, wire::FailureDomain::SERVER, true).promise();
+    co_return co_await withDeadline(cluster_.world().clock(), 10 * ANSWER_LIMIT, kj::mv(set), "setting replicas");
+  } catch (const kj::Exception&) {
+  }
+  co_return EIO;
+}
+
+Task<size_t> Probe::copyTasksNow() {
+  kj::Own<Link> link;
+  auto admin = co_await enterAdmin(link);
+  kj::Promise<capnp::Response<wire::Admin::CopyTasksResults>> sent = admin.copyTasksRequest().send();
+  auto reply = co_await kj::mv(sent);
+  co_return reply.getTasks().size();
 }
 
 int Probe::setReplicas(std::string path, uint8_t copies, wire::FailureDomain level) {

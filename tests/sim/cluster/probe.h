@@ -59,6 +59,10 @@ class Probe {
   int changeServer(std::string name, wire::ServerChange change, uint32_t seconds = 0);
   // Copies of what is made in a directory from now on, as an administrator would. The errno.
   int setReplicas(std::string path, uint8_t copies, wire::FailureDomain level);
+  // The same with the files that are there, in any weather: EIO when nobody answers.
+  Task<int> copying(std::string path, uint8_t copies);
+  // How many tasks copy files into another class.
+  size_t copyTasks() { return cluster_.wait(copyTasksNow()); }
   // Goes on with that chunkserver's copy of the shard. The errno.
   int forceShard(ShardId shard, const std::string& server, bool apply);
   // Blocks that all chunkservers together have adopted, as the master knows it.
@@ -81,7 +85,8 @@ class Probe {
   Task<wire::Admin::Client> enterAdmin(kj::Own<Link>& link);
   Task<void> evictNow(SessionId session);
   Task<int> changeServerNow(std::string name, wire::ServerChange change, uint32_t seconds);
-  Task<int> setReplicasNow(std::string path, uint8_t copies, wire::FailureDomain level);
+  Task<int> setReplicasNow(std::string path, uint8_t copies, wire::FailureDomain level, bool existing = false);
+  Task<size_t> copyTasksNow();
   Task<int> forceShardNow(ShardId shard, VolumeNumber volume, bool apply);
   Task<uint64_t> adoptedNow();
   void fillTarget(const Attributes& file, uint32_t chunk, const As& as, wire::Target::Builder target);

@@ -249,22 +249,40 @@ TEST(ForwardOrder, takesEachOnceInOrder) {
 TEST(Fences, reportsDrainedOnlyWhenNothingOfAFencedSessionIsLeft) {
   Fences fences;
   SessionId a{1}, b{2};
-  fences.update(MapVersion{10}, {});
+  ObjectId x{7};
+  fences.update(MapVersion{10}, {}, {});
   EXPECT_EQ(MapVersion{10}, fences.drained());
-  fences.enter(a);
-  fences.enter(a);
-  fences.enter(b);
-  fences.update(MapVersion{11}, {a});
+  fences.enter(a, x);
+  fences.enter(a, x);
+  fences.enter(b, x);
+  fences.update(MapVersion{11}, {a}, {});
   EXPECT_TRUE(fences.isFenced(a));
   EXPECT_FALSE(fences.isFenced(b));
   EXPECT_EQ(MapVersion{10}, fences.drained());
-  fences.leave(a);
+  fences.leave(a, x);
   EXPECT_EQ(MapVersion{10}, fences.drained());
-  fences.update(MapVersion{12}, {a, b});
+  fences.update(MapVersion{12}, {a, b}, {});
   EXPECT_EQ(MapVersion{10}, fences.drained());
-  fences.leave(a);
+  fences.leave(a, x);
   EXPECT_EQ(MapVersion{11}, fences.drained());
-  fences.leave(b);
+  fences.leave(b, x);
+  EXPECT_EQ(MapVersion{12}, fences.drained());
+}
+
+TEST(Fences, reportsDrainedOnlyWhenNothingOfASealedObjectIsLeft) {
+  Fences fences;
+  SessionId a{1};
+  ObjectId left{7}, filled{8};
+  fences.update(MapVersion{10}, {}, {filled});
+  fences.enter(a, left);
+  fences.enter(SessionId{}, filled);
+  fences.update(MapVersion{11}, {}, {filled, left});
+  EXPECT_EQ(MapVersion{10}, fences.drained());
+  fences.update(MapVersion{12}, {}, {filled, left});
+  EXPECT_EQ(MapVersion{10}, fences.drained());
+  fences.leave(a, left);
+  EXPECT_EQ(MapVersion{12}, fences.drained()) << "what fills an object that is sealed doesn't count";
+  fences.leave(SessionId{}, filled);
   EXPECT_EQ(MapVersion{12}, fences.drained());
 }
 
