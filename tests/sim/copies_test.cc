@@ -130,6 +130,23 @@ TEST(Copies, WritersGoOnMeanwhile) {
   }
 }
 
+// Whoever wrote it can't tell the master before the copy is the file's.
+TEST(Copies, WhatNoSizeTellsOfComesAlong) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    Stage stage(seed);
+    Client& k2 = stage.cluster.mount("k2");
+    ASSERT_EQ(stage.cluster.wait(stage.probe.copying("/", 2)), 0);
+    stage.cluster.network().partition("k1", "m1");
+    stage.file->writeThrough(3 * CHUNK_BLOCKS, 2);
+    stage.waitDone();
+    stage.cluster.network().heal("k1", "m1");
+    stage.file->sync();
+    EXPECT_EQ(copiesOf(stage.cluster, stage.now()), 2);
+    EXPECT_EQ(stage.file->check(stage.k1()), "") << "seed " << seed;
+    EXPECT_EQ(stage.file->check(k2), "") << "seed " << seed;
+  }
+}
+
 // ---- random work in random weather ----------------------------------------------------------------
 
 constexpr uint64_t GROUP = uint64_t{1} << 42;
