@@ -246,7 +246,8 @@ struct Work {
   agreed @2 :List(UInt64);    # plans of HeldRemoval that people have agreed to
   copies @3 :List(CopyObject);
 }
-# For the primaries of `to`: make its chunks equal to those of `from`.
+# For the primaries of `to`: make its chunks equal to those of `from`. `to` 0: for the primaries of `from`, who say how
+# many chunks it has (rpc/copy_work.h).
 struct CopyObject {
   id @0 :UInt64; inode @1 :UInt64; chunkBits @2 :UInt8; generation @3 :UInt32; chunks @4 :UInt32;
   from @5 :UInt64; fromClass @6 :UInt16; to @7 :UInt64; toClass @8 :UInt16;
