@@ -263,7 +263,8 @@ class FullDisk(unittest.TestCase):
                     os.fsync(f.fileno())
             except OSError as e:
                 self.assertEqual(e.errno, errno.ENOSPC, e)
-                os.unlink(name)
+                if os.path.exists(name):
+                    os.unlink(name)
                 return names
             names.append(name)
         return names
