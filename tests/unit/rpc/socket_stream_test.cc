@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <random>
 
@@ -14,11 +15,13 @@ namespace {
 struct Sockets {
   explicit Sockets(bool tcp) {
     auto network = newSystemNetwork(io);
-    auto listener = network->listen(tcp ? "127.0.0.1:0" : "unix:/tmp/cairn-stream-" + std::to_string(getpid())).value();
+    const std::string path = "/tmp/cairn-stream-" + std::to_string(getpid());
+    auto listener = network->listen(tcp ? "127.0.0.1:0" : "unix:" + path).value();
     auto accepted = listener->accept();
     near = network->connect(listener->address()).wait(io.waitScope);
     auto peer = accepted.wait(io.waitScope);
     far = kj::mv(peer.stream);
+    unlink(path.c_str());  // who is connected needs it no more
   }
   kj::AsyncIoContext io = kj::setupAsyncIo();
   kj::Own<kj::AsyncIoStream> near, far;
