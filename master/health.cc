@@ -237,7 +237,7 @@ void Assessor::volumes(const Roster::Member& member) {
       add("copies-no-room", name + " has no room for copies that it should get, and no other takes them yet",
           "delete files, or add chunkservers");
     }
-    bool full = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * REFUSE_PERCENT;
+    bool full = state.totalBytes > 0 && state.usedBytes >= refuseBytes(state.totalBytes);
     bool low = state.totalBytes > 0 && state.usedBytes >= state.totalBytes / 100 * WARN_PERCENT;
     if (state.usable && full) {
       add("volume-full", name + " is full: it refuses new data", "delete files, or add chunkservers");

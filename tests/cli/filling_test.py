@@ -7,7 +7,7 @@ import os
 import unittest
 
 from support import CommandTest
-from small_disks import MIB, SmallDisks
+from small_disks import SmallDisks
 from cluster import wait_for  # noqa: E402
 
 DISK_MIB = 128
@@ -29,16 +29,12 @@ class Filling(CommandTest):
 
     def write(self):
         """0, or the errno of the failure."""
-        name, data = f"f{self.files}", os.urandom(FILE_MIB * MIB)
+        name = f"f{self.files}"
         self.files += 1
         try:
-            with open(self.c.path(name), "wb", buffering=0) as f:
-                f.write(data)
-                os.fsync(f.fileno())
+            self.written[name] = self.c.write(name, FILE_MIB)
         except OSError as e:
-            os.unlink(self.c.path(name))
             return e.errno
-        self.written[name] = data
         return 0
 
     def delete(self, names):

@@ -25,15 +25,10 @@ class Filling(CommandTest):
 
     def write(self, name, megabytes=2):
         """0, or the errno of the failure."""
-        data = os.urandom(megabytes * MIB)
         try:
-            with open(self.c.path(name), "wb", buffering=0) as f:
-                f.write(data)
-                os.fsync(f.fileno())
+            self.written[name] = self.c.write(name, megabytes)
         except OSError as e:
-            os.unlink(self.c.path(name))
             return e.errno
-        self.written[name] = data
         return 0
 
     def fill(self, prefix):

@@ -1,6 +1,4 @@
 // dfsadmin file: where a file's chunks are.
-#include <sys/stat.h>
-
 #include <iostream>
 
 #include "fuse-client/client/wire.h"
@@ -25,27 +23,6 @@ Json chunkJson(const ShardMap& map, const ShardRecord& shard, uint32_t index) {
 }
 
 }  // namespace
-
-Task<Result<FileTarget>> resolveFile(Context& context, MasterLink& master, const std::string& path) {
-  auto inside = clusterPath(context, path);
-  if (!inside.ok()) {
-    co_return inside.error();
-  }
-  auto request = master.admin.resolveRequest();
-  request.setPath(wireBytes(inside.value()));
-  kj::Promise<capnp::Response<wire::Admin::ResolveResults>> sent = request.send();
-  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "resolve");
-  auto outcome = readOutcome(reply.getOutcome());
-  if (!outcome.ok()) {
-    co_return Error{outcome.code(), inside.value() + ": " + outcome.error().why +
-                                        "; give a path from the cluster's root, or one below a mount point"};
-  }
-  auto attributes = reply.getAttributes();
-  if (!S_ISREG(attributes.getMode())) {
-    co_return Error{EINVAL, inside.value() + ": not a regular file, so it has no chunks; name a regular file"};
-  }
-  co_return readTarget(attributes, inside.value());
-}
 
 Task<int> locateFile(Context& context, const Options& options) {
   auto found = co_await findMaster(context, FIND_LIMIT);

@@ -1,4 +1,4 @@
-// Regular files by their paths, for the verbs of `dfsadmin file`.
+// Files and directories by their paths, in a mount or from the root.
 #pragma once
 #include <string>
 
@@ -7,7 +7,15 @@
 
 namespace cairn::admin {
 
-// A regular file by its path in a mount or from the root. The error says what to do.
+struct ResolvedPath {
+  std::string path;  // from the cluster's root
+  capnp::Response<wire::Admin::ResolveResults> reply;
+  wire::Attributes::Reader attributes() const { return reply.getAttributes(); }
+};
+
+// The errors of both say what to do.
+Task<Result<ResolvedPath>> resolvePath(Context& context, MasterLink& master, std::string path);
+// A regular file.
 Task<Result<FileTarget>> resolveFile(Context& context, MasterLink& master, const std::string& path);
 
 }  // namespace cairn::admin

@@ -6,8 +6,8 @@
 #include "fuse-client/client/wire.h"
 #include "master/placement/classes.h"
 #include "tools/admin/class_path.h"
+#include "tools/admin/file_path.h"
 #include "tools/admin/output.h"
-#include "tools/admin/paths.h"
 #include "tools/admin/verbs.h"
 
 namespace cairn::admin {
@@ -71,24 +71,17 @@ void print(const ClassPath& target, const ClassWish& wish, const Options& option
 }  // namespace
 
 Task<Result<ClassPath>> resolveClass(Context& context, MasterLink& master, const ShardMap& map, std::string path) {
-  auto inside = clusterPath(context, path);
-  if (!inside.ok()) {
-    co_return inside.error();
+  auto resolved = co_await resolvePath(context, master, kj::mv(path));
+  if (!resolved.ok()) {
+    co_return resolved.error();
   }
-  auto request = master.admin.resolveRequest();
-  request.setPath(wireBytes(inside.value()));
-  kj::Promise<capnp::Response<wire::Admin::ResolveResults>> sent = request.send();
-  auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "resolve");
-  auto outcome = readOutcome(reply.getOutcome());
-  if (!outcome.ok()) {
-    co_return Error{outcome.code(), inside.value() + ": " + outcome.error().why +
-                                        "; give a path from the cluster's root, or one below a mount point"};
-  }
-  auto cls = map.classes.find(ClassId{reply.getAttributes().getLayout().getClass()});
+  auto attributes = resolved.value().attributes();
+  const std::string& inside = resolved.value().path;
+  auto cls = map.classes.find(ClassId{attributes.getLayout().getClass()});
   if (cls == map.classes.end()) {
-    co_return Error{EIO, inside.value() + ": its replication class is not in the shard map; look at the master's log"};
+    co_return Error{EIO, inside + ": its replication class is not in the shard map; look at the master's log"};
   }
-  co_return ClassPath{inside.value(), S_ISDIR(reply.getAttributes().getMode()), cls->second};
+  co_return ClassPath{inside, S_ISDIR(attributes.getMode()), cls->second};
 }
 
 // What no two copies share is changed by plan and apply: it decides which losses files outlive.

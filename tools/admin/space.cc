@@ -4,6 +4,7 @@
 #include <map>
 
 #include "master/placement/classes.h"
+#include "master/space.h"
 #include "tools/admin/class_path.h"
 #include "tools/admin/shards.h"
 #include "tools/admin/status.h"
@@ -12,9 +13,6 @@
 namespace cairn::admin {
 
 namespace {
-
-// Of a volume new data is refused from here on (master/space.h).
-constexpr uint64_t REFUSE_PERCENT = 95;
 
 uint64_t less(uint64_t from, uint64_t taken) {
   return from - std::min(from, taken);
@@ -52,7 +50,7 @@ std::vector<VolumeShare> sharesOf(const Json& status, const ShardMap& map, Class
       share.total = volume["totalBytes"];
       share.used = volume["usedBytes"];
       share.shards = held.contains(number) ? held[number] : 0;
-      share.room = less(share.total / 100 * REFUSE_PERCENT, share.used);
+      share.room = less(refuseBytes(share.total), share.used);
       if (share.shards > 0) {
         share.bound = share.room / share.shards * count;
       }
@@ -66,7 +64,7 @@ std::vector<VolumeShare> sharesOf(const Json& status, const ShardMap& map, Class
 Json explanation(const Json& space, const std::vector<VolumeShare>& shares) {
   uint64_t raw = space["rawBytes"], used = space["usedBytes"];
   uint64_t copies = std::max<uint64_t>(space["copies"].get<uint64_t>(), 1);
-  uint64_t reserve = raw - raw / 100 * REFUSE_PERCENT;
+  uint64_t reserve = raw - refuseBytes(raw);
   uint64_t free = less(raw, used + reserve);
   uint64_t even = free / copies;
   uint64_t available = space["availableBytes"];
@@ -120,7 +118,7 @@ Json classesJson(const Json& status, const ShardMap& map) {
   const auto& space = status["space"];
   uint64_t raw = space["rawBytes"], used = space["usedBytes"];
   for (auto& [id, cls] : map.classes) {
-    uint64_t available = less(raw / 100 * REFUSE_PERCENT, used) / cls.copies;
+    uint64_t available = less(refuseBytes(raw), used) / cls.copies;
     for (auto& share : sharesOf(status, map, id)) {
       available = std::min(available, share.bound);
     }
