@@ -44,6 +44,11 @@ void addTouched(wire::Op::Reader op, const NamespaceReader& reader, Leases::Chan
         change.add(InodeId{item.getInode()});
       }
       break;
+    case wire::Op::DETACH:
+      addName(change, reader, op.getDetach().getParent(), op.getDetach().getName());
+      break;
+    case wire::Op::LOCK:
+      break;  // nobody believes anything of locks
   }
 }
 

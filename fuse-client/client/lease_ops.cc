@@ -135,8 +135,12 @@ void Client::Impl::setDoubt(wire::Op::Reader op, bool begins) {
       return inode(InodeId{op.getSetXattr().getInode()});
     case wire::Op::REMOVE_XATTR:
       return inode(InodeId{op.getRemoveXattr().getInode()});
+    case wire::Op::DETACH:
+      return name(op.getDetach().getParent(), op.getDetach().getName());
     case wire::Op::WRITTEN:
       return;  // what it tells is shown already
+    case wire::Op::LOCK:
+      return;  // nothing of locks is believed
   }
 }
 

@@ -22,6 +22,9 @@ struct Command {
     membership @11 :Data;          # of the masters: an encoded raft::Membership, in force from this entry on
     recovered @12 :UInt64;         # GroupEpoch: the group was begun anew from one survivor; numbers leap over what is lost
     classChange @14 :ClassChange;
+    quotaChange @15 :QuotaChange;
+    trashChange @16 :TrashChange;
+    breakLock @17 :LockBreak;
   }
   drawn @13 :UInt64;               # of the first entry of a term: drawn at random by the process that leads
 }
@@ -55,6 +58,18 @@ struct ClassChange {
     endTask @11 :UInt64;
   }
 }
+# 0: no limit. Both 0: it is no quota's directory any more.
+struct QuotaChange { inode @0 :UInt64; bytesMax @1 :UInt64; filesMax @2 :UInt64; }
+struct TrashChange {
+  union {
+    restore :group { item @0 :UInt64; parent @1 :UInt64; name @2 :Data; }
+    purge @3 :List(UInt64);
+    retention :group { inode @4 :UInt64; seconds @5 :UInt64; set @6 :Bool; }
+    detach :group { parent @7 :UInt64; name @8 :Data; }
+    reclaim @9 :UInt64;              # a step of what is done behind: some entries of a tree that nothing leads to any more
+  }
+}
+struct LockBreak { session @0 :UInt64; lock @1 :Master.LockRequest; }
 # `chunks`: how many chunks the old object has, whatever sizes have been told.
 struct MoveEnd { inode @0 :UInt64; to @1 :UInt64; chunks @2 :UInt32; }
 struct MoveTask { inode @0 :UInt64; class @1 :UInt16; path @2 :Data; }

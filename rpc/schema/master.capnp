@@ -28,7 +28,9 @@ interface Master {
   # Who attaches has given up all leases that it had; `leases` is asked for those it gets from now on (none: it wants none).
   # `attempt` rises with every attach that a client sends. errno EALREADY: a later one has been here, so this one comes
   # from a link that the client has given up, and must not take the session from the newer link.
-  attach @0 (session :UInt64, name :Text, watcher :MapWatcher, leases :LeaseHolder, attempt :UInt64)
+  # `writing`: inodes whose write lease it goes on with, for it has bytes of them that nobody else has seen.
+  attach @0 (session :UInt64, name :Text, watcher :MapWatcher, leases :LeaseHolder, attempt :UInt64,
+             writing :List(UInt64))
       -> (outcome :Types.Outcome, session :UInt64, leaseNanos :Int64, client :ClientSession);
   # A chunkserver's arrival: replaces its earlier incarnation. errno EEXIST: another live process has
   # this server id; ESTALE: history or format mismatch.
@@ -63,6 +65,16 @@ interface ClientSession {
   detach @4 () -> ();
   # Leases that the client gives up by itself. What is granted by calls sent after this counts.
   forget @5 (inodes :List(UInt64)) -> ();
+  # A lease on a regular file's bytes. Waits until nobody else has one that is in its way. To read (`write` false) is the
+  # lease on its attributes; to write is to be the only one who has any. `answer`: the attributes, as nobody else changes
+  # them. Bits of `leased`: leasedAttributes, leasedWriting. Without them nothing was granted: ask again.
+  acquire @6 (inode :UInt64, write :Bool) -> (answer :Answer, leased :UInt8);
+  # Resolves when a lock that was refused with EAGAIN may be free, in the order in which they were asked for; the caller
+  # tries again. errno EDEADLK: it would wait for somebody who waits for it.
+  awaitLock @7 (lock :LockRequest) -> (outcome :Types.Outcome);
+  # Bytes that files below a quota's directory may take up more than the master knows of. `granted` may be less than what
+  # is asked for; EDQUOT: there is nothing left. The grant is the session's until it is given back or used (Written).
+  reserve @8 (root :UInt64, bytes :UInt64) -> (outcome :Types.Outcome, granted :UInt64);
 }
 
 # A lease on an inode lets a client believe what it was told of it until the master recalls that, or until the session's
@@ -71,16 +83,24 @@ interface ClientSession {
 interface LeaseHolder {
   # `changes` are about to happen. Nothing told at log index `index` or before is believed of them once this is
   # answered. `dropped`: inodes among them of which nothing is believed any more.
+  # Of a file that it has the lease to write: before it answers, what it has written is at the chunkservers, and its size
+  # and times at the master.
   recall @0 (changes :List(LeaseChange), index :UInt64) -> (dropped :List(UInt64));
+  # Sizes and times of files that it has the lease to write, as its own programs see them. What it hasn't is left out.
+  report @1 (inodes :List(UInt64)) -> (files :List(Written));
+  # Bytes of a quota's grant that it can do without, now that others are short of them.
+  giveBack @2 (root :UInt64) -> (bytes :UInt64);
 }
 struct LeaseChange {
   inode @0 :UInt64;          # its attributes change,
   name @1 :Data;             # and, when not empty, what this name in it stands for
+  share @2 :Bool;            # nothing changes: others want to read what only this session may know
 }
 # Bits of `leased` beside a reply or an answer. Of an answer to readDirectory, `attributes` is about every entry's.
 const leasedNames :UInt8 = 1;          # names in the (first) directory concerned, and that directory's attributes
 const leasedAttributes :UInt8 = 2;     # of the inode that `attributes` tells of
 const leasedNewParent :UInt8 = 4;      # rename: the other directory, as leasedNames
+const leasedWriting :UInt8 = 8;        # of the inode that `attributes` tells of: nobody else reads or writes its bytes
 
 struct Caller { uid @0 :UInt32; gid @1 :UInt32; groups @2 :List(UInt32); }
 
@@ -94,6 +114,8 @@ struct Op {
       device @4 :UInt32;
       target @5 :Data;       # of a symlink
       hold @6 :Bool;         # the caller opens it: counts as hold(taken = it)
+      umask @27 :UInt32;     # counts where the directory has no default ACL
+      unnamed @28 :Bool;     # O_TMPFILE: `parent` only says where; it has no name until it is linked
     }
     link :group { inode @7 :UInt64; parent @8 :UInt64; name @9 :Data; }
     unlink :group { parent @10 :UInt64; name @11 :Data; directory @12 :Bool; }  # directory: rmdir
@@ -106,7 +128,16 @@ struct Op {
     setXattr :group { inode @19 :UInt64; name @20 :Data; value @21 :Data; flags @22 :UInt32; }
     removeXattr :group { inode @23 :UInt64; name @24 :Data; }
     written @25 :List(Written);    # sizes and times that came with written data; several files at once
+    lock @26 :LockRequest;         # EAGAIN: somebody else's is in the way
+    detach :group { parent @29 :UInt64; name @30 :Data; }  # a whole tree at once: into the trash, or reclaimed
   }
+}
+
+enum LockKind { posix @0; flock @1; }                  # fcntl(2), open file descriptions' included; flock(2)
+enum LockType { none @0; shared @1; exclusive @2; }    # none: unlocked
+# `owner`: of this session, as the kernel tells them apart. Of bytes first..last, both included.
+struct LockRequest {
+  inode @0 :UInt64; owner @1 :UInt64; pid @2 :UInt32; kind @3 :LockKind; type @4 :LockType; first @5 :UInt64; last @6 :UInt64;
 }
 
 struct SetAttributes {
@@ -159,6 +190,7 @@ struct Query {
     getXattr :group { inode @9 :UInt64; name @10 :Data; }
     listXattr @11 :UInt64;
     space @12 :UInt64;       # statfs of this directory
+    testLock @13 :LockRequest;
   }
 }
 
@@ -172,6 +204,7 @@ struct Answer {
     entries :group { list @5 :List(Entry); end @6 :Bool; }
     bytes @7 :Data;          # readLink, getXattr; listXattr: names, each ended by a zero byte
     space @8 :Space;
+    lock @9 :LockRequest;    # testLock: the one in the way, `type` none when nothing is
   }
 }
 
@@ -285,7 +318,35 @@ interface Admin {
   copyTasks @12 () -> (tasks :List(CopyTask));
   # What it has copied stays as it is. ENOENT: there is no such task.
   cancelCopyTask @13 (task :UInt64) -> (outcome :Types.Outcome);
+  # Limits of all that is below a directory; 0: none. Both 0: it is no quota's directory any more.
+  setQuota @14 (path :Data, bytesMax :UInt64, filesMax :UInt64) -> (outcome :Types.Outcome);
+  quotas @15 () -> (quotas :List(QuotaInfo));
+  # What was deleted and can be brought back, oldest first; `after`: the last item seen, 0 at first.
+  trash @16 (after :UInt64, itemsMax :UInt32) -> (items :List(TrashItem), end :Bool);
+  # Back to its own path, or to `to` when that isn't empty. EEXIST: something else is there.
+  restoreTrash @17 (item :UInt64, to :Data) -> (outcome :Types.Outcome, path :Data);
+  # 0: all that was deleted more than `olderThanSeconds` ago.
+  purgeTrash @18 (item :UInt64, olderThanSeconds :UInt64) -> (outcome :Types.Outcome, items :UInt64);
+  # How long what is deleted below a directory stays in the trash; 0: not at all.
+  setTrash @19 (path :Data, seconds :UInt64) -> (outcome :Types.Outcome);
+  locks @20 () -> (locks :List(LockInfo));
+  # ENOENT: there is no such lock.
+  breakLock @21 (lock :LockInfo) -> (outcome :Types.Outcome);
+  # Who may believe, or hold back, what of an inode.
+  leases @22 (inode :UInt64) -> (holders :List(LeaseInfo));
+  detachTree @23 (path :Data) -> (outcome :Types.Outcome);
 }
+struct QuotaInfo {
+  path @0 :Data; inode @1 :UInt64; bytesMax @2 :UInt64; filesMax @3 :UInt64; bytesUsed @4 :UInt64; filesUsed @5 :UInt64;
+  bytesGranted @6 :UInt64;
+}
+# `path`: as it was. `bytes` and `files`: of the whole tree. `deleted` and `expires`: seconds since 1970.
+struct TrashItem {
+  id @0 :UInt64; inode @1 :UInt64; path @2 :Data; directory @3 :Bool; bytes @4 :UInt64; files @5 :UInt64; deleted @6 :Int64;
+  expires @7 :Int64;
+}
+struct LockInfo { session @0 :UInt64; sessionName @1 :Text; lock @2 :LockRequest; waiting @3 :Bool; path @4 :Data; }
+struct LeaseInfo { session @0 :UInt64; sessionName @1 :Text; write @2 :Bool; recalledNanos @3 :Int64; }
 # Files below `path` that are copied into another replication class. `waiting`: files that have been passed over, since
 # they change all the time; they are looked at again. `why`: what stops it now, empty when nothing does.
 struct CopyTask {

@@ -52,6 +52,7 @@ struct Attributes {
   created @11 :Time;
   layout @12 :Layout;       # regular files
   parent @13 :UInt64;       # directories
+  quotaRoot @14 :UInt64;    # the directory whose quota it counts for; 0: none
 }
 
 struct Server {
