@@ -289,6 +289,9 @@ void FakeMaster::execute(uint64_t session, wire::Op::Reader op, wire::Reply::Bui
       log.push_back("written");
       code = wrote(op.getWritten(), reply);
       break;
+    case wire::Op::LOCK:
+    case wire::Op::DETACH:
+      break;
   }
   reply.getOutcome().setErrno(code);
 }
@@ -488,6 +491,8 @@ int FakeMaster::answer(wire::Query::Reader query, wire::Answer::Builder answer) 
       answer.initSpace().setTotalBytes(1u << 30);
       answer.getSpace().setAvailableBytes(1u << 29);
       return 0;
+    case wire::Query::TEST_LOCK:
+      break;
   }
   return EOPNOTSUPP;
 }
