@@ -28,6 +28,7 @@ namespace {
 constexpr Nanos FLUSH_MAX = 60 * SECOND;
 constexpr Nanos UNMOUNT_MAX = 5 * SECOND;
 constexpr uint64_t KERNEL_READ_AHEAD_BYTES = 4 << 20;
+constexpr unsigned KERNEL_WAITERS = 2;
 
 std::string hostId() {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
@@ -47,7 +48,6 @@ ClientOptions clientOptions(const MountOptions& options) {
   out.name = hostName() + ":" + options.mountPoint;
   out.hostId = hostId();
   out.softTimeoutNanos = options.softTimeout;
-  out.attributesTrustNanos = options.attributeTimeout;
   out.synchronous = options.synchronous;
   if (options.cacheBytes > 0) {
     constexpr uint64_t SHARES = 3;
@@ -79,13 +79,15 @@ class MountProgram {
     if (!root.ok()) {
       return background_.failed(root.error().code, root.error().why);
     }
-    Operations operations(client_, *runtime_.clock, *processes_, arrival_, options_, root.value());
+    Operations operations(client_, *runtime_.clock, *runtime_.workers, *kernelWaiters_, *processes_, arrival_, options_,
+                          root.value());
     auto session = kj::heap<FuseSession>(runtime_.io.unixEventPort, *runtime_.clock, operations, arrival_);
     auto mounted = session->mount(options_);
     if (!mounted.ok()) {
       return background_.failed(mounted.error().code, mounted.error().why);
     }
-    serve(*session);
+    serve(*session, operations);
+    operations.connected(-1);
     operations.giveUp();
     session = nullptr;
     return finish();
@@ -93,10 +95,11 @@ class MountProgram {
 
  private:
   // Nothing of this goes on when it returns, though the mount may have been cut off with requests unanswered.
-  void serve(FuseSession& session) {
+  void serve(FuseSession& session, Operations& operations) {
     auto served = kj::Promise<void>(session.serve()).fork();
     auto ready = session.onReady().exclusiveJoin(served.addBranch());
     wait(kj::mv(ready));
+    operations.connected(session.descriptor());
     raiseReadAhead(options_.mountPoint, KERNEL_READ_AHEAD_BYTES);
     spdlog::info("mounted {} on {}", options_.fsname, options_.mountPoint);
     background_.ready();
@@ -210,6 +213,7 @@ class MountProgram {
   Runtime runtime_;
   kj::Own<Network> network_;
   Client client_;
+  kj::Own<Workers> kernelWaiters_ = newSystemWorkers(KERNEL_WAITERS);
   std::unique_ptr<Processes> processes_;
   Arrival arrival_;
   kj::ForkedPromise<void> stop_;

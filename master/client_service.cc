@@ -1,15 +1,19 @@
 #include "master/client_service.h"
 
+#include <sys/stat.h>
+
 #include "common/log.h"
 #include "master/propose.h"
 #include "master/space.h"
 #include "master/touched.h"
+#include "master/writers.h"
 
 namespace cairn {
 namespace {
 
 // Of a result beside the reply: its root and pointers.
 constexpr uint64_t RESULT_WORDS = 8;
+constexpr uint32_t SIZE_IS_SET = 8;  // a bit of SetAttributes.which
 
 bool addsNames(wire::Op::Reader op) {
   return op.isMake() || op.isLink() || op.isSetXattr();
@@ -45,6 +49,9 @@ class ClientService final : public wire::ClientSession::Server {
   kj::Promise<void> forget(ForgetContext context) override {
     return lifeline_->run([&](Core& core) { return forget(core, context); });
   }
+  kj::Promise<void> acquire(AcquireContext context) override {
+    return lifeline_->run([&](Core& core) { return acquire(core, context); });
+  }
 
  private:
   void enter(Core& core, const std::vector<InodeId>& taken = {}) {
@@ -66,7 +73,10 @@ class ClientService final : public wire::ClientSession::Server {
   uint8_t leasesWith(Core& core, wire::Op::Reader op, wire::Reply::Reader reply);
   uint8_t leasesWith(Core& core, wire::Query::Reader query, wire::Answer::Reader answer);
   Task<void> read(Core& core, ReadContext context);
+  Task<void> readState(Core& core, ReadContext& context);
   void answer(Core& core, ReadContext& context);
+  Task<void> acquire(Core& core, AcquireContext context);
+  void answerAcquired(Core& core, AcquireContext& context);
   kj::Promise<void> hold(Core& core, HoldContext context);
   Task<void> renew(Core& core, RenewContext context);
   Task<void> detach(Core& core, DetachContext context);
@@ -148,9 +158,17 @@ uint8_t ClientService::leasesWith(Core& core, wire::Op::Reader op, wire::Reply::
   }
   auto names = [&](uint64_t directory) { return lease(core, InodeId{directory}, wire::LEASED_NAMES); };
   auto attributes = [&] { return lease(core, InodeId{reply.getAttributes().getInode()}, wire::LEASED_ATTRIBUTES); };
+  // What was made, or emptied, to be written: nobody else has it yet, and the first write needn't ask.
+  auto writing = [&](bool wanted) {
+    bool granted = wanted && core.sessions.leases().grantWriting(session_, InodeId{reply.getAttributes().getInode()});
+    return granted ? wire::LEASED_WRITING : uint8_t{0};
+  };
   switch (op.which()) {
     case wire::Op::MAKE:
-      return names(op.getMake().getParent()) | attributes();
+      return names(op.getMake().getParent()) | attributes() |
+             writing(op.getMake().getHold() && S_ISREG(op.getMake().getMode()));
+    case wire::Op::SET_ATTRIBUTES:
+      return attributes() | writing((op.getSetAttributes().getWhich() & SIZE_IS_SET) != 0);
     case wire::Op::LINK:
       return names(op.getLink().getParent()) | attributes();
     case wire::Op::UNLINK:
@@ -225,9 +243,20 @@ void ClientService::takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reade
   }
 }
 
-// Under the leader's lease at once, if it still holds when the answer is there.
+// What others write right now is theirs to say; they are asked again when one of them has gone or come meanwhile.
 Task<void> ClientService::read(Core& core, ReadContext context) {
-  enter(core);
+  Writers writers(core.sessions.leases(), session_);
+  bool asked = false;
+  while (!asked) {
+    enter(core);
+    co_await writers.allKnown(context.getParams().getQuery());
+    co_await readState(core, context);
+    asked = co_await writers.overlay(context.getResults().getAnswer());
+  }
+}
+
+// Under the leader's lease at once, if it still holds when the answer is there.
+Task<void> ClientService::readState(Core& core, ReadContext& context) {
   if (core.replica.isCurrent()) {
     answer(core, context);
     if (core.replica.isCurrent()) {
@@ -239,6 +268,58 @@ Task<void> ClientService::read(Core& core, ReadContext context) {
     throwUnwritten(barrier.error());
   }
   answer(core, context);
+}
+
+Task<void> ClientService::acquire(Core& core, AcquireContext context) {
+  enter(core);
+  Leases& leases = core.sessions.leases();
+  const InodeId inode{context.getParams().getInode()};
+  Leases::Turn turn(leases, inode);
+  co_await turn.come();
+  Leases::Change change(leases, session_);
+  if (context.getParams().getWrite()) {
+    change.add(inode);  // from now on nobody else is granted anything of it
+  }
+  bool confirmed = false;  // that this master leads, and nothing was waited for since
+  for (;;) {
+    auto obstacle = change.mustRecall() ? change.recall() : leases.obstacle(session_, inode);
+    KJ_IF_MAYBE(wait, obstacle) {
+      co_await kj::mv(*wait);
+      confirmed = false;
+      continue;
+    }
+    if (!confirmed && !core.replica.isCurrent()) {
+      auto barrier = co_await core.replica.readBarrier();
+      if (!barrier.ok()) {
+        throwUnwritten(barrier.error());
+      }
+      confirmed = true;
+      continue;
+    }
+    enter(core);
+    answerAcquired(core, context);
+    if (confirmed || core.replica.isCurrent()) {
+      co_return;
+    }
+  }
+}
+
+void ClientService::answerAcquired(Core& core, AcquireContext& context) {
+  const InodeId inode{context.getParams().getInode()};
+  auto results = context.getResults();
+  auto answer = results.initAnswer();
+  capnp::MallocMessageBuilder message;
+  auto query = message.initRoot<wire::Query>();
+  query.setAttributes(raw(inode));
+  core.replica.reader().answer(query.asReader(), answer);
+  if (answer.getOutcome().getErrno() != 0) {
+    return;
+  }
+  uint8_t leased = lease(core, inode, wire::LEASED_ATTRIBUTES);
+  if (context.getParams().getWrite() && core.sessions.leases().grantWriting(session_, inode)) {
+    leased |= wire::LEASED_WRITING;
+  }
+  results.setLeased(leased);
 }
 
 void ClientService::answer(Core& core, ReadContext& context) {

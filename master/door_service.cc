@@ -45,7 +45,11 @@ Task<void> MasterService::attach(Core& core, AttachContext context) {
     auto opened = co_await core.sessions.open(name, params.getAttempt(), kj::mv(holder));
     attached = opened;
   } else {
-    attached = core.sessions.takeUp(wanted, params.getAttempt(), kj::mv(holder));
+    std::vector<InodeId> writing;
+    for (uint64_t inode : params.getWriting()) {
+      writing.push_back(InodeId{inode});
+    }
+    attached = core.sessions.takeUp(wanted, params.getAttempt(), kj::mv(holder), writing);
   }
   auto results = context.getResults();
   if (!attached.ok()) {

@@ -1,7 +1,8 @@
 #include "master/leases.h"
 
+#include <algorithm>
+
 #include "common/log.h"
-#include "master/session/session_table.h"
 #include "rpc/connection.h"
 
 namespace cairn {
@@ -15,12 +16,20 @@ Leases::Leases(Clock& clock, const NamespaceReader& reader, Evictor& evictor)
   }
 }
 
-void Leases::attached(SessionId session, kj::Maybe<wire::LeaseHolder::Client> holder) {
-  setFree(session);
+bool Leases::attached(SessionId session, kj::Maybe<wire::LeaseHolder::Client> holder,
+                      const std::vector<InodeId>& writing) {
   links_.erase(session);
   KJ_IF_MAYBE(client, holder) {
     links_.emplace(session, kj::mv(*client));
   }
+  unknown_.erase(session);
+  table_.releaseAll(session);
+  bool all = true;
+  for (InodeId inode : writing) {
+    all = table_.takeUpWriting(session, inode) && all;
+  }
+  happened(freed_, session);
+  return all;
 }
 
 void Leases::linkLost(SessionId session) {
@@ -28,56 +37,59 @@ void Leases::linkLost(SessionId session) {
 }
 
 void Leases::ended(SessionId session) {
-  setFree(session);
+  Fence fence;
+  fence.version = reader_.map().version;
+  fence.everything = unknown_.contains(session);
+  for (InodeId inode : table_.writtenBy(session)) {
+    fence.inodes.insert(inode);
+  }
+  if (fence.everything || !fence.inodes.empty()) {
+    fences_.push_back(kj::mv(fence));
+  }
   links_.erase(session);
-}
-
-void Leases::setFree(SessionId session) {
   unknown_.erase(session);
   table_.releaseAll(session);
-  auto waited = goodbyes_.find(session);
-  if (waited != goodbyes_.end()) {
-    waited->second.fulfiller->fulfill();
-    goodbyes_.erase(waited);
-  }
-}
-
-kj::Promise<void> Leases::whenFree(SessionId session) {
-  auto it = goodbyes_.find(session);
-  if (it == goodbyes_.end()) {
-    auto paf = kj::newPromiseAndFulfiller<void>();
-    it = goodbyes_.emplace(session, Goodbye{paf.promise.fork(), kj::mv(paf.fulfiller)}).first;
-  }
-  return it->second.promise.addBranch();
+  happened(freed_, session);
 }
 
 bool Leases::grant(SessionId session, InodeId inode) {
-  return links_.contains(session) && table_.grant(session, inode);
+  return links_.contains(session) && !isFenced(inode) && table_.grant(session, inode);
 }
 
 bool Leases::othersMayHold(SessionId by) const {
-  return table_.anyHolderBut(by) || unknown_.size() > (unknown_.contains(by) ? 1u : 0u);
+  return table_.anyHolderBut(by) || isAnyUnknownBut(by);
 }
 
+// One that comes anew believes nothing, but may go on writing what it wrote.
 Task<void> Leases::recallFrom(SessionId session, std::vector<Item> items) {
-  auto asked = ask(session, kj::mv(items)).promise().exclusiveJoin(whenFree(session));
-  co_await kj::mv(asked);
+  do {
+    auto asked = ask(session, items).promise().exclusiveJoin(when(freed_, session));
+    co_await kj::mv(asked);
+  } while (stillWrites(session, items));
 }
 
-// Rejects when a recall has been unanswered for a session's time. In two halves: when this process has stood still,
-// answers may be waiting unread.
-Leases::Recalled Leases::late() {
-  constexpr Nanos HALF = (SESSION_LEASE + SESSION_MARGIN) / 2;
-  return clock_.after(HALF).then([this] { return clock_.after(HALF); }).then([]() -> Recalled {
-    return KJ_EXCEPTION(OVERLOADED, "no answer in time");
-  });
+bool Leases::stillWrites(SessionId session, const std::vector<Item>& items) const {
+  return std::any_of(items.begin(), items.end(), [&](auto& item) { return table_.isWriting(session, item.inode); });
+}
+
+void Leases::answered(SessionId session, const std::vector<Item>& items, capnp::List<uint64_t>::Reader dropped) {
+  for (auto& item : items) {
+    table_.endWriting(session, item.inode);
+  }
+  for (uint64_t inode : dropped) {
+    table_.release(session, InodeId{inode});
+  }
 }
 
 // Comes to its end when the session has answered, and only then.
 Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
-  auto link = links_.find(session);
-  if (link != links_.end()) {
-    bool linkLost = false;
+  bool linkLost = false;
+  for (bool busy = true; busy;) {
+    auto link = links_.find(session);
+    if (link == links_.end()) {
+      break;
+    }
+    busy = false;
     try {
       auto request = link->second.recallRequest();
       request.setIndex(raw(reader_.appliedIndex()));
@@ -85,21 +97,26 @@ Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
       for (unsigned i = 0; i < list.size(); ++i) {
         list[i].setInode(raw(items[i].inode));
         list[i].setName(kj::StringPtr(items[i].name.c_str(), items[i].name.size()).asBytes());
+        list[i].setShare(items[i].share);
       }
-      Recalled sent = request.send();
-      auto answer = co_await sent.exclusiveJoin(late());
-      for (uint64_t inode : answer.getDropped()) {
-        table_.release(session, InodeId{inode});
-      }
+      using Answer = capnp::Response<wire::LeaseHolder::RecallResults>;
+      kj::Promise<Answer> sent = request.send();
+      auto answer = co_await sent.exclusiveJoin(late<Answer>());
+      answered(session, items, answer.getDropped());
       co_return;
     } catch (const kj::Exception& e) {
-      spdlog::info("session {} does not answer a recall: {}", raw(session), e.getDescription().cStr());
+      // Still writing out what it has: as long as it says so it is waited for.
+      busy = e.getType() == kj::Exception::Type::OVERLOADED;
       linkLost = e.getType() == kj::Exception::Type::DISCONNECTED;
+      if (!busy) {
+        spdlog::info("session {} does not answer a recall: {}", raw(session), e.getDescription().cStr());
+      }
     }
-    while (!linkLost) {  // else it comes again, or its time runs out
-      evictor_.evict(session, "it left a recall of its leases unanswered");
-      co_await clock_.after(SESSION_LEASE);
-    }
+  }
+  bool silent = links_.contains(session) && !linkLost;  // else it comes again, or its time runs out
+  while (silent) {
+    evictor_.evict(session, "it left a recall of its leases unanswered");
+    co_await clock_.after(SESSION_LEASE);
   }
   kj::Promise<void> never = kj::NEVER_DONE;
   co_await kj::mv(never);
@@ -121,16 +138,13 @@ void Leases::Change::add(InodeId inode, capnp::Data::Reader name) {
 Leases::Change::~Change() noexcept(false) {
   for (auto& item : items_) {
     leases_.table_.endChange(by_, item.inode);
+    happened(leases_.changesEnded_, item.inode);
   }
 }
 
-kj::Promise<void> Leases::Change::recall() {
+Task<void> Leases::Change::recallAll() {
+  co_await leases_.whenKnown(by_);
   std::map<SessionId, std::vector<Item>> whom;
-  for (SessionId session : leases_.unknown_) {
-    if (session != by_) {
-      whom[session];
-    }
-  }
   for (; recalled_ < items_.size(); ++recalled_) {
     for (SessionId session : leases_.table_.holdersBut(by_, items_[recalled_].inode)) {
       whom[session].push_back(items_[recalled_]);
@@ -140,7 +154,7 @@ kj::Promise<void> Leases::Change::recall() {
   for (auto& [session, items] : whom) {
     waits.add(leases_.recallFrom(session, kj::mv(items)).promise());
   }
-  return kj::joinPromises(waits.finish());
+  co_await kj::joinPromises(waits.finish());
 }
 
 }  // namespace cairn

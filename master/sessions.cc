@@ -52,7 +52,8 @@ Task<Result<Sessions::Attached>> Sessions::open(std::string name, uint64_t attem
   co_return Attached{session, link};
 }
 
-Result<Sessions::Attached> Sessions::takeUp(SessionId session, uint64_t attempt, Holder holder) {
+Result<Sessions::Attached> Sessions::takeUp(SessionId session, uint64_t attempt, Holder holder,
+                                            const std::vector<InodeId>& writing) {
   if (ending_.contains(session) || !table_.contains(session)) {
     return Error{ESTALE, "session " + std::to_string(raw(session)) +
                              " has ended: its lease ran out, it was evicted, or it was closed"};
@@ -61,7 +62,10 @@ Result<Sessions::Attached> Sessions::takeUp(SessionId session, uint64_t attempt,
   if (link == 0) {
     return Error{EALREADY, "session " + std::to_string(raw(session)) + " has been taken up over a newer link"};
   }
-  leases_.attached(session, kj::mv(holder));
+  if (!leases_.attached(session, kj::mv(holder), writing)) {
+    evict(session, "it wants to go on writing what others have leases on");
+    return Error{ESTALE, "session " + std::to_string(raw(session)) + " writes what others have leases on by now"};
+  }
   return Attached{session, link};
 }
 
@@ -185,6 +189,9 @@ void Sessions::tick() {
   Nanos now = clock_.monotonic();
   for (SessionId session : table_.passTime(now)) {
     evict(session, "its lease has run out");
+  }
+  if (leases_.waitsForDrain()) {
+    leases_.drained(drainedEverywhere(replica_.reader().map(), chunkservers_.fencesDrained()));
   }
   if (now - fencesLooked_ >= FENCE_LOOK && !unfencing_) {
     fencesLooked_ = now;

@@ -36,7 +36,8 @@ class Sessions final : private Leases::Evictor, private kj::TaskSet::ErrorHandle
   // A new session.
   Task<Result<Attached>> open(std::string name, uint64_t attempt, Holder holder);
   // Takes one up again. ESTALE: it has ended. EALREADY: a later attempt of its client has been here.
-  Result<Attached> takeUp(SessionId session, uint64_t attempt, Holder holder);
+  // `writing`: files that it goes on writing.
+  Result<Attached> takeUp(SessionId session, uint64_t attempt, Holder holder, const std::vector<InodeId>& writing);
   void linkLost(SessionId session, uint64_t link);
   // Ends it; success also when it has ended already. ENOENT: there never was one, or long ago.
   Task<Status> end(SessionId session);

@@ -13,6 +13,9 @@ Client::~Client() noexcept(false) = default;
 void Client::Impl::sessionLost(SessionId old) {
   Error error{EIO, "session " + std::to_string(raw(old)) + " was evicted before this data was safe"};
   buffer.sessionLost(inodes.all(), error);
+  for (auto& inode : inodes.all()) {
+    bytes.linkLost(*inode);
+  }
 }
 
 Task<Status> Client::start() {
@@ -32,6 +35,9 @@ Task<Status> Client::stop() {
     uint64_t told = inode->errorsTold();
     Status error = inode->errorSince(told);
     out = out.ok() ? error : out;
+  }
+  for (InodeId written : impl_->bytes.endWriting()) {
+    impl_->leases.giveUp(written);
   }
   co_await impl_->session.stop();
   co_return out;

@@ -5,8 +5,8 @@
 // Arguments are copied before a method's first wait, but for `data` of write(), which must stay until the
 // task is done. The client must outlive all its tasks, and the ReadData that it gave.
 //
-// Names and attributes are believed under leases (lease_book.h): another client's change of them is seen at once. Data
-// of another client is seen after its WRITE_DELAY, fsync or close.
+// Names, attributes and bytes are believed under leases (lease_book.h, byte_leases.h): what another client's call has
+// changed is seen by every call that begins after it returned.
 #pragma once
 #include <kj/async.h>
 
@@ -43,6 +43,22 @@ enum class AllocateMode {
 
 enum class Whence { DATA, HOLE };
 
+// Who keeps a copy of what the library told, for as long as it said (Client::believed): the kernel. A promise resolves when
+// nothing that was told before counts any more; the master waits for it before it lets another client go on.
+class CacheListener {
+ public:
+  // Attributes, and a file's bytes.
+  virtual kj::Promise<void> forgetInode(InodeId inode) = 0;
+  // What a name stands for, or that nothing does.
+  virtual kj::Promise<void> forgetName(InodeId directory, const std::string& name) = 0;
+  // All names, without a wait.
+  virtual void forgetNames() = 0;
+  virtual kj::Promise<void> forgetEverything() = 0;
+
+ protected:
+  ~CacheListener() = default;
+};
+
 class Client {
  public:
   Client(Clock& clock, Network& network, Random& random, ClusterFile cluster, ClientOptions options);
@@ -75,9 +91,12 @@ class Client {
   // ---- attributes -------------------------------------------------------------------------------
   // Asks the master.
   Task<Result<Attributes>> attributes(InodeId inode);
-  // What is known without asking, when it was learned less than `youngerThan` ago. The kernel drops what it knows of a
-  // directory with each change made in it, so most of its questions come right after a reply that has the answer.
-  std::optional<KnownAttributes> remembered(InodeId inode, Nanos youngerThan);
+  // For how long the kernel may believe what it is told now without asking again, unless the listener hears otherwise:
+  // of an inode's attributes, and of what a name in a directory stands for. 0: not at all.
+  Nanos believed(InodeId inode);
+  Nanos believed(InodeId directory, const std::string& name);
+  // Who is told when that ends early. It must outlive the client or be taken away (setListener(nullptr)).
+  void setListener(CacheListener* listener);
   Task<Result<Attributes>> setAttributes(InodeId inode, AttributeChange change, Caller caller);
   Task<Result<std::string>> getXattr(InodeId inode, std::string name, Caller caller);
   Task<Status> setXattr(InodeId inode, std::string name, std::string value, uint32_t flags, Caller caller);
@@ -126,7 +145,6 @@ class Client {
   static constexpr uint64_t FLUSH_WAIT_BYTES = 1u << 20;  // a close() with more than this on its way waits for it
   static constexpr uint64_t COPY_STEP_BYTES = 1u << 20;
   static constexpr uint64_t COPY_BYTES_MAX = 32u << 20;  // of one copyRange()
-  static constexpr size_t PARTS_MAX = 256;               // of one ReadData; more are copied together
 
   class Impl;
   kj::Own<Impl> impl_;

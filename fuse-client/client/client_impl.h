@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "fuse-client/client/buffer.h"
+#include "fuse-client/client/byte_leases.h"
 #include "fuse-client/client/chunk_io.h"
 #include "fuse-client/client/chunk_links.h"
 #include "fuse-client/client/client.h"
@@ -34,6 +35,15 @@ struct Handle : public kj::Refcounted {
   kj::Own<ReadAhead> readAhead;  // of a regular file, from the first read on
 };
 
+// Nobody beside the library believes anything.
+class NoCache final : public CacheListener {
+ public:
+  kj::Promise<void> forgetInode(InodeId) override { return kj::READY_NOW; }
+  kj::Promise<void> forgetName(InodeId, const std::string&) override { return kj::READY_NOW; }
+  void forgetNames() override {}
+  kj::Promise<void> forgetEverything() override { return kj::READY_NOW; }
+};
+
 class Client::Impl final : public MasterSession::Listener,
                            public MapHolder::Listener,
                            private kj::TaskSet::ErrorHandler {
@@ -52,8 +62,11 @@ class Client::Impl final : public MasterSession::Listener,
         unsynced(context, io),
         buffer(context, pool, io, reporter, unsynced, session.id()),
         sync(inodes, buffer, unsynced, reporter),
+        bytes(context, session, inodes, leases, sync),
         budget(context),
-        tasks(*this) {}
+        tasks(*this) {
+    inodes.onEvict([this](InodeId id) { tasks.add(cache->forgetInode(id)); });
+  }
 
   void sessionLost(SessionId old) override;
   // ---- leases (lease_ops.cc)
@@ -61,8 +74,11 @@ class Client::Impl final : public MasterSession::Listener,
   void historyChanged() override;
   void executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) override;
   void refused(wire::Query::Reader query, int code, const Grant& grant) override;
-  bool recalled(wire::LeaseChange::Reader change) override;
+  kj::Promise<void> recalled(wire::LeaseChange::Reader change) override;
   bool believes(InodeId inode) override;
+  bool report(InodeId inode, wire::Written::Builder out) override { return bytes.report(inode, out); }
+  std::vector<InodeId> writing() override { return bytes.writing(); }
+  kj::Promise<void> whenForgotten() override { return forgotten.addBranch(); }
   void setDoubt(wire::Op::Reader op, bool begins) override;
   void giveUpDropped();
   void noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
@@ -87,8 +103,8 @@ class Client::Impl final : public MasterSession::Listener,
   // EBADF when there is no such handle.
   Result<kj::Own<Handle>> handle(HandleId id);
   HandleId addHandle(kj::Own<Inode> inode, uint32_t bits);
-  // The attributes are known, and young enough when the file is clean.
-  Task<Status> known(Inode& inode);
+  Task<Result<ReadData>> read(Handle& handle, uint64_t offset, uint32_t length);
+  Task<Status> accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data);
   Task<Result<Attributes>> make(InodeId parent, std::string name, uint32_t mode, uint32_t device, std::string target,
                                 bool hold, Caller caller);
   // Sets size or times, with nothing else under way that could undo it.
@@ -117,7 +133,11 @@ class Client::Impl final : public MasterSession::Listener,
   Unsynced unsynced;
   WriteBuffer buffer;
   FileSync sync;
+  ByteLeases bytes;
   ReadBudget budget;
+  NoCache noCache;
+  CacheListener* cache = &noCache;
+  kj::ForkedPromise<void> forgotten = kj::Promise<void>(kj::READY_NOW).fork();  // what was told under earlier links
   std::unordered_map<uint64_t, kj::Own<Handle>> handles;
   uint64_t nextHandle = 1;
   kj::TaskSet tasks;

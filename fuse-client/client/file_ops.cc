@@ -77,6 +77,8 @@ struct Joined final : public kj::Refcounted {
   kj::Array<kj::byte> bytes;
 };
 
+constexpr size_t PARTS_MAX = 256;  // of one ReadData; more are copied together
+
 ReadData withFewParts(ReadData data, size_t most) {
   if (data.parts().size() <= most) {
     return data;
@@ -90,24 +92,27 @@ ReadData withFewParts(ReadData data, size_t most) {
 
 }  // namespace
 
-Task<Status> Client::Impl::known(Inode& inode) {
-  if (inode.isKnown() && (inode.hasLocalChanges() || inode.ageNanos() < context.options.attributesTrustNanos)) {
-    co_return Status();
-  }
-  co_return co_await inodes.refresh(inode);
-}
-
 Task<Result<ReadData>> Client::read(HandleId id, uint64_t offset, uint32_t length) {
   auto found = impl_->handle(id);
   if (!found.ok()) {
     co_return found.error();
   }
   auto handle = kj::mv(found).value();
-  Inode& inode = *handle->inode;
-  Status known = co_await impl_->known(inode);
-  if (!known.ok()) {
-    co_return known.error();
+  for (;;) {
+    auto use = co_await impl_->bytes.enter(kj::addRef(*handle->inode), false);
+    if (!use.ok()) {
+      co_return use.error();
+    }
+    auto data = co_await impl_->read(*handle, offset, length);
+    if (!data.ok() || use.value()->stands()) {
+      co_return kj::mv(data);
+    }
   }
+}
+
+// REQUIRES: the right to read.
+Task<Result<ReadData>> Client::Impl::read(Handle& handle, uint64_t offset, uint32_t length) {
+  Inode& inode = *handle.inode;
   const uint64_t size = inode.effectiveSize();
   if (offset >= size || length == 0) {
     co_return ReadData();
@@ -121,10 +126,10 @@ Task<Result<ReadData>> Client::read(HandleId id, uint64_t offset, uint32_t lengt
   Overlay overlay;
   bool wholly = inode.writes.dirty.covers(offset, end) || inode.writes.underWay.covers(offset, end);
   if (!wholly) {
-    if (handle->readAhead.get() == nullptr) {
-      handle->readAhead = kj::heap<ReadAhead>(impl_->context, impl_->io, impl_->budget, kj::addRef(inode));
+    if (handle.readAhead.get() == nullptr) {
+      handle.readAhead = kj::heap<ReadAhead>(context, io, budget, kj::addRef(inode));
     }
-    auto stored = co_await handle->readAhead->read(offset, end - offset, size);
+    auto stored = co_await handle.readAhead->read(offset, end - offset, size);
     if (!stored.ok()) {
       co_return stored.error();
     }
@@ -135,7 +140,7 @@ Task<Result<ReadData>> Client::read(HandleId id, uint64_t offset, uint32_t lengt
   for (auto& slice : buffered) {
     overlay.put(kj::mv(slice));
   }
-  impl_->context.stats.bytesRead += end - offset;
+  context.stats.bytesRead += end - offset;
   co_return withFewParts(overlay.take(offset, end), PARTS_MAX);
 }
 
@@ -145,25 +150,20 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
     co_return found.error();
   }
   auto handle = kj::mv(found).value();
-  Inode& inode = *handle->inode;
   if (data.size() == 0) {
     co_return uint64_t{0};
   }
-  const bool append = (handle->bits & OPEN_APPEND) != 0;
-  Status known = co_await impl_->known(inode);
-  if (!known.ok()) {
-    co_return known.error();
+  {
+    auto use = co_await impl_->bytes.enter(kj::addRef(*handle->inode), true);
+    if (!use.ok()) {
+      co_return use.error();
+    }
+    Status accepted = co_await impl_->accept(*handle, offset, data);
+    if (!accepted.ok()) {
+      co_return accepted.error();
+    }
   }
-  const uint64_t most = uint64_t{UINT32_MAX} << inode.layout().chunkBits;  // chunks have 32-bit numbers
-  const uint64_t from = append ? inode.effectiveSize() : offset;
-  if (from > most || data.size() > most - from) {
-    co_return Error{EFBIG, "beyond the largest file that this chunk size allows"};
-  }
-  std::optional<uint64_t> where;
-  if (!append) {
-    where = offset;
-  }
-  co_await impl_->buffer.write(kj::addRef(inode), where, data);
+  Inode& inode = *handle->inode;
   bool durable = (handle->bits & OPEN_SYNC) != 0 || impl_->context.options.synchronous;
   if (durable) {
     co_await impl_->sync.sync(kj::addRef(inode), false);
@@ -179,6 +179,23 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
     }
   }
   co_return uint64_t{data.size()};
+}
+
+// REQUIRES: the right to write. So the end of the file is where everybody's last append ended.
+Task<Status> Client::Impl::accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data) {
+  Inode& inode = *handle.inode;
+  const bool append = (handle.bits & OPEN_APPEND) != 0;
+  const uint64_t most = uint64_t{UINT32_MAX} << inode.layout().chunkBits;  // chunks have 32-bit numbers
+  const uint64_t from = append ? inode.effectiveSize() : offset;
+  if (from > most || data.size() > most - from) {
+    co_return Error{EFBIG, "beyond the largest file that this chunk size allows"};
+  }
+  std::optional<uint64_t> where;
+  if (!append) {
+    where = offset;
+  }
+  co_await buffer.write(kj::addRef(inode), where, data);
+  co_return Status();
 }
 
 Task<Result<uint64_t>> Client::copyRange(HandleId from, uint64_t fromOffset, HandleId to, uint64_t toOffset,

@@ -30,7 +30,8 @@ Attributes Inode::effective() const {
 
 bool Inode::isIdle() const {
   return handles == 0 && !isShared() && !hasLocalChanges() && writes.unsynced.empty() && writes.calls == 0 &&
-         !report.queued && !report.underWay && errors_ == told_;
+         !report.queued && !report.underWay && errors_ == told_ && bytes.users == 0 && !bytes.leaving && !bytes.asking &&
+         table_.now() >= promisedUntil_;
 }
 
 bool Inode::isLeased() const {
@@ -175,6 +176,7 @@ void InodeTable::evict() {
       if (oldest->learnedUnder_ == leases_.link()) {
         leases_.giveUp(oldest->id);
       }
+      evicted_(oldest->id);
       byUse_.pop_front();
       inodes_.erase(raw(oldest->id));
     } else {

@@ -1,8 +1,10 @@
 // Inode: what the mount knows of one file: the master's attributes, what local writes have changed since, the bytes on
 // their way, and the errors nobody has been told of. InodeTable keeps them: those in use, and a bounded number more.
 #pragma once
+#include <kj/function.h>
 #include <kj/refcount.h>
 
+#include <algorithm>
 #include <list>
 #include <set>
 #include <string>
@@ -63,6 +65,16 @@ struct FileReport {
   Signal changed;
 };
 
+// The right to the file's bytes (byte_leases.h).
+struct ByteLease {
+  SessionId writer{};   // the session under which this mount alone reads and writes them; 0: it doesn't
+  unsigned users = 0;   // operations under way that rely on a lease
+  bool leaving = false; // the lease is being given back: who comes now asks for another
+  bool asking = false;
+  uint64_t losses = 0;  // times that others got the right to change the bytes
+  Signal changed;
+};
+
 class Inode final : public kj::Refcounted, public ChunkFile {
  public:
   Inode(InodeTable& table, InodeId id) : id(id), table_(table) {}
@@ -71,6 +83,7 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   std::string name;  // by which it was found last, for chunks' self-description
   FileWrites writes;
   FileReport report;
+  ByteLease bytes;
   std::vector<CachedReader*> readers;
   uint32_t handles = 0;
   bool gone = false;  // no name and no handle any more: its bytes needn't be written
@@ -107,6 +120,8 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   bool mayBeLeased() const;
   // Log indices of before mean nothing any more.
   void historyChanged() { index_ = 0; }
+  // Others were told that they may believe the attributes for so long.
+  void promise(Nanos until) { promisedUntil_ = std::max(promisedUntil_, until); }
   // A local write of [.., end) at `now`.
   void written(uint64_t end, FileTime now);
   // The file was truncated to `size` by this mount.
@@ -145,6 +160,7 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   uint64_t learnedUnder_ = 0;  // the master may have granted a lease under that one
   Nanos learnedAt_ = 0;
   Nanos layoutAt_ = 0;
+  Nanos promisedUntil_ = 0;
   std::set<ObjectId> formerObjects_;  // that the present one was copied from, one after another
   uint64_t localEnd_ = 0;  // end of the farthest write that the master may not know
 
@@ -171,6 +187,8 @@ class InodeTable {
   void reported(Inode& inode, wire::Attributes::Reader in, const Grant& grant);
   // Asks the master.
   Task<Status> refresh(Inode& inode);
+  // Who hears of each inode that is forgotten, and with it its lease.
+  void onEvict(kj::Function<void(InodeId)> evicted) { evicted_ = kj::mv(evicted); }
   size_t count() const { return inodes_.size(); }
   const LeaseBook& leases() const { return leases_; }
   Nanos now() const { return context_.clock.monotonic(); }
@@ -184,6 +202,7 @@ class InodeTable {
   Context& context_;
   MasterSession& session_;
   LeaseBook& leases_;
+  kj::Function<void(InodeId)> evicted_ = [](InodeId) {};
   std::unordered_map<uint64_t, kj::Own<Inode>> inodes_;
   std::list<Inode*> byUse_;  // longest unused first
 };

@@ -33,13 +33,17 @@ class LeaseBook {
   // What was believed under this link may still be.
   bool lasts(uint64_t link) const { return link == link_ && clock_.monotonic() < until_; }
   uint64_t link() const { return link_; }
+  // For how long what is leased under this link may be believed without hearing from the master.
+  Nanos left() const { return std::max<Nanos>(until_ - clock_.monotonic(), 0); }
+  // The session can't have been given up: what it alone may do (write files) is still its right, whatever its link.
+  bool sessionLasts() const { return clock_.monotonic() < sessionUntil_; }
   // The reply may be taken in: nothing in it was recalled, or given up, while it was on its way.
   bool stands(const Grant& grant) const {
     return grant.link == link_ && grant.index > recalledAt_ && grant.call > forgottenAt_;
   }
 
   uint64_t nextCall() { return ++lastCall_; }
-  void renewed(Nanos until) { until_ = until; }
+  void renewed(Nanos until) { until_ = sessionUntil_ = until; }
   void linkLost() {
     ++link_;
     until_ = 0;
@@ -75,6 +79,7 @@ class LeaseBook {
   Clock& clock_;
   uint64_t link_ = 1;
   Nanos until_ = 0;
+  Nanos sessionUntil_ = 0;
   uint64_t lastCall_ = 0;
   uint64_t forgottenAt_ = 0;
   uint64_t recalledAt_ = 0;

@@ -13,7 +13,13 @@ constexpr uint32_t WHITEOUT = 4;
 
 }  // namespace
 
-void Client::Impl::linkLost() { names.clear(); }
+void Client::Impl::linkLost() {
+  names.clear();
+  for (auto& inode : inodes.all()) {
+    bytes.linkLost(*inode);
+  }
+  forgotten = cache->forgetEverything().fork();
+}
 
 void Client::Impl::historyChanged() {
   leases.historyChanged();
@@ -32,20 +38,38 @@ bool Client::Impl::believes(InodeId id) {
   return false;
 }
 
-bool Client::Impl::recalled(wire::LeaseChange::Reader change) {
+kj::Promise<void> Client::Impl::recalled(wire::LeaseChange::Reader change) {
   InodeId id{change.getInode()};
+  kj::Vector<kj::Promise<void>> obeyed;
   if (change.getName().size() > 0) {
-    names.recall(id, textOf(change.getName()));
+    std::string name = textOf(change.getName());
+    bool believed = names.contains(id);
+    names.recall(id, name);
+    if (names.contains(id)) {
+      obeyed.add(cache->forgetName(id, name));
+    } else if (believed) {
+      cache->forgetNames();  // given up whole
+    }
+  }
+  if (!change.getShare()) {
+    obeyed.add(cache->forgetInode(id));
   }
   KJ_IF_MAYBE(inode, inodes.find(id)) {
-    inode->recall();
+    if (!change.getShare()) {
+      inode->recall();
+    }
+    obeyed.add(bytes.giveBack(kj::addRef(*inode), change.getShare()).promise());
   }
-  return names.contains(id);
+  return kj::joinPromises(obeyed.releaseAsArray());
 }
 
 void Client::Impl::giveUpDropped() {
-  for (InodeId dropped : names.takeDropped()) {
-    leases.giveUp(dropped);
+  auto dropped = names.takeDropped();
+  if (!dropped.empty()) {
+    cache->forgetNames();
+  }
+  for (InodeId directory : dropped) {
+    leases.giveUp(directory);
   }
 }
 
@@ -97,6 +121,7 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
 
 void Client::Impl::executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) {
   inodes.learn(reply, grant);
+  bytes.learn(reply, grant);
   noteNames(op, reply, grant);
   auto written = op.isWritten() ? op.getWritten() : capnp::List<wire::Written>::Reader();
   auto now = reply.getWrittenNow();

@@ -17,8 +17,13 @@ Task<Result<MasterSession::Read>> MasterSession::query(kj::Own<QueryDraft> query
   return context_.limited(kj::mv(promise), "the master");
 }
 
+Task<Result<MasterSession::Acquired>> MasterSession::acquire(InodeId inode, bool write) {
+  auto promise = acquireHard(inode, write).promise();
+  return context_.limited(kj::mv(promise), "the master");
+}
+
 Task<Result<MasterSession::Executed>> MasterSession::executeHard(kj::Own<OpDraft> op, bool holds) {
-  uint8_t slot = co_await takeSlot();
+  uint8_t slot = co_await takeSlot((*op)->asReader().isWritten());
   // In the background, so that a caller who gives up doesn't leave the slot's sequence in doubt.
   auto paf = kj::newPromiseAndFulfiller<Result<Executed>>();
   tasks_.add(runSlot(slot, kj::mv(op), kj::mv(paf.fulfiller), holds).promise());
@@ -30,8 +35,12 @@ void MasterSession::notePlace(uint64_t term, uint64_t index) {
   context_.stats.index = index;
 }
 
-Task<uint8_t> MasterSession::takeSlot() {
+Task<uint8_t> MasterSession::takeSlot(bool forReport) {
   while (freeSlots_.empty()) {
+    if (forReport && reportSlotFree_) {
+      reportSlotFree_ = false;
+      co_return REPORT_SLOT;
+    }
     co_await slotFreed_.wait();
   }
   uint8_t slot = freeSlots_.back();
@@ -40,7 +49,11 @@ Task<uint8_t> MasterSession::takeSlot() {
 }
 
 void MasterSession::releaseSlot(uint8_t slot) {
-  freeSlots_.push_back(slot);
+  if (slot == REPORT_SLOT) {
+    reportSlotFree_ = true;
+  } else {
+    freeSlots_.push_back(slot);
+  }
   slotFreed_.raise();
 }
 
@@ -127,20 +140,41 @@ void MasterSession::deliver(Result<Executed> result, kj::PromiseFulfiller<Result
   }
 }
 
+// Attached, and what the master must know before it answers is on its way.
+Task<void> MasterSession::untilAsked(const char* what) {
+  while (!attached_) {
+    co_await untilAttached(what);
+  }
+  if (takesWait_) {
+    flushHolds();
+  }
+  flushUnwanted();
+  ++context_.stats.masterCalls;
+}
+
+// After a question that failed: false when asking again is of no use.
+Task<bool> MasterSession::mayRepeat(const kj::Exception& e, uint64_t generation) {
+  if (!isRetryable(e)) {
+    spdlog::error("the master failed a question: {}", e.getDescription().cStr());
+    co_return false;
+  }
+  ++context_.stats.masterRetries;
+  if (e.getType() == kj::Exception::Type::DISCONNECTED) {
+    linkFailed(generation);
+  } else {
+    co_await context_.clock.after(BUSY_DELAY);
+  }
+  co_return true;
+}
+
 Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> query) {
   for (;;) {
-    while (!attached_) {
-      co_await untilAttached("a question to the master");
-    }
+    co_await untilAsked("a question to the master");
     uint64_t generation = generation_;
+    kj::Maybe<kj::Exception> failure;
     try {
-      if (takesWait_) {
-        flushHolds();
-      }
-      flushUnwanted();
       auto request = KJ_ASSERT_NONNULL(client_).readRequest();
       request.setQuery(**query);
-      ++context_.stats.masterCalls;
       Call call(*this);
       Grant grant{0, leases_.link(), leases_.nextCall(), 0};
       auto response = co_await request.send();
@@ -158,30 +192,63 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
       if (outcome.code() != EAGAIN) {
         co_return outcome.error();
       }
+      failure = KJ_EXCEPTION(OVERLOADED, "the master is busy");
     } catch (kj::Exception& e) {
-      if (!isRetryable(e)) {
-        spdlog::error("the master failed a question: {}", e.getDescription().cStr());
-        co_return Error{EIO, e.getDescription().cStr()};
-      }
-      if (e.getType() == kj::Exception::Type::DISCONNECTED) {
-        linkFailed(generation);
-        ++context_.stats.masterRetries;
-        continue;
-      }
+      failure = kj::mv(e);
     }
-    ++context_.stats.masterRetries;
-    co_await context_.clock.after(BUSY_DELAY);
+    const kj::Exception& why = KJ_ASSERT_NONNULL(failure);
+    bool again = co_await mayRepeat(why, generation);
+    if (!again) {
+      co_return Error{EIO, why.getDescription().cStr()};
+    }
+  }
+}
+
+// May wait for others for long, so this call doesn't count as one that the master leaves unanswered.
+Task<Result<MasterSession::Acquired>> MasterSession::acquireHard(InodeId inode, bool write) {
+  for (;;) {
+    co_await untilAsked("a lease on a file's bytes");
+    uint64_t generation = generation_;
+    kj::Maybe<kj::Exception> failure;
+    try {
+      auto request = KJ_ASSERT_NONNULL(client_).acquireRequest();
+      request.setInode(raw(inode));
+      request.setWrite(write);
+      Grant grant{0, leases_.link(), leases_.nextCall(), 0};
+      auto response = co_await request.send();
+      heard();
+      auto answer = response.getAnswer();
+      notePlace(answer.getTerm(), answer.getIndex());
+      Status outcome = readOutcome(answer.getOutcome());
+      if (!outcome.ok()) {
+        co_return outcome.error();
+      }
+      grant.bits = response.getLeased();
+      grant.index = answer.getIndex();
+      Result<Acquired> result(Acquired{kj::mv(response), grant});
+      co_return result;
+    } catch (kj::Exception& e) {
+      failure = kj::mv(e);
+    }
+    const kj::Exception& why = KJ_ASSERT_NONNULL(failure);
+    bool again = co_await mayRepeat(why, generation);
+    if (!again) {
+      co_return Error{EIO, why.getDescription().cStr()};
+    }
   }
 }
 
 // What this client no longer believes, the master needn't ask it for. Sent before the next call, for that may bring a
 // lease on one of these again.
-void MasterSession::flushUnwanted() {
-  if (!leases_.manyUnwanted()) {
+void MasterSession::flushUnwanted(bool all) {
+  if (!all && !leases_.manyUnwanted()) {
     return;
   }
   std::vector<InodeId> inodes = leases_.takeUnwanted();
   std::erase_if(inodes, [this](InodeId inode) { return listener_.believes(inode); });
+  if (inodes.empty()) {
+    return;
+  }
   auto request = KJ_ASSERT_NONNULL(client_).forgetRequest();
   auto list = request.initInodes(static_cast<unsigned>(inodes.size()));
   for (unsigned i = 0; i < list.size(); ++i) {

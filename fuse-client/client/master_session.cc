@@ -18,20 +18,47 @@ class MasterSession::Holder final : public wire::LeaseHolder::Server {
     auto params = context.getParams();
     session_.leases_.recalled(params.getIndex());
     ++session_.context_.stats.recalls;
-    std::vector<uint64_t> dropped;
+    auto obeyed = kj::heapArrayBuilder<kj::Promise<void>>(params.getChanges().size());
     for (auto change : params.getChanges()) {
-      if (!session_.listener_.recalled(change)) {
-        dropped.push_back(change.getInode());
+      obeyed.add(session_.listener_.recalled(change));
+    }
+    auto busy = session_.context_.clock.after(BUSY_ANSWER).then([]() -> kj::Promise<void> {
+      return KJ_EXCEPTION(OVERLOADED, "still writing out");
+    });
+    return kj::joinPromises(obeyed.finish()).exclusiveJoin(kj::mv(busy)).then([this, context]() mutable {
+      std::vector<uint64_t> dropped;
+      for (auto change : context.getParams().getChanges()) {
+        if (!change.getShare() && !session_.listener_.believes(InodeId{change.getInode()})) {
+          dropped.push_back(change.getInode());
+        }
+      }
+      auto out = context.getResults().initDropped(static_cast<unsigned>(dropped.size()));
+      for (unsigned i = 0; i < out.size(); ++i) {
+        out.set(i, dropped[i]);
+      }
+    });
+  }
+
+  kj::Promise<void> report(ReportContext context) override {
+    capnp::MallocMessageBuilder scratch;
+    std::vector<capnp::Orphan<wire::Written>> told;
+    for (uint64_t inode : context.getParams().getInodes()) {
+      auto one = scratch.getOrphanage().newOrphan<wire::Written>();
+      if (session_.listener_.report(InodeId{inode}, one.get())) {
+        told.push_back(kj::mv(one));
       }
     }
-    auto out = context.getResults().initDropped(static_cast<unsigned>(dropped.size()));
+    auto out = context.getResults().initFiles(static_cast<unsigned>(told.size()));
     for (unsigned i = 0; i < out.size(); ++i) {
-      out.set(i, dropped[i]);
+      out.setWithCaveats(i, told[i].getReader());
     }
     return kj::READY_NOW;
   }
 
  private:
+  // Then the master asks again. Well below the time after which it gives a silent session up.
+  static constexpr Nanos BUSY_ANSWER = SECOND;
+
   MasterSession& session_;
 };
 
@@ -44,7 +71,7 @@ MasterSession::MasterSession(Context& context, const ClusterFile& cluster, MapHo
       leases_(leases),
       listener_(listener),
       tasks_(*this) {
-  for (unsigned slot = SLOTS; slot > 0; --slot) {
+  for (unsigned slot = REPORT_SLOT; slot > 0; --slot) {
     freeSlots_.push_back(static_cast<uint8_t>(slot - 1));
   }
   tasks_.add(run().promise());
@@ -70,6 +97,7 @@ Task<void> MasterSession::stop() {
   stopping_ = true;
   KJ_IF_MAYBE(client, client_) {
     try {
+      flushUnwanted(true);
       auto done = client->detachRequest().send().ignoreResult();
       co_await withDeadline(context_.clock, DETACH_LIMIT, kj::mv(done), "detach");
     } catch (kj::Exception& e) {
@@ -211,13 +239,18 @@ Task<bool> MasterSession::connectTo(const MasterAddress& master, Address address
 
 Task<bool> MasterSession::attach(wire::Master::Client master) {
   for (;;) {
+    // Who attaches has given up all leases.
+    co_await listener_.whenForgotten();
     auto request = master.attachRequest();
     request.setSession(raw(id_));
     request.setAttempt(++attempts_);
     request.setName(context_.options.name);
     request.setWatcher(map_.watcher());
-    if (context_.options.leases) {
-      request.setLeases(kj::heap<Holder>(*this));
+    request.setLeases(kj::heap<Holder>(*this));
+    auto writing = listener_.writing();
+    auto list = request.initWriting(static_cast<unsigned>(writing.size()));
+    for (unsigned i = 0; i < list.size(); ++i) {
+      list.set(i, raw(writing[i]));
     }
     Nanos sent = context_.clock.monotonic();
     kj::Promise<capnp::Response<wire::Master::AttachResults>> promise = request.send();

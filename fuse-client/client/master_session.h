@@ -47,11 +47,14 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
     Grant grant;
     wire::Reply::Reader getReply() const { return response.getReply(); }
   };
-  struct Read {
-    capnp::Response<wire::ClientSession::ReadResults> response;
+  template <typename Results>
+  struct Answered {
+    capnp::Response<Results> response;
     Grant grant;
     wire::Answer::Reader getAnswer() const { return response.getAnswer(); }
   };
+  using Read = Answered<wire::ClientSession::ReadResults>;
+  using Acquired = Answered<wire::ClientSession::AcquireResults>;
   using OpDraft = Draft<wire::Op>;
   using QueryDraft = Draft<wire::Query>;
 
@@ -69,10 +72,16 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
     virtual void setDoubt(wire::Op::Reader op, bool begins) = 0;
     // A question was answered with an error number.
     virtual void refused(wire::Query::Reader query, int code, const Grant& grant) = 0;
-    // Another client is about to make a change. False: nothing is believed of the inode any more.
-    virtual bool recalled(wire::LeaseChange::Reader change) = 0;
+    // Another client is about to make a change, or to read what is written here: resolves when it may.
+    virtual kj::Promise<void> recalled(wire::LeaseChange::Reader change) = 0;
     // Something is believed of the inode under a lease.
     virtual bool believes(InodeId inode) = 0;
+    // What of a file that this mount writes the master doesn't know; false: it isn't written any more.
+    virtual bool report(InodeId inode, wire::Written::Builder out) = 0;
+    // Files whose writing goes on under a new link.
+    virtual std::vector<InodeId> writing() = 0;
+    // Resolves when nobody believes anything any more that was told under an earlier link.
+    virtual kj::Promise<void> whenForgotten() = 0;
   };
 
   MasterSession(Context& context, const ClusterFile& cluster, MapHolder& map, LeaseBook& leases, Listener& listener);
@@ -89,6 +98,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   // `hold` set, and success counts as take(of the inode made).
   Task<Result<Executed>> execute(kj::Own<OpDraft> op, bool holds = false);
   Task<Result<Read>> query(kj::Own<QueryDraft> query);
+  // A lease on the file's bytes, to be alone with them (`write`) or not. Waits for others.
+  Task<Result<Acquired>> acquire(InodeId inode, bool write);
 
   // An open file more or less on this inode. Sent in order with execute(), gathered over a turn, not awaited.
   void take(InodeId inode);
@@ -96,6 +107,9 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
 
  private:
   static constexpr unsigned SLOTS = 64;
+  // Only for sizes and times of written files. Others may wait for these while their own changes fill all other slots,
+  // and this mount's, for what the others are to tell.
+  static constexpr uint8_t REPORT_SLOT = SLOTS - 1;
   static constexpr Nanos CONNECT_LIMIT = 2 * SECOND;
   static constexpr Nanos DETACH_LIMIT = 2 * SECOND;
   // Many files are closed in that time, and some opened again. Until the master hears of it they count as open.
@@ -160,8 +174,11 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   // ---- calls (master_calls.cc)
   Task<Result<Executed>> executeHard(kj::Own<OpDraft> op, bool holds);
   Task<Result<Read>> queryHard(kj::Own<QueryDraft> query);
+  Task<Result<Acquired>> acquireHard(InodeId inode, bool write);
+  Task<void> untilAsked(const char* what);
+  Task<bool> mayRepeat(const kj::Exception& e, uint64_t generation);
   void notePlace(uint64_t term, uint64_t index);
-  Task<uint8_t> takeSlot();
+  Task<uint8_t> takeSlot(bool forReport);
   Task<void> runSlot(uint8_t slot, kj::Own<OpDraft> op, kj::Own<kj::PromiseFulfiller<Result<Executed>>> done,
                      bool holds);
   void deliver(Result<Executed> result, kj::PromiseFulfiller<Result<Executed>>& done, bool holds, bool resent);
@@ -170,7 +187,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   // ---- leases (master_session.cc)
   class Holder;
   void setLease(Nanos sent, Nanos length);
-  void flushUnwanted();
+  void flushUnwanted(bool all = false);
 
   // ---- holds (master_calls.cc)
   void holdChanged(InodeId inode);
@@ -207,6 +224,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
 
   std::array<uint64_t, SLOTS> sequences_{};
   std::vector<uint8_t> freeSlots_;
+  bool reportSlotFree_ = true;
   Signal slotFreed_;
 
   std::map<InodeId, Hold> holds_;

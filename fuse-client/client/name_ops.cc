@@ -219,14 +219,22 @@ Task<Result<Attributes>> Client::attributes(InodeId inode) {
   co_return impl_->inodes.learn(attributes, answer.value().grant, wire::LEASED_ATTRIBUTES);
 }
 
-std::optional<KnownAttributes> Client::remembered(InodeId id, Nanos youngerThan) {
+Nanos Client::believed(InodeId id) {
   KJ_IF_MAYBE(inode, impl_->inodes.find(id)) {
-    Nanos age = inode->ageNanos();
-    if (inode->isKnown() && age < youngerThan) {
-      return KnownAttributes{inode->effective(), age};
-    }
+    Nanos left = inode->isLeased() ? impl_->leases.left() : 0;
+    inode->promise(impl_->context.clock.monotonic() + left);
+    return left;
   }
-  return std::nullopt;
+  return 0;
+}
+
+Nanos Client::believed(InodeId directory, const std::string& name) {
+  bool known = impl_->names.find(directory, name).has_value();
+  return known && !impl_->leases.isInDoubt(LeaseBook::keyOf(directory, name)) ? impl_->leases.left() : 0;
+}
+
+void Client::setListener(CacheListener* listener) {
+  impl_->cache = listener == nullptr ? &impl_->noCache : listener;
 }
 
 Task<Result<Attributes>> Client::Impl::sendAttributes(InodeId inode, const AttributeChange& change,

@@ -21,11 +21,6 @@ struct ClientOptions {
   std::string hostId;  // equal to a chunkserver's: its Unix socket is tried first
   // 0 ("hard"): operations wait as long as the cluster is away. Else ("soft"): EIO after this long.
   Nanos softTimeoutNanos = 0;
-  // How long attributes from the master count as current for open files.
-  Nanos attributesTrustNanos = SECOND;
-  // Names and attributes are believed under leases, without asking each time. Then lookup() doesn't check whether its
-  // caller may search the directory: the kernel does.
-  bool leases = true;
   // write() answers only when the data is durable (mount -o sync).
   bool synchronous = false;
   ClientLimits limits;

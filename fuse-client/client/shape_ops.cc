@@ -117,9 +117,9 @@ Task<Status> Client::allocate(HandleId id, AllocateMode mode, uint64_t offset, u
   if (length == 0 || offset + length < offset) {
     co_return Error{length == 0 ? EINVAL : EFBIG, "nothing, or more than there can be"};
   }
-  Status known = co_await impl_->known(*handle->inode);
-  if (!known.ok()) {
-    co_return known;
+  auto use = co_await impl_->bytes.enter(kj::addRef(*handle->inode), true);
+  if (!use.ok()) {
+    co_return use.error();
   }
   const uint64_t end = offset + length;
   if (mode != AllocateMode::ALLOCATE && mode != AllocateMode::KEEP_SIZE) {
@@ -148,9 +148,9 @@ Task<Result<uint64_t>> Client::seek(HandleId id, uint64_t offset, Whence whence)
   }
   auto handle = kj::mv(found).value();
   Inode& inode = *handle->inode;
-  Status known = co_await impl_->known(inode);
-  if (!known.ok()) {
-    co_return known.error();
+  auto use = co_await impl_->bytes.enter(kj::addRef(inode), false);
+  if (!use.ok()) {
+    co_return use.error();
   }
   if (offset >= inode.effectiveSize()) {
     co_return Error{ENXIO, "past the end"};

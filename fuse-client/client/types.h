@@ -61,11 +61,6 @@ struct Attributes {
   InodeId parent{};   // directories
 };
 
-struct KnownAttributes {
-  Attributes attributes;
-  Nanos ageNanos = 0;  // since the master's answer arrived
-};
-
 // Which attributes setAttributes changes; the bits of SetAttributes.which in master.capnp.
 enum AttributeBits : uint32_t {
   SET_MODE = 1,

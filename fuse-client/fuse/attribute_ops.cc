@@ -71,11 +71,6 @@ void Operations::addAttributeOps(fuse_lowlevel_ops& table) {
 }
 
 Task<void> Operations::getAttributes(Request& request, InodeId inode) {
-  auto known = client_.remembered(inode, options_.attributeTimeout);
-  if (known) {
-    auto stat = statOf(known->attributes);
-    co_return request.attributes(stat, seconds(options_.attributeTimeout - known->ageNanos));
-  }
   auto found = co_await client_.attributes(inode);
   co_return found.ok() ? sendAttributes(request, found.value()) : request.fail(found.error());
 }
@@ -87,14 +82,14 @@ Task<void> Operations::setAttributes(Request& request, InodeId inode, AttributeC
   }
   bool drop = dropSetId && hasSetIdBits(inode);
   if (!drop) {
-    co_return sendAttributes(request, changed.value());
+    co_return sendAttributes(request, changed.value(), false);
   }
   auto dropped = co_await dropSetIdBits(inode);
   if (!dropped.ok()) {
     co_return request.fail(dropped.error());
   }
   auto now = co_await client_.attributes(inode);
-  co_return now.ok() ? sendAttributes(request, now.value()) : request.fail(now.error());
+  co_return now.ok() ? sendAttributes(request, now.value(), false) : request.fail(now.error());
 }
 
 Task<void> Operations::space(Request& request, InodeId inode) {
@@ -140,7 +135,10 @@ Task<Status> Operations::dropSetIdBits(InodeId inode) {
   if (!changed.ok()) {
     co_return changed.error();
   }
-  statOf(changed.value());
+  node = nodes_.find(inode);
+  if (node != nullptr) {
+    node->mode = changed.value().mode;
+  }
   co_return Status();
 }
 

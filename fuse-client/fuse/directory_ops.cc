@@ -97,17 +97,19 @@ size_t Operations::addDot(Request& request, char* out, size_t room, const char* 
               : fuse_add_direntry(request.raw(), out, room, name, &entry.attr, next);
 }
 
-size_t Operations::addEntry(Request& request, char* out, size_t room, const DirectoryEntry& entry, bool plus) {
+size_t Operations::addEntry(Request& request, InodeId directory, kj::ArrayPtr<char> room, const DirectoryEntry& entry,
+                            bool plus) {
   off_t next = static_cast<off_t>(entry.next + COOKIE_OFFSET);
   fuse_entry_param param{};
   if (plus && entry.hasAttributes) {
-    param = entryOf(entry.attributes);
+    param = entryOf(directory, entry.name, entry.attributes);
   } else {
     param.attr.st_ino = raw(entry.inode);
     param.attr.st_mode = entry.mode;
   }
-  return plus ? fuse_add_direntry_plus(request.raw(), out, room, entry.name.c_str(), &param, next)
-              : fuse_add_direntry(request.raw(), out, room, entry.name.c_str(), &param.attr, next);
+  const char* name = entry.name.c_str();
+  return plus ? fuse_add_direntry_plus(request.raw(), room.begin(), room.size(), name, &param, next)
+              : fuse_add_direntry(request.raw(), room.begin(), room.size(), name, &param.attr, next);
 }
 
 Task<void> Operations::readDirectory(Request& request, uint64_t handle, uint64_t offset, size_t size, bool plus) {
@@ -191,19 +193,31 @@ void Operations::sendPage(Request& request, Directory& directory, uint64_t offse
   auto out = kj::heapArray<char>(std::min(size, REPLY_BYTES_MAX));
   size_t used = addDots(request, directory, out, offset, plus);
   const auto& entries = directory.page.entries;
+  // What the kernel may not get, for want of room or of the reader, is taken back.
+  auto tell = [&](const DirectoryEntry& entry) {
+    if (plus && entry.hasAttributes) {
+      nodes_.told(entry.inode).mode = entry.attributes.mode;
+    }
+  };
+  auto takeBack = [&](const DirectoryEntry& entry) {
+    if (plus && entry.hasAttributes) {
+      nodes_.forget(entry.inode, 1);
+    }
+  };
   size_t first = directory.at;
   for (; directory.at < entries.size(); directory.at++) {
-    size_t length = addEntry(request, out.begin() + used, out.size() - used, entries[directory.at], plus);
+    const DirectoryEntry& entry = entries[directory.at];
+    tell(entry);
+    size_t length = addEntry(request, directory.inode, out.slice(used, out.size()), entry, plus);
     if (length > out.size() - used) {
+      takeBack(entry);
       break;
     }
     used += length;
   }
   bool delivered = request.bytes(out.begin(), used);
-  for (size_t i = first; plus && delivered && i < directory.at; i++) {
-    if (entries[i].hasAttributes) {
-      nodes_.told(entries[i].inode).mode = entries[i].attributes.mode;
-    }
+  for (size_t i = first; !delivered && i < directory.at; i++) {
+    takeBack(entries[i]);
   }
 }
 

@@ -77,22 +77,21 @@ Task<void> Operations::lookup(Request& request, InodeId parent, std::string name
   if (name == "." || name == "..") {  // by file handle (NFS export), not by path
     auto here = co_await client_.attributes(parent);
     if (!here.ok() || name == "." || parent == root_) {
-      co_return here.ok() ? sendEntry(request, here.value()) : request.fail(here.error());
+      co_return here.ok() ? sendEntry(request, parent, name, here.value()) : request.fail(here.error());
     }
     auto above = co_await client_.attributes(here.value().parent);
-    co_return above.ok() ? sendEntry(request, above.value()) : request.fail(above.error());
+    co_return above.ok() ? sendEntry(request, parent, name, above.value()) : request.fail(above.error());
   }
   auto found = co_await client_.lookup(parent, name, caller(request));
   if (found.ok()) {
-    co_return sendEntry(request, found.value());
+    co_return sendEntry(request, parent, name, found.value());
   }
-  if (found.code() == ENOENT && options_.negativeTimeout > 0) {
-    fuse_entry_param absent{};
-    absent.entry_timeout = seconds(options_.negativeTimeout);
-    request.entry(absent);
-    co_return;
+  fuse_entry_param absent{};
+  absent.entry_timeout = found.code() == ENOENT ? nameSeconds(parent, name, options_.negativeTimeout) : 0;
+  if (absent.entry_timeout == 0) {
+    co_return request.fail(found.error());
   }
-  request.fail(found.error());
+  request.entry(absent);
 }
 
 Task<void> Operations::makeNode(Request& request, InodeId parent, std::string name, uint32_t mode, uint32_t device) {
@@ -100,7 +99,7 @@ Task<void> Operations::makeNode(Request& request, InodeId parent, std::string na
     co_return request.fail(nameTooLong());
   }
   auto made = co_await client_.makeNode(parent, name, mode, device, caller(request));
-  co_return made.ok() ? sendEntry(request, made.value()) : request.fail(made.error());
+  co_return made.ok() ? sendEntry(request, parent, name, made.value()) : request.fail(made.error());
 }
 
 Task<void> Operations::makeDirectory(Request& request, InodeId parent, std::string name, uint32_t mode) {
@@ -108,7 +107,7 @@ Task<void> Operations::makeDirectory(Request& request, InodeId parent, std::stri
     co_return request.fail(nameTooLong());
   }
   auto made = co_await client_.makeDirectory(parent, name, mode, caller(request));
-  co_return made.ok() ? sendEntry(request, made.value()) : request.fail(made.error());
+  co_return made.ok() ? sendEntry(request, parent, name, made.value()) : request.fail(made.error());
 }
 
 Task<void> Operations::symlink(Request& request, InodeId parent, std::string name, std::string target) {
@@ -116,7 +115,7 @@ Task<void> Operations::symlink(Request& request, InodeId parent, std::string nam
     co_return request.fail(nameTooLong());
   }
   auto made = co_await client_.symlink(parent, name, target, caller(request));
-  co_return made.ok() ? sendEntry(request, made.value()) : request.fail(made.error());
+  co_return made.ok() ? sendEntry(request, parent, name, made.value()) : request.fail(made.error());
 }
 
 Task<void> Operations::link(Request& request, InodeId inode, InodeId parent, std::string name) {
@@ -124,7 +123,7 @@ Task<void> Operations::link(Request& request, InodeId inode, InodeId parent, std
     co_return request.fail(nameTooLong());
   }
   auto linked = co_await client_.link(inode, parent, name, caller(request));
-  co_return linked.ok() ? sendEntry(request, linked.value()) : request.fail(linked.error());
+  co_return linked.ok() ? sendEntry(request, parent, name, linked.value()) : request.fail(linked.error());
 }
 
 Task<void> Operations::unlink(Request& request, InodeId parent, std::string name) {

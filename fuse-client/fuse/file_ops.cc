@@ -40,8 +40,9 @@ void Operations::addFileOps(fuse_lowlevel_ops& table) {
     run(request, "fsync", node,
         [&](Operations& self, Request& r) { return self.fsync(r, HandleId{file->fh}, dataOnly != 0); });
   };
-  table.release = [](fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
+  table.release = [](fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
     Operations& self = of(request);
+    self.kernel_.closed(self.inodeOf(node));
     self.client_.release(HandleId{file->fh});
     fuse_reply_err(request, 0);
   };
@@ -79,13 +80,39 @@ bool Operations::sameContents(const Attributes& attributes) {
 void Operations::setOpenMode(fuse_file_info& file, const Attributes& attributes) {
   // An appending write goes where the file ends now, which the kernel can't know: it must not put the bytes
   // into its own pages at the offset that it thinks.
-  file.direct_io = (file.flags & O_APPEND) != 0;
-  file.keep_cache = sameContents(attributes);
+  file.direct_io = (file.flags & O_APPEND) != 0 || kernel_.isContended(attributes.inode);
+  file.keep_cache = sameContents(attributes) && kernel_.mayKeepPages(attributes.inode);
   // Closing a descriptor that can't write has nothing to report.
   file.noflush = (file.flags & O_ACCMODE) == O_RDONLY;
 }
 
+namespace {
+
+// Counts a file as open until it turns out that it isn't.
+class Opening {
+ public:
+  Opening(KernelCache& kernel, InodeId inode) : kernel_(kernel), inode_(inode), ready_(kernel.opening(inode)) {}
+  ~Opening() noexcept(false) {
+    if (!done_) {
+      kernel_.closed(inode_);
+    }
+  }
+  KJ_DISALLOW_COPY(Opening);
+  kj::Promise<void>& ready() { return ready_; }
+  void done() { done_ = true; }
+
+ private:
+  KernelCache& kernel_;
+  const InodeId inode_;
+  kj::Promise<void> ready_;
+  bool done_ = false;
+};
+
+}  // namespace
+
 Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file, bool dropSetId) {
+  Opening opening(kernel_, inode);
+  co_await opening.ready();
   auto found = co_await client_.attributes(inode);
   if (!found.ok()) {
     co_return request.fail(found.error());
@@ -115,7 +142,9 @@ Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file
   file.fh = raw(handle);
   setOpenMode(file, attributes);
   rememberContents(attributes);
-  if (!request.opened(file)) {
+  if (request.opened(file)) {
+    opening.done();
+  } else {
     client_.release(handle);
   }
 }
@@ -136,14 +165,17 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
   file.fh = raw(made.value().handle);
   file.direct_io = (file.flags & O_APPEND) != 0;
   file.noflush = (file.flags & O_ACCMODE) == O_RDONLY;
-  auto entry = entryOf(attributes);
+  Node& node = nodes_.told(attributes.inode);
+  node.mode = attributes.mode;
+  Opening opening(kernel_, attributes.inode);
+  auto entry = entryOf(parent, name, attributes);
   if (!request.created(entry, file)) {
+    nodes_.forget(attributes.inode, 1);
     client_.release(made.value().handle);
     co_return;
   }
-  Node& node = nodes_.told(attributes.inode);
-  node.mode = attributes.mode;
-  node.plainUntil = clock_.monotonic() + options_.attributeTimeout;
+  opening.done();
+  node.plainUntil = clock_.monotonic() + client_.believed(attributes.inode);
   rememberContents(attributes);
 }
 

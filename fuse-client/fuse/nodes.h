@@ -18,13 +18,23 @@ struct Node {
   bool opened = false;
   uint64_t sizeBytes = 0;
   FileTime modified;
+  // What the kernel believes without asking (kernel_cache.h).
+  Nanos toldAt = 0;           // its attributes, last
+  Nanos attributesUntil = 0;
+  Nanos namesToldAt = 0;      // of a directory: a name in it, last
+  Nanos namesUntil = 0;
+  Nanos recalledAt = 0;       // another client used it
+  uint32_t opens = 0;         // of a regular file, here
+  bool pagesStale = false;    // and not dropped since
+  FileTime toldModified;      // with the attributes that were told last
+  uint64_t toldSize = 0;
   // Until then the file is known to have no security.capability, which the kernel asks for before writes.
   Nanos plainUntil = 0;
 };
 
 class Nodes {
  public:
-  // Null when the kernel doesn't know the inode (or it is the root of the mount, which it never forgets).
+  // Null when the kernel doesn't know the inode. The root of the mount, which it never forgets, is told once by its owner.
   Node* find(InodeId inode) {
     auto found = nodes_.find(raw(inode));
     return found == nodes_.end() ? nullptr : &found->second;
@@ -46,6 +56,12 @@ class Nodes {
     }
   }
   size_t size() const { return nodes_.size(); }
+  template <typename Visit>
+  void forEach(Visit&& visit) {
+    for (auto& [inode, node] : nodes_) {
+      visit(InodeId{inode}, node);
+    }
+  }
 
  private:
   std::unordered_map<uint64_t, Node> nodes_;

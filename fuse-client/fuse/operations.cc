@@ -7,8 +7,8 @@
 
 namespace cairn {
 
-Operations::Operations(Client& client, Clock& clock, Processes& processes, Arrival& arrival,
-                       const MountOptions& options, InodeId root)
+Operations::Operations(Client& client, Clock& clock, Workers& workers, Workers& waiters, Processes& processes,
+                       Arrival& arrival, const MountOptions& options, InodeId root)
     : client_(client),
       clock_(clock),
       processes_(processes),
@@ -17,9 +17,14 @@ Operations::Operations(Client& client, Clock& clock, Processes& processes, Arriv
       root_(root),
       failures_(clock),
       groups_(processes, clock),
-      tasks_(*this) {}
+      kernel_(clock, workers, waiters, nodes_, root),
+      tasks_(*this) {
+  nodes_.told(root).mode = S_IFDIR;
+  client_.setListener(&kernel_);
+}
 
 Operations::~Operations() noexcept(false) {
+  client_.setListener(nullptr);
   giveUp();
 }
 
@@ -136,7 +141,7 @@ Caller Operations::caller(const Request& request) {
   return caller;
 }
 
-struct stat Operations::statOf(const Attributes& attributes) {
+struct stat Operations::statOf(const Attributes& attributes, bool looks) {
   constexpr uint64_t SECTOR_BYTES = 512;  // st_blocks counts these
   constexpr blksize_t GOOD_IO_BYTES = 1 << 20;
   struct stat out {};
@@ -150,7 +155,8 @@ struct stat Operations::statOf(const Attributes& attributes) {
   out.st_blksize = S_ISREG(attributes.mode) ? GOOD_IO_BYTES : BLOCK_BYTES;
   out.st_blocks = static_cast<blkcnt_t>((attributes.allocatedBytes + SECTOR_BYTES - 1) / SECTOR_BYTES);
   out.st_atim = {attributes.accessed.seconds, attributes.accessed.nanos};
-  out.st_mtim = {attributes.modified.seconds, attributes.modified.nanos};
+  FileTime modified = kernel_.tellModified(attributes, looks);
+  out.st_mtim = {modified.seconds, modified.nanos};
   out.st_ctim = {attributes.changed.seconds, attributes.changed.nanos};
   Node* node = nodes_.find(attributes.inode);
   if (node != nullptr) {
@@ -159,27 +165,38 @@ struct stat Operations::statOf(const Attributes& attributes) {
   return out;
 }
 
-fuse_entry_param Operations::entryOf(const Attributes& attributes) {
+double Operations::attributeSeconds(const Attributes& attributes) {
+  Nanos leased = std::min(client_.believed(attributes.inode), options_.attributeTimeout);
+  return seconds(kernel_.tellAttributes(attributes, leased));
+}
+
+double Operations::nameSeconds(InodeId directory, const std::string& name, Nanos most) {
+  return seconds(kernel_.tellName(directory, std::min(client_.believed(directory, name), most)));
+}
+
+fuse_entry_param Operations::entryOf(InodeId directory, const std::string& name, const Attributes& attributes) {
   fuse_entry_param entry{};
   entry.ino = nodeOf(attributes.inode);
   entry.generation = 0;  // inode ids are never reused
   entry.attr = statOf(attributes);
-  entry.entry_timeout = seconds(options_.entryTimeout);
-  entry.attr_timeout = seconds(options_.attributeTimeout);
+  entry.entry_timeout = nameSeconds(directory, name, options_.entryTimeout);
+  entry.attr_timeout = attributeSeconds(attributes);
   return entry;
 }
 
-void Operations::sendEntry(Request& request, const Attributes& attributes) {
-  auto entry = entryOf(attributes);
+void Operations::sendEntry(Request& request, InodeId directory, const std::string& name,
+                           const Attributes& attributes) {
+  Node& node = nodes_.told(attributes.inode);  // first, for it notes what the kernel is told
+  node.mode = attributes.mode;
+  auto entry = entryOf(directory, name, attributes);
   if (!request.entry(entry)) {
-    return;
+    nodes_.forget(attributes.inode, 1);
   }
-  nodes_.told(attributes.inode).mode = attributes.mode;
 }
 
-void Operations::sendAttributes(Request& request, const Attributes& attributes) {
-  auto stat = statOf(attributes);
-  request.attributes(stat, seconds(options_.attributeTimeout));
+void Operations::sendAttributes(Request& request, const Attributes& attributes, bool looks) {
+  auto stat = statOf(attributes, looks);
+  request.attributes(stat, attributeSeconds(attributes));
 }
 
 }  // namespace cairn

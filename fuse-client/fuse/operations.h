@@ -14,6 +14,7 @@
 #include "common/task.h"
 #include "fuse-client/client/client.h"
 #include "fuse-client/fuse/arrival.h"
+#include "fuse-client/fuse/kernel_cache.h"
 #include "fuse-client/fuse/nodes.h"
 #include "fuse-client/fuse/options.h"
 #include "fuse-client/fuse/processes.h"
@@ -25,9 +26,9 @@ class FuseSession;
 
 class Operations final : private kj::TaskSet::ErrorHandler {
  public:
-  // `root` is the inode that the mount shows as its root.
-  Operations(Client& client, Clock& clock, Processes& processes, Arrival& arrival, const MountOptions& options,
-             InodeId root);
+  // `waiters`: workers for what may wait for the kernel. `root` is the inode that the mount shows as its root.
+  Operations(Client& client, Clock& clock, Workers& workers, Workers& waiters, Processes& processes, Arrival& arrival,
+             const MountOptions& options, InodeId root);
   ~Operations() noexcept(false);
   KJ_DISALLOW_COPY(Operations);
 
@@ -37,6 +38,9 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // libfuse has room for one pointer: the session finds itself through this one.
   void attach(FuseSession* session) { session_ = session; }
   FuseSession* attached() { return session_; }
+
+  // The kernel can be told to forget things from now on; -1: no more.
+  void connected(int descriptor) { kernel_.attach(descriptor); }
 
   size_t inFlight() const { return calls_.size(); }
   // Ends what is in flight, with EIO. To be called while the session is there: an answer goes through it.
@@ -91,10 +95,14 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   InodeId inodeOf(fuse_ino_t node) const { return node == FUSE_ROOT_ID ? root_ : InodeId{node}; }
   fuse_ino_t nodeOf(InodeId inode) const { return inode == root_ ? FUSE_ROOT_ID : raw(inode); }
   Caller caller(const Request& request);
-  struct stat statOf(const Attributes& attributes);
-  fuse_entry_param entryOf(const Attributes& attributes);
-  void sendEntry(Request& request, const Attributes& attributes);
-  void sendAttributes(Request& request, const Attributes& attributes);
+  // `looks`: the kernel compares what it is told with what it knows, and drops pages of a file that has changed.
+  struct stat statOf(const Attributes& attributes, bool looks = true);
+  // For how long the kernel may believe what it is told now.
+  double attributeSeconds(const Attributes& attributes);
+  double nameSeconds(InodeId directory, const std::string& name, Nanos most);
+  fuse_entry_param entryOf(InodeId directory, const std::string& name, const Attributes& attributes);
+  void sendEntry(Request& request, InodeId directory, const std::string& name, const Attributes& attributes);
+  void sendAttributes(Request& request, const Attributes& attributes, bool looks = true);
   static double seconds(Nanos nanos) { return static_cast<double>(nanos) / SECOND; }
 
   // ---- names (entry_ops.cc) ----
@@ -150,7 +158,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   void fetchAhead(Directory& directory, const Caller& caller);
   void sendPage(Request& request, Directory& directory, uint64_t offset, size_t size, bool plus);
   size_t addDots(Request& request, const Directory& directory, kj::ArrayPtr<char> out, uint64_t offset, bool plus);
-  size_t addEntry(Request& request, char* out, size_t room, const DirectoryEntry& entry, bool plus);
+  size_t addEntry(Request& request, InodeId directory, kj::ArrayPtr<char> room, const DirectoryEntry& entry, bool plus);
   size_t addDot(Request& request, char* out, size_t room, const char* name, InodeId inode, off_t next, bool plus);
 
   // ---- extended attributes (xattr_ops.cc) ----
@@ -172,6 +180,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   FailureLog failures_;
   GroupCache groups_;
   Nodes nodes_;
+  KernelCache kernel_;
   std::unordered_map<uint64_t, Directory> directories_;  // by handle
   uint64_t lastCall_ = 0;
   // The kernel bounds what it has in flight (one per waiting program, max_background for the rest).

@@ -38,9 +38,10 @@ struct MountOptions {
   bool nonEmpty = false;
   Nanos softTimeout = 0;    // 0: hard
   uint64_t cacheBytes = 0;  // 0: the library's defaults
-  Nanos entryTimeout = SECOND;
-  Nanos attributeTimeout = SECOND;
-  Nanos negativeTimeout = 0;
+  // Bounds of what the kernel is told it may believe without asking; leases bound it too, and mostly sooner.
+  Nanos entryTimeout = 3600 * SECOND;
+  Nanos attributeTimeout = 3600 * SECOND;
+  Nanos negativeTimeout = 3600 * SECOND;
   std::vector<std::string> kernelFlags;  // nosuid, nodev, noexec, noatime and their opposites, in order
 };
 

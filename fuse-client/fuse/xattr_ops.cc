@@ -70,7 +70,7 @@ Task<void> Operations::getXattr(Request& request, InodeId inode, std::string nam
   }
   node = capability && value.code() == ENODATA ? nodes_.find(inode) : nullptr;
   if (node != nullptr) {
-    node->plainUntil = asked + options_.attributeTimeout;
+    node->plainUntil = asked + client_.believed(inode);
   }
   request.fail(value.error());
 }

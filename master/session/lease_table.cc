@@ -12,20 +12,72 @@ bool LeaseTable::changesForOthers(SessionId session, InodeId inode) const {
 }
 
 bool LeaseTable::grant(SessionId session, InodeId inode) {
-  if (changesForOthers(session, inode)) {
+  if (changesForOthers(session, inode) || writerBut(session, inode)) {
     return false;
   }
-  auto& mine = leases_[session];
-  if (mine.contains(inode)) {
+  auto mine = leases_.find(session);
+  if (mine != leases_.end() && mine->second.contains(inode)) {
     return true;
   }
-  if (mine.size() >= OF_ONE_MAX || all_ >= ALL_MAX) {
+  if ((mine != leases_.end() && mine->second.size() >= OF_ONE_MAX) || all_ >= ALL_MAX) {
     return false;
   }
-  mine.insert(inode);
-  holders_[inode].push_back(session);
-  ++all_;
+  add(session, inode);
   return true;
+}
+
+void LeaseTable::add(SessionId session, InodeId inode) {
+  if (leases_[session].insert(inode).second) {
+    holders_[inode].push_back(session);
+    ++all_;
+  }
+}
+
+bool LeaseTable::grantWriting(SessionId session, InodeId inode) {
+  if (changesForOthers(session, inode) || !holdersBut(session, inode).empty()) {
+    return false;
+  }
+  add(session, inode);
+  writers_[inode] = session;
+  return true;
+}
+
+bool LeaseTable::takeUpWriting(SessionId session, InodeId inode) {
+  if (!holdersBut(session, inode).empty()) {
+    return false;
+  }
+  add(session, inode);
+  writers_[inode] = session;
+  return true;
+}
+
+void LeaseTable::endWriting(SessionId session, InodeId inode) {
+  if (isWriting(session, inode)) {
+    writers_.erase(inode);
+  }
+}
+
+std::optional<SessionId> LeaseTable::writerBut(SessionId but, InodeId inode) const {
+  auto it = writers_.find(inode);
+  return it == writers_.end() || it->second == but ? std::nullopt : std::optional(it->second);
+}
+
+bool LeaseTable::isWriting(SessionId session, InodeId inode) const {
+  auto it = writers_.find(inode);
+  return it != writers_.end() && it->second == session;
+}
+
+std::vector<InodeId> LeaseTable::writtenBy(SessionId session) const {
+  std::vector<InodeId> out;
+  auto mine = leases_.find(session);
+  if (mine != leases_.end()) {
+    for (InodeId inode : mine->second) {
+      if (isWriting(session, inode)) {
+        out.push_back(inode);
+      }
+    }
+  }
+  return out;
 }
 
 void LeaseTable::release(SessionId session, InodeId inode) {
@@ -36,6 +88,7 @@ void LeaseTable::release(SessionId session, InodeId inode) {
   if (it->second.empty()) {
     leases_.erase(it);
   }
+  endWriting(session, inode);
   auto holders = holders_.find(inode);
   std::erase(holders->second, session);
   if (holders->second.empty()) {

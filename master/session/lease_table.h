@@ -3,9 +3,12 @@
 //
 // A lease on an inode covers its attributes and, of a directory, its names. While a session changes an inode nobody
 // else gets a lease on it, so what was read just before can't be believed just after.
+//
+// A file has one writer at most: a session that alone may read and change its bytes, and knows its size and times.
 #pragma once
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -25,9 +28,22 @@ class LeaseTable {
   void release(SessionId session, InodeId inode);
   void releaseAll(SessionId session);
 
+  // Beyond the bounds too, for nobody could write without it. False: others hold it, write it, or are changing it.
+  bool grantWriting(SessionId session, InodeId inode);
+  // The session comes anew and goes on writing, as it was allowed to by this leader or an earlier one. False: others
+  // have leases on it, so it has lost that right.
+  bool takeUpWriting(SessionId session, InodeId inode);
+  // It stays a holder.
+  void endWriting(SessionId session, InodeId inode);
+  // The writer, unless that is `but`.
+  std::optional<SessionId> writerBut(SessionId but, InodeId inode) const;
+  bool isWriting(SessionId session, InodeId inode) const;
+  std::vector<InodeId> writtenBy(SessionId session) const;
+
   // Each beginChange() has its endChange().
   void beginChange(SessionId by, InodeId inode);
   void endChange(SessionId by, InodeId inode);
+  bool changesForOthers(SessionId session, InodeId inode) const;
 
   // Holders other than `by`, sorted.
   std::vector<SessionId> holdersBut(SessionId by, InodeId inode) const;
@@ -39,9 +55,10 @@ class LeaseTable {
     SessionId by{};
     unsigned count = 0;
   };
-  bool changesForOthers(SessionId session, InodeId inode) const;
+  void add(SessionId session, InodeId inode);
 
   std::unordered_map<InodeId, std::vector<SessionId>> holders_;
+  std::unordered_map<InodeId, SessionId> writers_;
   std::map<SessionId, std::unordered_set<InodeId>> leases_;
   std::unordered_map<InodeId, std::vector<Change>> changes_;
   size_t all_ = 0;

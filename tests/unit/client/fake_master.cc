@@ -57,7 +57,9 @@ class FakeSession final : public wire::ClientSession::Server {
     ++master_.reads;
     auto answer = context.getResults().initAnswer();
     answer.setIndex(master_.index_);
-    answer.getOutcome().setErrno(master_.answer(context.getParams().getQuery(), answer));
+    auto query = context.getParams().getQuery();
+    answer.getOutcome().setErrno(master_.answer(query, answer));
+    context.getResults().setLeased(query.isLookup() ? master_.leased() : uint8_t{0});
     return kj::READY_NOW;
   }
 
@@ -79,6 +81,20 @@ class FakeSession final : public wire::ClientSession::Server {
     }
     return fate == FakeMaster::Fate::BREAK_AFTER ? master_.breaking() : kj::Promise<void>(kj::READY_NOW);
   }
+
+  kj::Promise<void> acquire(AcquireContext context) override {
+    auto answer = context.getResults().initAnswer();
+    answer.setIndex(master_.index_);
+    capnp::MallocMessageBuilder message;
+    auto query = message.initRoot<wire::Query>();
+    query.setAttributes(context.getParams().getInode());
+    answer.getOutcome().setErrno(master_.answer(query.asReader(), answer));
+    bool write = context.getParams().getWrite();
+    context.getResults().setLeased(master_.leased() | (write ? wire::LEASED_WRITING : uint8_t{0}));
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> forget(ForgetContext) override { return kj::READY_NOW; }
 
   kj::Promise<void> renew(RenewContext context) override {
     if (master_.decide("renew") != FakeMaster::Fate::NORMAL) {

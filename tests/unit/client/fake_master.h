@@ -94,6 +94,8 @@ class FakeMaster {
   void describe(const FakeInode& inode, wire::Attributes::Builder out) const;
   void touch(FakeInode& inode);
   kj::Promise<void> breaking();
+  // It recalls nothing, so a client gets a lease on attributes only when it is alone.
+  uint8_t leased() const { return sessions_.size() == 1 ? wire::LEASED_ATTRIBUTES : uint8_t{0}; }
   Fate decide(const char* kind) { return fate ? fate(kind) : Fate::NORMAL; }
 
   World& world_;
