@@ -34,8 +34,10 @@ Task<bool> Writers::overlay(wire::Answer::Builder answer) {
   std::vector<Leases::Written> told;
   bool all = true;
   for (auto& [writer, files] : writers_) {
+    const size_t before = told.size();
     bool asked = co_await leases_.report(writer, files, told);
-    all = all && asked;
+    // Who writes no more has let others have leases, which come with the next look at the state.
+    all = all && asked && told.size() == before + files.size();
   }
   for (auto& file : told) {
     take(file);

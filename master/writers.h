@@ -16,7 +16,8 @@ class Writers {
 
   // Resolves when every session that might write what the query asks about is known.
   Task<void> allKnown(wire::Query::Reader query);
-  // Adds to the answer what the writers say. False: one could not be asked; the state is to be read again.
+  // Adds to the answer what the writers say. False: one could not be asked, or writes no more: the state is to be read
+  // again.
   Task<bool> overlay(wire::Answer::Builder answer);
 
  private:

@@ -32,9 +32,9 @@ TEST(MountOptions, DefaultsDependOnWhoMounts) {
   EXPECT_TRUE(root.defaultPermissions);
   EXPECT_FALSE(root.foreground);
   EXPECT_EQ(root.softTimeout, 0);
-  EXPECT_EQ(root.entryTimeout, SECOND);
-  EXPECT_EQ(root.attributeTimeout, SECOND);
-  EXPECT_EQ(root.negativeTimeout, 0);
+  EXPECT_EQ(root.entryTimeout, 3600 * SECOND);
+  EXPECT_EQ(root.attributeTimeout, 3600 * SECOND);
+  EXPECT_EQ(root.negativeTimeout, 3600 * SECOND);
   EXPECT_FALSE(parsed({"c.toml", "/mnt"}, false).allowOther);
 }
 
