@@ -320,6 +320,7 @@ void ClientService::answerAcquired(Core& core, AcquireContext& context) {
     leased |= wire::LEASED_WRITING;
   }
   results.setLeased(leased);
+  results.setOrder(core.sessions.leases().nextOrder());
 }
 
 void ClientService::answer(Core& core, ReadContext& context) {

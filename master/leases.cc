@@ -93,6 +93,7 @@ Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
     try {
       auto request = link->second.recallRequest();
       request.setIndex(raw(reader_.appliedIndex()));
+      request.setOrder(nextOrder());
       auto list = request.initChanges(static_cast<unsigned>(items.size()));
       for (unsigned i = 0; i < list.size(); ++i) {
         list[i].setInode(raw(items[i].inode));

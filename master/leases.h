@@ -98,6 +98,8 @@ class Leases final {
   // recalls) to write it: resolves when that may be gone. Nothing: it may be granted.
   kj::Maybe<kj::Promise<void>> obstacle(SessionId to, InodeId inode);
   bool grantWriting(SessionId session, InodeId inode);
+  // Of recalls and of grants by themselves, as they are given out.
+  uint64_t nextOrder() { return ++lastOrder_; }
   std::optional<SessionId> writerBut(SessionId but, InodeId inode) const { return table_.writerBut(but, inode); }
 
   // What a writer knows of its file.
@@ -160,6 +162,7 @@ class Leases final {
   Events<InodeId> changesEnded_;
   std::unordered_map<InodeId, std::deque<Turn*>> turns_;
   std::vector<Fence> fences_;
+  uint64_t lastOrder_ = 0;
   Events<int> drained_;  // one, of no meaning: any fence went
 };
 

@@ -62,15 +62,23 @@ Task<Result<kj::Own<ByteLeases::Use>>> ByteLeases::enter(kj::Own<Inode> inode, b
 
 // Takes the answer in; whether the operation that asked may begin.
 bool ByteLeases::granted(Inode& inode, const MasterSession::Acquired& answer, bool write) {
-  inodes_.learn(answer.getAnswer().getAttributes(), answer.grant, wire::LEASED_ATTRIBUTES);
-  if (!leases_.stands(answer.grant)) {
-    return false;
-  }
-  if (answer.grant.has(wire::LEASED_WRITING)) {
+  const Grant& grant = answer.grant;
+  bool stands = leases_.isOfNow(grant) && answer.response.getOrder() > inode.bytes.recalledAt;
+  inodes_.learn(inode, answer.getAnswer().getAttributes(), grant, stands && grant.has(wire::LEASED_ATTRIBUTES));
+  if (stands && grant.has(wire::LEASED_WRITING)) {
     inode.bytes.writer = session_.id();
   }
   // A master that has no room for another lease lets one operation through, as things are now.
-  return !write || answer.grant.has(wire::LEASED_WRITING);
+  return stands && (!write || grant.has(wire::LEASED_WRITING));
+}
+
+Task<void> ByteLeases::whenNotAsking(InodeId id) {
+  KJ_IF_MAYBE(known, inodes_.find(id)) {
+    auto inode = kj::addRef(*known);
+    while (inode->bytes.asking) {
+      co_await inode->bytes.changed.wait();
+    }
+  }
 }
 
 Task<void> ByteLeases::giveBack(kj::Own<Inode> inode, bool share) {
@@ -102,8 +110,9 @@ Task<void> ByteLeases::leave(kj::Own<Inode> inode, bool share) {
     while (bytes.users > 0) {
       co_await bytes.changed.wait();
     }
-    if (!inode->gone) {
+    while (!inode->gone && !isSettled(*inode)) {
       co_await sync_.sync(kj::addRef(*inode), false);
+      co_await untilReported(*inode);
     }
     bytes.writer = SessionId{};
   } else {
@@ -112,6 +121,21 @@ Task<void> ByteLeases::leave(kj::Own<Inode> inode, bool share) {
   }
   if (!share) {
     lost(*inode);
+  }
+}
+
+// The master knows, or is not to be told, all that was done here. A report that is still on its way would be one about a
+// file that others have by then: it would wait for them, and they may wait for this mount.
+bool ByteLeases::isSettled(const Inode& inode) {
+  const FileReport& report = inode.report;
+  return !inode.hasLocalChanges() && inode.writes.unsynced.empty() && inode.bytes.users == 0 && !report.queued &&
+         !report.underWay && report.allocatedDelta == 0;
+}
+
+Task<void> ByteLeases::untilReported(Inode& inode) {
+  while (inode.report.queued || inode.report.underWay || inode.report.allocatedDelta != 0) {
+    reporter_.dueNow(inode);
+    co_await inode.report.changed.wait();
   }
 }
 
@@ -130,9 +154,13 @@ void ByteLeases::learn(wire::Reply::Reader reply, const Grant& grant) {
   }
 }
 
+// Often called by an operation on the very bytes, so what it reads ahead is thrown away at a later turn. Nobody uses it
+// before: a lease must come first.
 void ByteLeases::linkLost(Inode& inode) {
   if (!isWriter(inode)) {
-    lost(inode);
+    inode.bytes.writer = SessionId{};
+    ++inode.bytes.losses;
+    tasks_.add(kj::evalLater([kept = kj::addRef(inode)]() mutable { kept->invalidate(0, UINT64_MAX); }));
   }
 }
 
@@ -148,7 +176,7 @@ bool ByteLeases::report(InodeId id, wire::Written::Builder out) {
     if (!isWriter(*inode)) {
       return false;
     }
-    if (!inode->hasLocalChanges() && bytes.users == 0 && !bytes.leaving && !bytes.asking) {
+    if (isSettled(*inode) && !bytes.leaving && !bytes.asking) {
       inode->bytes.writer = SessionId{};  // the master knows all there is to know
       return false;
     }
@@ -180,8 +208,7 @@ std::vector<InodeId> ByteLeases::writing() {
     if (!isWriter(*inode)) {
       continue;
     }
-    bool idle = !inode->hasLocalChanges() && inode->writes.unsynced.empty() && inode->bytes.users == 0;
-    if (idle) {
+    if (isSettled(*inode)) {
       inode->bytes.writer = SessionId{};
     } else {
       out.push_back(inode->id);

@@ -14,13 +14,21 @@
 #include "fuse-client/client/inode.h"
 #include "fuse-client/client/lease_book.h"
 #include "fuse-client/client/master_session.h"
+#include "fuse-client/client/size_reporter.h"
 
 namespace cairn {
 
 class ByteLeases final : private kj::TaskSet::ErrorHandler {
  public:
-  ByteLeases(Context& context, MasterSession& session, InodeTable& inodes, const LeaseBook& leases, FileSync& sync)
-      : context_(context), session_(session), inodes_(inodes), leases_(leases), sync_(sync), tasks_(*this) {}
+  ByteLeases(Context& context, MasterSession& session, InodeTable& inodes, const LeaseBook& leases, SizeReporter& reporter,
+             FileSync& sync)
+      : context_(context),
+        session_(session),
+        inodes_(inodes),
+        leases_(leases),
+        reporter_(reporter),
+        sync_(sync),
+        tasks_(*this) {}
   KJ_DISALLOW_COPY(ByteLeases);
 
   // An operation that relies on a lease. The lease isn't given back while it lives, but for a reader that takes long.
@@ -49,6 +57,7 @@ class ByteLeases final : private kj::TaskSet::ErrorHandler {
   // Others may change the bytes from now on, unless this mount goes on writing them.
   void linkLost(Inode& inode);
   // As MasterSession::Listener.
+  Task<void> whenNotAsking(InodeId id);
   bool report(InodeId id, wire::Written::Builder out);
   std::vector<InodeId> writing();
   // At the end of a mount, when everything is written out: the files whose leases the master may forget about.
@@ -60,6 +69,8 @@ class ByteLeases final : private kj::TaskSet::ErrorHandler {
 
   bool isWriter(const Inode& inode) const;
   bool has(const Inode& inode, bool write) const;
+  static bool isSettled(const Inode& inode);
+  Task<void> untilReported(Inode& inode);
   bool granted(Inode& inode, const MasterSession::Acquired& answer, bool write);
   Task<void> leave(kj::Own<Inode> inode, bool share);
   void lost(Inode& inode);
@@ -70,6 +81,7 @@ class ByteLeases final : private kj::TaskSet::ErrorHandler {
   MasterSession& session_;
   InodeTable& inodes_;
   const LeaseBook& leases_;
+  SizeReporter& reporter_;
   FileSync& sync_;
   kj::TaskSet tasks_;
 };

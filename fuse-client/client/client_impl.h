@@ -62,7 +62,7 @@ class Client::Impl final : public MasterSession::Listener,
         unsynced(context, io),
         buffer(context, pool, io, reporter, unsynced, session.id()),
         sync(inodes, buffer, unsynced, reporter),
-        bytes(context, session, inodes, leases, sync),
+        bytes(context, session, inodes, leases, reporter, sync),
         budget(context),
         tasks(*this) {
     inodes.onEvict([this](InodeId id) { tasks.add(cache->forgetInode(id)); });
@@ -74,7 +74,8 @@ class Client::Impl final : public MasterSession::Listener,
   void historyChanged() override;
   void executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) override;
   void refused(wire::Query::Reader query, int code, const Grant& grant) override;
-  kj::Promise<void> recalled(wire::LeaseChange::Reader change) override;
+  kj::Promise<void> recalled(wire::LeaseChange::Reader change, uint64_t order) override;
+  kj::Promise<void> whenNotAsking(InodeId inode) override { return bytes.whenNotAsking(inode).promise(); }
   bool believes(InodeId inode) override;
   bool report(InodeId inode, wire::Written::Builder out) override { return bytes.report(inode, out); }
   std::vector<InodeId> writing() override { return bytes.writing(); }

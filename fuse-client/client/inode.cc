@@ -198,6 +198,11 @@ Attributes InodeTable::learn(wire::Attributes::Reader in, const Grant& grant, ui
   return inode->effective();
 }
 
+void InodeTable::learn(Inode& inode, wire::Attributes::Reader in, const Grant& grant, bool leased) {
+  inode.learnedUnder_ = grant.link;
+  inode.learn(readAttributes(in), grant.index, leased);
+}
+
 void InodeTable::learn(wire::Reply::Reader reply, const Grant& grant) {
   auto take = [&](bool present, wire::Attributes::Reader attributes, uint8_t bit) {
     if (present) {

@@ -71,6 +71,7 @@ struct ByteLease {
   unsigned users = 0;   // operations under way that rely on a lease
   bool leaving = false; // the lease is being given back: who comes now asks for another
   bool asking = false;
+  uint64_t recalledAt = 0;  // the master's order of the last recall
   uint64_t losses = 0;  // times that others got the right to change the bytes
   Signal changed;
 };
@@ -181,6 +182,8 @@ class InodeTable {
   kj::Maybe<Inode&> find(InodeId id);
   // Notes attributes that came with `grant`, `bit` of it saying that they are leased; gives back what the mount shows.
   Attributes learn(wire::Attributes::Reader in, const Grant& grant, uint8_t bit, const std::string& name = {});
+  // The same, of one whose lease the caller has judged.
+  void learn(Inode& inode, wire::Attributes::Reader in, const Grant& grant, bool leased);
   // The same for every inode that a change has touched.
   void learn(wire::Reply::Reader reply, const Grant& grant);
   // The answer to a report of the mount's own writes.

@@ -42,6 +42,9 @@ class LeaseBook {
     return grant.link == link_ && grant.index > recalledAt_ && grant.call > forgottenAt_;
   }
 
+  // The same, for what no recall by log index is about.
+  bool isOfNow(const Grant& grant) const { return grant.link == link_ && grant.call > forgottenAt_; }
+
   uint64_t nextCall() { return ++lastCall_; }
   void renewed(Nanos until) { until_ = sessionUntil_ = until; }
   void linkLost() {

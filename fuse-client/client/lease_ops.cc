@@ -38,7 +38,7 @@ bool Client::Impl::believes(InodeId id) {
   return false;
 }
 
-kj::Promise<void> Client::Impl::recalled(wire::LeaseChange::Reader change) {
+kj::Promise<void> Client::Impl::recalled(wire::LeaseChange::Reader change, uint64_t order) {
   InodeId id{change.getInode()};
   kj::Vector<kj::Promise<void>> obeyed;
   if (change.getName().size() > 0) {
@@ -55,6 +55,7 @@ kj::Promise<void> Client::Impl::recalled(wire::LeaseChange::Reader change) {
     obeyed.add(cache->forgetInode(id));
   }
   KJ_IF_MAYBE(inode, inodes.find(id)) {
+    inode->bytes.recalledAt = order;
     if (!change.getShare()) {
       inode->recall();
     }

@@ -140,11 +140,8 @@ void MasterSession::deliver(Result<Executed> result, kj::PromiseFulfiller<Result
   }
 }
 
-// Attached, and what the master must know before it answers is on its way.
-Task<void> MasterSession::untilAsked(const char* what) {
-  while (!attached_) {
-    co_await untilAttached(what);
-  }
+// What the master must know before it answers goes first. REQUIRES: attached.
+void MasterSession::beforeAsking() {
   if (takesWait_) {
     flushHolds();
   }
@@ -169,7 +166,10 @@ Task<bool> MasterSession::mayRepeat(const kj::Exception& e, uint64_t generation)
 
 Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> query) {
   for (;;) {
-    co_await untilAsked("a question to the master");
+    while (!attached_) {  // the link may break again before this task goes on
+      co_await untilAttached("a question to the master");
+    }
+    beforeAsking();
     uint64_t generation = generation_;
     kj::Maybe<kj::Exception> failure;
     try {
@@ -207,7 +207,10 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
 // May wait for others for long, so this call doesn't count as one that the master leaves unanswered.
 Task<Result<MasterSession::Acquired>> MasterSession::acquireHard(InodeId inode, bool write) {
   for (;;) {
-    co_await untilAsked("a lease on a file's bytes");
+    while (!attached_) {
+      co_await untilAttached("a lease on a file's bytes");
+    }
+    beforeAsking();
     uint64_t generation = generation_;
     kj::Maybe<kj::Exception> failure;
     try {

@@ -20,12 +20,12 @@ class MasterSession::Holder final : public wire::LeaseHolder::Server {
     ++session_.context_.stats.recalls;
     auto obeyed = kj::heapArrayBuilder<kj::Promise<void>>(params.getChanges().size());
     for (auto change : params.getChanges()) {
-      obeyed.add(session_.listener_.recalled(change));
+      obeyed.add(session_.listener_.recalled(change, params.getOrder()));
     }
     auto busy = session_.context_.clock.after(BUSY_ANSWER).then([]() -> kj::Promise<void> {
       return KJ_EXCEPTION(OVERLOADED, "still writing out");
     });
-    return kj::joinPromises(obeyed.finish()).exclusiveJoin(kj::mv(busy)).then([this, context]() mutable {
+    auto done = kj::joinPromises(obeyed.finish()).exclusiveJoin(kj::mv(busy)).then([this, context]() mutable {
       std::vector<uint64_t> dropped;
       for (auto change : context.getParams().getChanges()) {
         if (!change.getShare() && !session_.listener_.believes(InodeId{change.getInode()})) {
@@ -37,9 +37,25 @@ class MasterSession::Holder final : public wire::LeaseHolder::Server {
         out.set(i, dropped[i]);
       }
     });
+    return session_.asked_.wrap(kj::mv(done));
   }
 
+  // A lease that was granted just before may not have been taken in yet.
   kj::Promise<void> report(ReportContext context) override {
+    auto inodes = context.getParams().getInodes();
+    auto settled = kj::heapArrayBuilder<kj::Promise<void>>(inodes.size());
+    for (uint64_t inode : inodes) {
+      settled.add(session_.listener_.whenNotAsking(InodeId{inode}));
+    }
+    auto told = kj::joinPromises(settled.finish()).then([this, context]() mutable { tell(context); });
+    return session_.asked_.wrap(kj::mv(told));
+  }
+
+ private:
+  // Then the master asks again. Well below the time after which it gives a silent session up.
+  static constexpr Nanos BUSY_ANSWER = SECOND;
+
+  void tell(ReportContext& context) {
     capnp::MallocMessageBuilder scratch;
     std::vector<capnp::Orphan<wire::Written>> told;
     for (uint64_t inode : context.getParams().getInodes()) {
@@ -52,12 +68,7 @@ class MasterSession::Holder final : public wire::LeaseHolder::Server {
     for (unsigned i = 0; i < out.size(); ++i) {
       out.setWithCaveats(i, told[i].getReader());
     }
-    return kj::READY_NOW;
   }
-
- private:
-  // Then the master asks again. Well below the time after which it gives a silent session up.
-  static constexpr Nanos BUSY_ANSWER = SECOND;
 
   MasterSession& session_;
 };

@@ -73,7 +73,9 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
     // A question was answered with an error number.
     virtual void refused(wire::Query::Reader query, int code, const Grant& grant) = 0;
     // Another client is about to make a change, or to read what is written here: resolves when it may.
-    virtual kj::Promise<void> recalled(wire::LeaseChange::Reader change) = 0;
+    virtual kj::Promise<void> recalled(wire::LeaseChange::Reader change, uint64_t order) = 0;
+    // Resolves when no lease on the file's bytes is on its way.
+    virtual kj::Promise<void> whenNotAsking(InodeId inode) = 0;
     // Something is believed of the inode under a lease.
     virtual bool believes(InodeId inode) = 0;
     // What of a file that this mount writes the master doesn't know; false: it isn't written any more.
@@ -175,7 +177,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   Task<Result<Executed>> executeHard(kj::Own<OpDraft> op, bool holds);
   Task<Result<Read>> queryHard(kj::Own<QueryDraft> query);
   Task<Result<Acquired>> acquireHard(InodeId inode, bool write);
-  Task<void> untilAsked(const char* what);
+  void beforeAsking();
   Task<bool> mayRepeat(const kj::Exception& e, uint64_t generation);
   void notePlace(uint64_t term, uint64_t index);
   Task<uint8_t> takeSlot(bool forReport);
@@ -235,6 +237,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   std::map<uint64_t, std::vector<InodeId>> dropsUnderWay_;
 
   kj::TaskSet tasks_;
+  kj::Canceler asked_;  // what the master asks: such a call may outlive the link, and must not outlive this
 };
 
 }  // namespace cairn

@@ -54,6 +54,13 @@ void SizeReporter::due(Inode& inode, bool drained) {
   flushSoon(GATHER_DELAY);
 }
 
+void SizeReporter::dueNow(Inode& inode) {
+  if (isNeeded(inode) && !inode.report.underWay) {
+    enqueue(inode);
+    flushSoon(0);
+  }
+}
+
 void SizeReporter::enqueue(Inode& inode) {
   FileReport& report = inode.report;
   if (!report.queued) {

@@ -20,6 +20,8 @@ class SizeReporter final : private kj::TaskSet::ErrorHandler {
 
   // Something of `inode` has been acknowledged. `drained`: nothing more is on its way.
   void due(Inode& inode, bool drained);
+  // The same, for somebody who waits for it.
+  void dueNow(Inode& inode);
   // Resolves when the master knows the size `end` and every time up to change number `change`, or the inode has an
   // error.
   Task<void> committed(kj::Own<Inode> inode, uint64_t end, uint64_t change);

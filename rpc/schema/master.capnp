@@ -68,7 +68,9 @@ interface ClientSession {
   # A lease on a regular file's bytes. Waits until nobody else has one that is in its way. To read (`write` false) is the
   # lease on its attributes; to write is to be the only one who has any. `answer`: the attributes, as nobody else changes
   # them. Bits of `leased`: leasedAttributes, leasedWriting. Without them nothing was granted: ask again.
-  acquire @6 (inode :UInt64, write :Bool) -> (answer :Answer, leased :UInt8);
+  # `order`: of recalls and of these answers, as the master gave them out; whatever is of before a recall of the inode
+  # doesn't count.
+  acquire @6 (inode :UInt64, write :Bool) -> (answer :Answer, leased :UInt8, order :UInt64);
   # Resolves when a lock that was refused with EAGAIN may be free, in the order in which they were asked for; the caller
   # tries again. errno EDEADLK: it would wait for somebody who waits for it.
   awaitLock @7 (lock :LockRequest) -> (outcome :Types.Outcome);
@@ -85,7 +87,7 @@ interface LeaseHolder {
   # answered. `dropped`: inodes among them of which nothing is believed any more.
   # Of a file that it has the lease to write: before it answers, what it has written is at the chunkservers, and its size
   # and times at the master.
-  recall @0 (changes :List(LeaseChange), index :UInt64) -> (dropped :List(UInt64));
+  recall @0 (changes :List(LeaseChange), index :UInt64, order :UInt64) -> (dropped :List(UInt64));
   # Sizes and times of files that it has the lease to write, as its own programs see them. What it hasn't is left out.
   report @1 (inodes :List(UInt64)) -> (files :List(Written));
   # Bytes of a quota's grant that it can do without, now that others are short of them.

@@ -90,6 +90,7 @@ class FakeSession final : public wire::ClientSession::Server {
     query.setAttributes(context.getParams().getInode());
     answer.getOutcome().setErrno(master_.answer(query.asReader(), answer));
     bool write = context.getParams().getWrite();
+    context.getResults().setOrder(1);
     context.getResults().setLeased(master_.leased() | (write ? wire::LEASED_WRITING : uint8_t{0}));
     return kj::READY_NOW;
   }
