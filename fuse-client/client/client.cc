@@ -13,6 +13,7 @@ Client::~Client() noexcept(false) = default;
 void Client::Impl::sessionLost(SessionId old) {
   Error error{EIO, "session " + std::to_string(raw(old)) + " was evicted before this data was safe"};
   buffer.sessionLost(inodes.all(), error);
+  locksLost();
 }
 
 Task<Status> Client::start() {
@@ -107,6 +108,7 @@ void Client::Impl::release(HandleId id) {
   auto handle = kj::mv(it->second);
   handles.erase(it);
   Inode& inode = *handle->inode;
+  unlockThrough(inode.id, id);
   --inode.handles;
   if (inode.handles == 0 && inode.isKnown() && inode.committed().links == 0) {
     buffer.forget(inode);

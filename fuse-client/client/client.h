@@ -115,6 +115,18 @@ class Client {
   // Bytes copied; fewer at the end of the source.
   Task<Result<uint64_t>> copyRange(HandleId from, uint64_t fromOffset, HandleId to, uint64_t toOffset, uint64_t length);
 
+  // ---- locks (lock_ops.cc) ----------------------------------------------------------------------
+  // Of fcntl(2) and flock(2); they count on all mounts. EAGAIN: somebody else's is in the way.
+  Task<Status> lock(HandleId handle, LockWish wish);
+  // Resolves when a lock that was refused may be free, in the order of those who wait: try again. EDEADLK: it would wait
+  // for somebody who waits for the same owner.
+  Task<Status> awaitLock(HandleId handle, LockWish wish);
+  // The lock in the way; mode NONE: nothing is. The pid is 0 when a program of another mount has it.
+  Task<Result<LockWish>> testLock(HandleId handle, LockWish wish);
+  // At each close(2): the owner's fcntl locks on the file go. No call to anybody when it had none. release() does so
+  // with what was taken through that handle alone.
+  Task<Status> unlockAll(HandleId handle, uint64_t owner);
+
   // ---- the whole mount --------------------------------------------------------------------------
   // A barrier: everything written through this mount before the call is durable after it.
   Task<Status> syncAll();

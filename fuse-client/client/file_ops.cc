@@ -103,6 +103,9 @@ Task<Result<ReadData>> Client::read(HandleId id, uint64_t offset, uint32_t lengt
     co_return found.error();
   }
   auto handle = kj::mv(found).value();
+  if (handle->locksLost) {
+    co_return lostLocks();
+  }
   Inode& inode = *handle->inode;
   Status known = co_await impl_->known(inode);
   if (!known.ok()) {
@@ -145,6 +148,9 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
     co_return found.error();
   }
   auto handle = kj::mv(found).value();
+  if (handle->locksLost) {
+    co_return lostLocks();
+  }
   Inode& inode = *handle->inode;
   if (data.size() == 0) {
     co_return uint64_t{0};

@@ -84,10 +84,11 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
         deliver(Executed{kj::mv(response), grant}, *done, holds, tries > 0);
         break;
       }
-      if (outcome.code() != EAGAIN) {
+      if (outcome.code() != EAGAIN || (*op)->isLock()) {
         done->fulfill(outcome.error());
         break;
       }
+      sentIn = SessionId{};  // the next try is a request of its own: this one has its answer
     } catch (kj::Exception& e) {
       if (!isRetryable(e)) {
         spdlog::error("the master failed a call: {}", e.getDescription().cStr());

@@ -89,6 +89,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   // `hold` set, and success counts as take(of the inode made).
   Task<Result<Executed>> execute(kj::Own<OpDraft> op, bool holds = false);
   Task<Result<Read>> query(kj::Own<QueryDraft> query);
+  // Resolves when a lock that was refused may be free. It may take any time, and may be dropped (lock_calls.cc).
+  Task<Status> awaitLock(kj::Own<Draft<wire::LockRequest>> wanted);
 
   // An open file more or less on this inode. Sent in order with execute(), gathered over a turn, not awaited.
   void take(InodeId inode);

@@ -114,6 +114,19 @@ struct SpaceInfo {
 // An open file or directory of this mount. Never reused within a mount.
 enum class HandleId : uint64_t {};
 
+enum class LockMode { NONE, SHARED, EXCLUSIVE };
+
+// A lock on bytes first..last of a file, both included, that a program wants or has; NONE: to be rid of what it has
+// there. `owner`: as the kernel tells programs (fcntl's locks) and open file descriptions (flock, OFD locks) apart.
+struct LockWish {
+  bool flock = false;  // then it is of all bytes
+  LockMode mode = LockMode::NONE;
+  uint64_t owner = 0;
+  uint32_t pid = 0;
+  uint64_t first = 0;
+  uint64_t last = UINT64_MAX;
+};
+
 // The bytes of one read, in pieces that point into received messages and buffers, so that they are not
 // copied before they reach the kernel. Valid as long as it lives.
 class ReadData {

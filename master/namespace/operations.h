@@ -26,6 +26,7 @@ Status setXattr(Execution& execution, const Requester& client, wire::Op::SetXatt
                 wire::Reply::Builder reply);
 Status removeXattr(Execution& execution, const Requester& client, wire::Op::RemoveXattr::Reader op,
                    wire::Reply::Builder reply);
+Status lock(Execution& execution, const Requester& client, wire::LockRequest::Reader op);
 Status written(Execution& execution, capnp::List<wire::Written>::Reader items, wire::Reply::Builder reply);
 
 enum class Execute { RAN, REPEATED, REFUSED };
@@ -50,6 +51,7 @@ Status finishMoves(Execution& execution, capnp::List<wire::MoveEnd>::Reader ends
 Status dropMoves(Execution& execution, capnp::List<uint64_t>::Reader inodes);
 Status beginMoveTask(Execution& execution, wire::MoveTask::Reader command);
 Status endMoveTask(Execution& execution, uint64_t id);
+Status breakLock(Execution& execution, wire::LockBreak::Reader command);
 Status changeMembership(Execution& execution, capnp::Data::Reader membership);
 Status leap(Execution& execution, GroupEpoch epoch);
 Status unfence(Execution& execution, capnp::List<uint64_t>::Reader sessions);

@@ -41,7 +41,7 @@ class Answerer {
       case wire::Query::SPACE:
         return reachOnly(InodeId{query_.getSpace()});
       case wire::Query::TEST_LOCK:
-        break;
+        return reachOnly(InodeId{query_.getTestLock().getInode()});
     }
     return Error{ENOSYS, "a question that this master doesn't know"};
   }
