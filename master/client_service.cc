@@ -165,7 +165,7 @@ uint8_t ClientService::leasesWith(Core& core, wire::Op::Reader op, wire::Reply::
   auto attributes = [&] { return lease(core, InodeId{reply.getAttributes().getInode()}, wire::LEASED_ATTRIBUTES); };
   switch (op.which()) {
     case wire::Op::MAKE:
-      return names(op.getMake().getParent()) | attributes();
+      return op.getMake().getUnnamed() ? attributes() : names(op.getMake().getParent()) | attributes();
     case wire::Op::LINK:
       return names(op.getLink().getParent()) | attributes();
     case wire::Op::UNLINK:

@@ -93,7 +93,8 @@ class Client {
     Attributes attributes;
     HandleId handle{};
   };
-  // Makes a regular file and opens it. EEXIST when the name is there.
+  // Makes a regular file and opens it. EEXIST when the name is there. An empty name, O_TMPFILE: it has none, and is
+  // gone with the handle unless link() gives it one; `parent` only says where.
   Task<Result<Created>> create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits, Caller caller);
   // Ends a handle. Buffered data goes on to the chunkservers; its errors are reported by the next fsync or
   // close of another handle of the file, or by stop().
@@ -118,8 +119,8 @@ class Client {
   // ---- locks (lock_ops.cc) ----------------------------------------------------------------------
   // Of fcntl(2) and flock(2); they count on all mounts. EAGAIN: somebody else's is in the way.
   Task<Status> lock(HandleId handle, LockWish wish);
-  // Resolves when a lock that was refused may be free, in the order of those who wait: try again. EDEADLK: it would wait
-  // for somebody who waits for the same owner.
+  // Resolves when a lock that was refused may be free, in the order of those who wait: try again. EDEADLK: it would
+  // wait for somebody who waits for the same owner.
   Task<Status> awaitLock(HandleId handle, LockWish wish);
   // The lock in the way; mode NONE: nothing is. The pid is 0 when a program of another mount has it.
   Task<Result<LockWish>> testLock(HandleId handle, LockWish wish);

@@ -15,6 +15,7 @@
 #include "fuse-client/client/map_holder.h"
 #include "fuse-client/client/master_session.h"
 #include "fuse-client/client/name_cache.h"
+#include "fuse-client/client/no_acls.h"
 #include "fuse-client/client/read_ahead.h"
 #include "fuse-client/client/size_reporter.h"
 #include "fuse-client/client/unsynced.h"
@@ -74,6 +75,8 @@ class Client::Impl final : public MasterSession::Listener,
   void giveUpDropped();
   void noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
   void noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
+  void noteNoAcl(InodeId inode, const std::string& name, const Grant& grant);
+  bool hasNoAcl(InodeId inode, const std::string& name);
   void noteNames(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant);
   // What leases say of a name without asking. Nothing: ask the master.
   std::optional<Result<Attributes>> leasedLookup(InodeId parent, const std::string& name);
@@ -121,6 +124,7 @@ class Client::Impl final : public MasterSession::Listener,
   ChunkLinks links;
   LeaseBook leases;
   NameCache names;
+  NoAcls noAcls;
   LockBook locks;
   MasterSession session;
   InodeTable inodes;

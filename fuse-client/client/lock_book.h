@@ -37,7 +37,7 @@ class LockBook {
       }
     }
     KJ_DISALLOW_COPY(Turn);
-    // Also, to take a lock, after all files that this mount has closed let go of theirs: who closed a file may have told
+    // Also, to take a lock, after all files that this mount has closed let go of theirs: who closed one may have told
     // whoever asks now.
     Task<void> ready(bool toTake);
 

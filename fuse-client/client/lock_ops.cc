@@ -29,7 +29,7 @@ LockMode modeOf(wire::LockType type) {
   }
 }
 
-void write(InodeId inode, const LockWish& wish, wire::LockRequest::Builder out) {
+void writeWish(InodeId inode, const LockWish& wish, wire::LockRequest::Builder out) {
   out.setInode(raw(inode));
   out.setOwner(wish.owner);
   out.setPid(wish.pid);
@@ -60,7 +60,7 @@ Task<Status> Client::Impl::lock(kj::Own<Handle> handle, HandleId id, LockWish wi
   }
   auto op = kj::heap<MasterSession::OpDraft>();
   (*op)->initCaller();
-  write(inode, wish, (*op)->initLock());
+  writeWish(inode, wish, (*op)->initLock());
   auto done = co_await session.execute(kj::mv(op));
   bool lost = wish.flock && done.code() == EAGAIN;  // who fails to convert a flock has none
   bool untouched = takes && !had && (done.code() == EAGAIN || done.code() == ESTALE || done.code() == ENOLCK);
@@ -83,7 +83,7 @@ Task<Status> Client::Impl::unlockAll(LockBook::Key key) {
   nothing.owner = key.owner;
   auto op = kj::heap<MasterSession::OpDraft>();
   (*op)->initCaller();
-  write(key.inode, nothing, (*op)->initLock());
+  writeWish(key.inode, nothing, (*op)->initLock());
   auto done = co_await session.execute(kj::mv(op));
   if (!done.ok()) {
     spdlog::warn("inode {}: locks of a closed file stay until the session ends: {}", raw(key.inode), done.error().why);
@@ -125,7 +125,7 @@ Task<Status> Client::awaitLock(HandleId id, LockWish wish) {
   }
   auto handle = kj::mv(found).value();
   auto wanted = kj::heap<Draft<wire::LockRequest>>();
-  write(handle->inode->id, wish, **wanted);
+  writeWish(handle->inode->id, wish, **wanted);
   co_return co_await impl_->session.awaitLock(kj::mv(wanted));
 }
 
@@ -137,7 +137,7 @@ Task<Result<LockWish>> Client::testLock(HandleId id, LockWish wish) {
   auto handle = kj::mv(found).value();
   auto query = kj::heap<MasterSession::QueryDraft>();
   (*query)->initCaller();
-  write(handle->inode->id, wish, (*query)->initTestLock());
+  writeWish(handle->inode->id, wish, (*query)->initTestLock());
   auto answer = co_await impl_->session.query(kj::mv(query));
   if (!answer.ok()) {
     co_return answer.error();

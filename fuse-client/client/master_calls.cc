@@ -50,6 +50,7 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
   SessionId sentIn{};
   uint64_t sequence = 0;
   for (unsigned tries = 0;; ++tries) {
+    context_.stats.masterRetries += tries > 0;
     while (!attached_) {  // the link may break again before this task goes on
       co_await untilAttached("a change of names or attributes");
     }
@@ -97,11 +98,9 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
       }
       if (e.getType() == kj::Exception::Type::DISCONNECTED) {
         linkFailed(generation);
-        ++context_.stats.masterRetries;
         continue;
       }
     }
-    ++context_.stats.masterRetries;
     co_await context_.clock.after(BUSY_DELAY);
   }
   releaseSlot(slot);

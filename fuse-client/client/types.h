@@ -19,6 +19,7 @@ struct Caller {
   uint32_t uid = 0;
   uint32_t gid = 0;
   std::vector<uint32_t> groups;  // supplementary
+  uint32_t umask = 0;            // of what it makes, where no default ACL says otherwise
 };
 
 // Seconds since 1970 (may be negative) and nanoseconds in [0, 1e9).

@@ -15,8 +15,9 @@ void Operations::addFileOps(fuse_lowlevel_ops& table) {
     });
   };
   table.create = [](fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
-    run(request, "create", parent,
-        [&](Operations& self, Request& r) { return self.create(r, self.inodeOf(parent), name, mode, *file); });
+    run(request, "create", parent, [&](Operations& self, Request& r) {
+      return self.create(r, self.inodeOf(parent), self.arrival_.isTemporary() ? "" : name, mode, *file);
+    });
   };
   table.read = [](fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file) {
     run(request, "read", node, [&](Operations& self, Request& r) {

@@ -141,7 +141,7 @@ void Operations::taskFailed(kj::Exception&& exception) {
 
 Caller Operations::caller(const Request& request) {
   const fuse_ctx& context = request.context();
-  Caller caller{context.uid, context.gid, {}};
+  Caller caller{context.uid, context.gid, {}, context.umask};
   if (context.uid != 0 && context.pid != 0) {
     caller.groups = groups_.groups(context.pid, context.uid, context.gid);
   }

@@ -5,7 +5,7 @@
 
 namespace cairn {
 
-constexpr uint32_t LOCKS_MAX = 16384;  // of one session on one file
+constexpr uint32_t LOCKS_MAX = 8192;  // of one session on one file: a request looks at all of them
 
 // EINVAL: that is no lock.
 Status checkLock(wire::LockRequest::Reader in);

@@ -61,6 +61,10 @@ Status cutsApplied(Execution& execution, capnp::List<uint64_t>::Reader ids);
 // ---- steps that several of them share ----
 // After the last name went (links is 0): keeps the inode as an orphan of those who hold it, or frees it.
 void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode);
+// The nameless inode lives as long as the session holds it.
+void keepOrphan(Execution& execution, InodeId inode, SessionId session);
+// The nameless inode gets a name, so that it needs no holder.
+void adopt(Execution& execution, InodeRecord& inode);
 // Removes the inode with its xattrs; its object goes to the reclaim queue.
 void freeInode(Execution& execution, const InodeRecord& inode, bool inUse);
 // Queues the inode's object for deletion, if it may have chunks, and forgets its cuts. `inUse`: somebody may have

@@ -54,8 +54,9 @@ class NamespaceReader {
   // As of the last applied entry: servers, volumes, classes, shards, fenced sessions.
   const ShardMap& map() const { return map_; }
 
-  // Answers all of Query with the caller's permissions checked, except `testLock`, for which see locks(), and `space`:
-  // its outcome is set (the inode exists), the figures are the caller's, who knows the disks. Sets term and index. Gone inodes give ESTALE.
+  // Answers all of Query with the caller's permissions checked. Of `testLock` and `space` only the outcome is set (the
+  // inode exists): the rest is the caller's, who knows the session and the disks. Sets term and index. Gone inodes give
+  // ESTALE.
   // readDirectory leaves "." and ".." to the client: cookies below FIRST_COOKIE are free for them. It takes the
   // credentials of whoever opened the directory, and leaves attributes out when they don't allow to search it.
   void answer(wire::Query::Reader query, wire::Answer::Builder answer) const;

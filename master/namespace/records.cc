@@ -168,6 +168,9 @@ void inodeFields(Record& r, Coder& code) {
   } else if (S_ISLNK(r.mode)) {
     code(r.target);
   }
+  code.later(r.accessAcl);
+  code.later(r.defaultAcl);
+  code.later(r.linkable);
 }
 
 template <typename Record, typename Coder>

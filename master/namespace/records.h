@@ -45,6 +45,9 @@ struct InodeRecord {
   SessionId madeBy{};           // the session that made and opened it, else 0
   ClassId cls{};                // files; directories: of new files in it
   uint8_t chunkBits = 0;        // likewise
+  std::string accessAcl;        // Acl::value(); empty when the mode says all
+  std::string defaultAcl;       // directories: of what is made in it
+  bool linkable = false;        // was made without a name, and may still get one
 
   // directories
   InodeId parent{};
