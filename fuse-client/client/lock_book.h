@@ -29,8 +29,11 @@ class LockBook {
   // One request of an owner at a time.
   class Turn {
    public:
-    Turn(LockBook& book, const Key& key) : book_(book), key_(key) {}
+    Turn(LockBook& book, const Key& key) : book_(book), key_(key) { ++book_.asking_[key_]; }
     ~Turn() noexcept(false) {
+      if (--book_.asking_[key_] == 0) {
+        book_.asking_.erase(key_);
+      }
       if (mine_) {
         book_.busy_.erase(key_);
         book_.changed_.raise();
@@ -68,6 +71,7 @@ class LockBook {
   void note(const Key& key, HandleId handle) { held_[key] = handle; }
   void erase(const Key& key) { held_.erase(key); }
   bool mayHave(const Key& key) const { return held_.contains(key); }
+  bool mayHaveOrGet(const Key& key) const { return mayHave(key) || asking_.contains(key); }
   bool mayHave(InodeId inode) const;
   // Whose requests came through that open file last.
   std::vector<Key> through(InodeId inode, HandleId handle) const;
@@ -76,6 +80,7 @@ class LockBook {
 
  private:
   std::map<Key, HandleId> held_;
+  std::map<Key, unsigned> asking_;  // requests under way, or waiting for their turn
   std::set<Key> busy_;
   std::map<InodeId, unsigned> leaving_;
   Signal changed_;

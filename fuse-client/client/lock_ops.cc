@@ -157,7 +157,7 @@ Task<Status> Client::unlockAll(HandleId id, uint64_t owner) {
     co_return found.error();
   }
   LockBook::Key key{found.value()->inode->id, false, owner};
-  if (!impl_->locks.mayHave(key)) {
+  if (!impl_->locks.mayHaveOrGet(key)) {
     co_return Status();
   }
   auto work = impl_->unlockAll(key).promise();
