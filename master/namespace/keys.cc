@@ -164,10 +164,10 @@ LockParts lockParts(std::string_view key) {
 }
 
 std::string locked(SessionId session, InodeId inode) {
-  return make("B", raw(session), raw(inode));
+  return make("f", raw(session), raw(inode));
 }
 std::string locked(SessionId session) {
-  return make("B", raw(session));
+  return make("f", raw(session));
 }
 
 uint64_t numberAt(std::string_view key, size_t offset) {

@@ -25,7 +25,7 @@
 //   V <inode>                      MoveItem: a file that is being copied into another class
 //   W <task>                       MoveTask
 //   F <inode> <kind> <first byte> <session> <owner>          LockRecord: a lock on bytes of a file
-//   B <session> <inode>            how many locks the session has on the file
+//   f <session> <inode>            how many locks the session has on the file
 #pragma once
 #include <string>
 #include <string_view>

@@ -222,7 +222,7 @@ TEST_F(LockState, ASessionsEndFreesItsLocks) {
   EXPECT_EQ(ns.reader().allLocks(1)[0].owner.session, other);
   endSession(other);
   for (auto& [key, value] : ns.contents()) {
-    EXPECT_TRUE(key[0] != 'F' && key[0] != 'B') << "left behind";
+    EXPECT_TRUE(key[0] != 'F' && key[0] != 'f') << "left behind";
   }
 }
 
@@ -240,7 +240,7 @@ TEST_F(LockState, NothingIsLeftOfLocksThatWereGivenBack) {
     }
   }
   for (auto& [key, value] : ns.contents()) {
-    EXPECT_TRUE(key[0] != 'F' && key[0] != 'B') << "left behind";
+    EXPECT_TRUE(key[0] != 'F' && key[0] != 'f') << "left behind";
   }
 }
 
