@@ -4,7 +4,9 @@ frees a lock (unlocking, closing, dying), deadlocks, signals, and the loss of a 
 import errno
 import fcntl
 import json
+import mmap
 import os
+import random
 import signal
 import struct
 import subprocess
@@ -23,6 +25,56 @@ FLOCKS = {"shared": fcntl.LOCK_SH, "exclusive": fcntl.LOCK_EX, "none": fcntl.LOC
 LAYOUT = "hhqqi4x"  # struct flock
 PROMPT_SECONDS = 2  # what must not wait for a time-out; the longest there is in the way of a lock is 5 s
 INCREMENTS = 25  # of each of eight programs
+PROGRAMS, BYTES, CONTEND_SECONDS = 8, 12, 5  # that lock ranges of a file at random
+
+
+class Ledger:
+    """Who has locked which byte, beside the file system: each program writes its own line and looks at the others'."""
+
+    def __init__(self, path, line):
+        with open(path, "r+b") as f:
+            self.lines = mmap.mmap(f.fileno(), PROGRAMS * BYTES)
+        self.line = line * BYTES
+
+    def mine(self, first, count):
+        return bytearray(self.lines[self.line + first:self.line + first + count])
+
+    def set(self, first, levels):
+        self.lines[self.line + first:self.line + first + len(levels)] = bytes(levels)
+
+    def check(self, first, count):
+        for byte in range(first, first + count):
+            levels = sorted(self.lines[line * BYTES + byte] for line in range(PROGRAMS))
+            assert levels[-1] < 2 or levels[-2] == 0, f"byte {byte} is locked by two: {levels}"
+
+
+def contend(path, ledger, line, command):
+    """Locks, converts and unlocks ranges, and now and then closes the file. Returns how many locks it had."""
+    ledger, chance, had = Ledger(ledger, line), random.Random(line), 0
+    end = time.monotonic() + CONTEND_SECONDS
+    while time.monotonic() < end:
+        fd = os.open(path, os.O_RDWR)
+        for _ in range(chance.randrange(1, 12)):
+            first = chance.randrange(BYTES)
+            count = chance.randrange(1, BYTES - first + 1)
+            level = chance.choice([0, 1, 1, 2, 2])
+            before = ledger.mine(first, count)
+            ledger.set(first, [min(old, level) for old in before])
+            try:
+                fcntl.fcntl(fd, command, struct.pack(LAYOUT, [fcntl.F_UNLCK, fcntl.F_RDLCK, fcntl.F_WRLCK][level],
+                                                     os.SEEK_SET, first, count, 0))
+            except OSError as e:
+                assert e.errno in (errno.EDEADLK, errno.EAGAIN), e
+                ledger.set(first, before)
+                if e.errno == errno.EDEADLK:
+                    break
+                continue
+            ledger.set(first, [level] * count)
+            ledger.check(first, count)
+            had += level > 0
+        ledger.set(0, [0] * BYTES)
+        os.close(fd)
+    return had
 
 
 class Alarm(Exception):
@@ -58,7 +110,8 @@ def serve():
              "close": lambda name: os.close(files.pop(name)), "lock": lock,
              "read": lambda name, size: len(os.pread(files[name], size, 0)),
              "flock": lambda name, kind, flags=0: fcntl.flock(files[name], FLOCKS[kind] | flags),
-             "alarm": lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds), "increment": increment}
+             "alarm": lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds), "increment": increment,
+             "contend": contend}
     for line in sys.stdin:
         words = json.loads(line)
         began = time.monotonic()
@@ -251,6 +304,21 @@ class Locks(unittest.TestCase):
         with open(self.cluster.path("counter")) as f:
             self.assertEqual(int(f.read()), INCREMENTS * len(programs))
 
+    def test_no_byte_is_locked_twice_though_a_leader_dies(self):
+        ledger = os.path.join(self.cluster.base, "ledger")
+        with open(ledger, "wb") as f:
+            f.write(bytes(PROGRAMS * BYTES))
+        programs = [self.program(at) for at in (None, self.second) for _ in range(PROGRAMS // 2)]
+        for line, program in enumerate(programs):
+            at = self.cluster.mnt if line < PROGRAMS // 2 else self.second
+            command = [SETLKW, OFD_SETLKW, SETLKW, SETLK][line % 4]
+            program.start("contend", os.path.join(at, self.name), ledger, line, command)
+        self.lose_leader()
+        self.assertEqual([program.result() for program in programs], [0] * PROGRAMS)
+        self.assertGreater(min(program.answer for program in programs), 0)
+        self.assertEqual(self.locks(), [])
+        self.bring_back()
+
     def test_an_administrator_sees_and_breaks_locks(self):
         a, b = self.program(), self.program(self.second)
         self.assertEqual(a.do("lock", "f", SETLK, "exclusive", 5, 10), 0)
@@ -298,23 +366,28 @@ class Locks(unittest.TestCase):
         masters = json.loads(self.cluster.admin("-o", "json", "status").stdout)["masters"]
         return next((master["name"] for master in masters if master["role"] == "leader"), None)
 
+    def lose_leader(self):
+        pid = self.cluster.pid(wait_for("a leader", self.leader))
+        kill(pid)
+        await_gone(pid)
+
+    def bring_back(self):
+        self.cluster.up()
+        self.cluster.wait_healthy()
+
     def test_a_new_leader_knows_the_locks(self):
         a, b, c = self.program(), self.program(self.second), self.program(self.second)
         self.assertEqual(a.do("lock", "f", SETLK, "exclusive"), 0)
         b.start("lock", "f", SETLKW, "exclusive")
         self.until_waiting()
-        leader = wait_for("a leader", self.leader)
-        pid = self.cluster.pid(leader)
-        kill(pid)
-        await_gone(pid)
+        self.lose_leader()
         self.assertEqual(c.do("lock", "f", SETLK, "shared"), errno.EAGAIN)
         self.until_waiting()
         self.assertEqual(c.do("lock", "f", GETLK, "shared"), 0)
         self.assertEqual(c.answer[0], "exclusive")
         self.assertEqual(a.do("lock", "f", SETLK, "none"), 0)
         self.assertEqual(b.result(), 0)
-        self.cluster.up()
-        self.cluster.wait_healthy()
+        self.bring_back()
 
 
 if __name__ == "__main__":
