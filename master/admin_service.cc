@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "master/admin_copies.h"
 #include "master/admin_group.h"
+#include "master/admin_locks.h"
 #include "master/health.h"
 #include "master/replicas.h"
 #include "master/server_states.h"
@@ -125,6 +126,15 @@ class AdminService final : public wire::Admin::Server {
   kj::Promise<void> evict(EvictContext context) override {
     return lifeline_->run([&](Core& core) { return evict(core, context); });
   }
+  kj::Promise<void> locks(LocksContext context) override {
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      writeLocks(core, context.getResults());
+      return kj::READY_NOW;
+    });
+  }
+  kj::Promise<void> breakLock(BreakLockContext context) override {
+    return lifeline_->run([&](Core& core) { return breakLock(core, context); });
+  }
   kj::Promise<void> raft(RaftContext context) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
       writeGroup(core.replica.group().status(), context.getResults().initGroup());
@@ -173,6 +183,7 @@ class AdminService final : public wire::Admin::Server {
   Task<void> resolve(Core& core, ResolveContext context);
   void listSessions(Core& core, SessionsContext context);
   Task<void> evict(Core& core, EvictContext context);
+  Task<void> breakLock(Core& core, BreakLockContext context);
 
   kj::Own<Lifeline> lifeline_;
 };
@@ -238,6 +249,11 @@ Task<void> AdminService::evict(Core& core, EvictContext context) {
   spdlog::warn("session {} is being evicted by an administrator", raw(session));
   auto ended = co_await core.sessions.end(session);
   setOutcome(ended, context.getResults().initOutcome());
+}
+
+Task<void> AdminService::breakLock(Core& core, BreakLockContext context) {
+  auto done = co_await cairn::breakLock(core, context.getParams().getLock());
+  setOutcome(done, context.getResults().initOutcome());
 }
 
 Task<void> AdminService::digest(Core& core, RaftDigestContext context) {

@@ -2,7 +2,10 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include "common/log.h"
+#include "master/namespace/lock_table.h"
 #include "master/propose.h"
 #include "master/space.h"
 #include "master/touched.h"
@@ -52,6 +55,11 @@ class ClientService final : public wire::ClientSession::Server {
   kj::Promise<void> acquire(AcquireContext context) override {
     return lifeline_->run([&](Core& core) { return acquire(core, context); });
   }
+  // Who gives up waiting, or whose link is gone, must not be called.
+  kj::Promise<void> awaitLock(AwaitLockContext context) override {
+    context.allowCancellation();
+    return lifeline_->run([&](Core& core) { return awaitLock(core, context); });
+  }
 
  private:
   void enter(Core& core, const std::vector<InodeId>& taken = {}) {
@@ -81,6 +89,9 @@ class ClientService final : public wire::ClientSession::Server {
   Task<void> renew(Core& core, RenewContext context);
   Task<void> detach(Core& core, DetachContext context);
   kj::Promise<void> forget(Core& core, ForgetContext context);
+  bool refusesLock(Core& core, wire::LockRequest::Reader request);
+  void testLock(Core& core, wire::LockRequest::Reader request, wire::Answer::Builder answer);
+  Task<void> awaitLock(Core& core, AwaitLockContext context);
 
   kj::Own<Lifeline> lifeline_;
   const SessionId session_;
@@ -94,6 +105,10 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   auto op = params.getOp();
   if (core.ownSpace.isShort() && addsNames(op)) {
     setOutcome(Error{ENOSPC, "the master's disk is nearly full"}, context.getResults().initReply().initOutcome());
+    co_return;
+  }
+  if (op.isLock() && refusesLock(core, op.getLock())) {
+    setOutcome(Error{EAGAIN, {}}, context.getResults().initReply().initOutcome());
     co_return;
   }
   auto plan = NameGate::planOf(op);
@@ -165,7 +180,7 @@ uint8_t ClientService::leasesWith(Core& core, wire::Op::Reader op, wire::Reply::
   };
   switch (op.which()) {
     case wire::Op::MAKE:
-      return names(op.getMake().getParent()) | attributes() |
+      return (op.getMake().getUnnamed() ? uint8_t{0} : names(op.getMake().getParent())) | attributes() |
              writing(op.getMake().getHold() && S_ISREG(op.getMake().getMode()));
     case wire::Op::SET_ATTRIBUTES:
       return attributes() | writing((op.getSetAttributes().getWhich() & SIZE_IS_SET) != 0);
@@ -183,6 +198,8 @@ uint8_t ClientService::leasesWith(Core& core, wire::Op::Reader op, wire::Reply::
         }
       }
       return wire::LEASED_ATTRIBUTES;
+    case wire::Op::LOCK:
+      return 0;
     default:
       return attributes();
   }
@@ -333,6 +350,49 @@ void ClientService::answer(Core& core, ReadContext& context) {
   if (query.isSpace() && answer.getOutcome().getErrno() == 0) {
     writeSpace(core.replica.reader(), core.chunkservers.roster(), InodeId{query.getSpace()}, answer.initSpace());
   }
+  if (query.isTestLock() && answer.getOutcome().getErrno() == 0) {
+    testLock(core, query.getTestLock(), answer);
+  }
+}
+
+void ClientService::testLock(Core& core, wire::LockRequest::Reader request, wire::Answer::Builder answer) {
+  auto checked = checkLock(request);
+  if (!checked.ok()) {
+    setOutcome(checked, answer.initOutcome());
+    return;
+  }
+  auto wanted = readLock(session_, request);
+  auto held = core.replica.reader().locks(wanted.inode, wanted.kind);
+  auto* found = inTheWay(held, wanted);
+  FileLock shown = found == nullptr ? FileLock{wanted.inode, wanted.kind} : *found;
+  if (shown.owner.session != session_) {
+    shown.pid = 0;  // of another machine, where it names another program
+  }
+  writeLock(shown, answer.initLock());
+}
+
+// Asking in vain needs no log entry, if this master still leads when it has looked.
+bool ClientService::refusesLock(Core& core, wire::LockRequest::Reader request) {
+  if (!checkLock(request).ok()) {
+    return false;
+  }
+  auto wanted = readLock(session_, request);
+  if (!core.locks.isRefused(wanted) || !core.replica.isCurrent()) {
+    return false;
+  }
+  core.locks.refused(wanted);
+  return true;
+}
+
+Task<void> ClientService::awaitLock(Core& core, AwaitLockContext context) {
+  enter(core);
+  auto request = context.getParams().getLock();
+  auto checked = checkLock(request);
+  if (checked.ok()) {
+    auto wanted = readLock(session_, request);
+    checked = co_await core.locks.wait(wanted);
+  }
+  setOutcome(checked, context.getResults().initOutcome());
 }
 
 kj::Promise<void> ClientService::hold(Core& core, HoldContext context) {

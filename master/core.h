@@ -11,6 +11,7 @@
 #include "common/task.h"
 #include "master/chunkservers.h"
 #include "master/cleanup.h"
+#include "master/lock_queue.h"
 #include "master/map_publisher.h"
 #include "master/mover.h"
 #include "master/name_gate.h"
@@ -32,6 +33,7 @@ struct Core {
   Mover& mover;
   Sessions& sessions;
   NameGate& names;
+  LockQueue& locks;
   OwnSpace& ownSpace;
 };
 

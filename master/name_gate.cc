@@ -35,6 +35,9 @@ NameGate::Plan NameGate::planOf(wire::Op::Reader op) {
   };
   switch (op.which()) {
     case wire::Op::MAKE:
+      if (op.getMake().getUnnamed()) {
+        break;
+      }
       place(op.getMake().getParent(), op.getMake().getName());
       break;
     case wire::Op::LINK:

@@ -18,8 +18,9 @@ class Office final : private ReplicaObserver {
         cleanup_(clock, replica),
         mover_(clock, random, replica, chunkservers_),
         sessions_(clock, random, replica, chunkservers_),
+        locks_(clock, replica),
         core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
-              cleanup_, mover_,    sessions_, names_,  ownSpace},
+              cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
     replica.setObserver(this);
   }
@@ -34,6 +35,7 @@ class Office final : private ReplicaObserver {
   void tick() {
     chunkservers_.tick();
     sessions_.tick();
+    locks_.tick();
     cleanup_.tick(isFilling(chunkservers_.roster()));
     mover_.tick();
   }
@@ -42,6 +44,7 @@ class Office final : private ReplicaObserver {
   // Tells the parts what an entry changed.
   void onApplied(wire::Command::Reader command, const Applied& applied) override {
     sessions_.onApplied(command, applied);
+    locks_.onApplied(command, applied);
     if (applied.changes.map) {
       publisher_.changed();
       chunkservers_.mapChanged();
@@ -58,6 +61,7 @@ class Office final : private ReplicaObserver {
   Cleanup cleanup_;
   Mover mover_;
   Sessions sessions_;
+  LockQueue locks_;
   NameGate names_;
   Core core_;
   kj::Own<Lifeline> lifeline_;

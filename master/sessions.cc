@@ -108,7 +108,10 @@ bool Sessions::enter(SessionId session, uint64_t link, const std::vector<InodeId
 void Sessions::dropOrphansOf(SessionId session) {
   for (auto& orphan : replica_.reader().orphans()) {
     bool listed = std::find(orphan.holders.begin(), orphan.holders.end(), session) != orphan.holders.end();
-    if (listed && !table_.holds(session, orphan.inode)) {
+    // One made without a name may be in a reply that the client hasn't had yet. It says when it drops it.
+    auto record = replica_.reader().record(orphan.inode);
+    bool fresh = record && record->linkable && record->madeBy == session;
+    if (listed && !fresh && !table_.holds(session, orphan.inode)) {
       dropFromState(session, orphan.inode);
     }
   }

@@ -17,7 +17,9 @@ void addName(Leases::Change& change, const NamespaceReader& reader, uint64_t dir
 void addTouched(wire::Op::Reader op, const NamespaceReader& reader, Leases::Change& change) {
   switch (op.which()) {
     case wire::Op::MAKE:
-      change.add(InodeId{op.getMake().getParent()}, op.getMake().getName());
+      if (!op.getMake().getUnnamed()) {
+        change.add(InodeId{op.getMake().getParent()}, op.getMake().getName());
+      }
       break;
     case wire::Op::LINK:
       change.add(InodeId{op.getLink().getParent()}, op.getLink().getName());

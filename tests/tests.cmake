@@ -125,10 +125,13 @@ endforeach()
 
 # A mount over an in-memory stand-in for the client library: tests of the FUSE adapter alone. The same scripts then
 # run over a cluster.
-add_executable(dfs-mount-memory fuse-client/main.cc tests/mount/memory/memory_client.cc tests/mount/memory/memory_files.cc)
-target_link_libraries(dfs-mount-memory PRIVATE cairn_fuse)
+add_executable(dfs-mount-memory fuse-client/main.cc tests/mount/memory/memory_client.cc tests/mount/memory/memory_files.cc
+               tests/mount/memory/memory_locks.cc)
+target_link_libraries(dfs-mount-memory PRIVATE cairn_fuse cairn_master)
 cairn_script(mount_program mount tests/mount/program_test.py)
 cairn_script(mount_away mount tests/mount/away_test.py)
+cairn_script(mount_locks mount tests/mount/locks_test.py)
+cairn_script(mount_acl mount tests/mount/acl_test.py)
 foreach(part posix random data)
   cairn_script(mount_adapter_${part} mount tests/mount/${part}_test.py)
   set_property(TEST mount_adapter_${part} APPEND PROPERTY ENVIRONMENT CAIRN_MOUNT=memory)

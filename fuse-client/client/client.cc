@@ -16,6 +16,7 @@ void Client::Impl::sessionLost(SessionId old) {
   for (auto& inode : inodes.all()) {
     bytes.linkLost(*inode);
   }
+  locksLost();
 }
 
 Task<Status> Client::start() {
@@ -113,6 +114,7 @@ void Client::Impl::release(HandleId id) {
   auto handle = kj::mv(it->second);
   handles.erase(it);
   Inode& inode = *handle->inode;
+  unlockThrough(inode.id, id);
   --inode.handles;
   if (inode.handles == 0 && inode.isKnown() && inode.committed().links == 0) {
     buffer.forget(inode);

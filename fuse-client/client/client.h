@@ -112,7 +112,8 @@ class Client {
     Attributes attributes;
     HandleId handle{};
   };
-  // Makes a regular file and opens it. EEXIST when the name is there.
+  // Makes a regular file and opens it. EEXIST when the name is there. An empty name, O_TMPFILE: it has none, and is
+  // gone with the handle unless link() gives it one; `parent` only says where.
   Task<Result<Created>> create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits, Caller caller);
   // Ends a handle. Buffered data goes on to the chunkservers; its errors are reported by the next fsync or
   // close of another handle of the file, or by stop().
@@ -133,6 +134,18 @@ class Client {
   Task<Result<uint64_t>> seek(HandleId handle, uint64_t offset, Whence whence);
   // Bytes copied; fewer at the end of the source.
   Task<Result<uint64_t>> copyRange(HandleId from, uint64_t fromOffset, HandleId to, uint64_t toOffset, uint64_t length);
+
+  // ---- locks (lock_ops.cc) ----------------------------------------------------------------------
+  // Of fcntl(2) and flock(2); they count on all mounts. EAGAIN: somebody else's is in the way.
+  Task<Status> lock(HandleId handle, LockWish wish);
+  // Resolves when a lock that was refused may be free, in the order of those who wait: try again. EDEADLK: it would
+  // wait for somebody who waits for the same owner.
+  Task<Status> awaitLock(HandleId handle, LockWish wish);
+  // The lock in the way; mode NONE: nothing is. The pid is 0 when a program of another mount has it.
+  Task<Result<LockWish>> testLock(HandleId handle, LockWish wish);
+  // At each close(2): the owner's fcntl locks on the file go. No call to anybody when it had none. release() does so
+  // with what was taken through that handle alone.
+  Task<Status> unlockAll(HandleId handle, uint64_t owner);
 
   // ---- the whole mount --------------------------------------------------------------------------
   // A barrier: everything written through this mount before the call is durable after it.

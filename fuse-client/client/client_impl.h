@@ -12,9 +12,11 @@
 #include "fuse-client/client/file_sync.h"
 #include "fuse-client/client/inode.h"
 #include "fuse-client/client/lease_book.h"
+#include "fuse-client/client/lock_book.h"
 #include "fuse-client/client/map_holder.h"
 #include "fuse-client/client/master_session.h"
 #include "fuse-client/client/name_cache.h"
+#include "fuse-client/client/no_acls.h"
 #include "fuse-client/client/read_ahead.h"
 #include "fuse-client/client/size_reporter.h"
 #include "fuse-client/client/unsynced.h"
@@ -32,6 +34,7 @@ struct Handle : public kj::Refcounted {
   // Told by a write. fsync and close tell them all the same: of a write that the kernel sends in pieces the program
   // hears of a failure only when it is the first piece's.
   uint64_t errorsAtWrite = 0;
+  bool locksLost = false;  // with a session: what they protected may be somebody else's now
   kj::Own<ReadAhead> readAhead;  // of a regular file, from the first read on
 };
 
@@ -43,6 +46,11 @@ class NoCache final : public CacheListener {
   void forgetNames() override {}
   kj::Promise<void> forgetEverything() override { return kj::READY_NOW; }
 };
+
+// What such a handle is good for.
+inline Error lostLocks() {
+  return Error{EIO, "the session ended, and with it the locks taken through this open file: open it again"};
+}
 
 class Client::Impl final : public MasterSession::Listener,
                            public MapHolder::Listener,
@@ -84,6 +92,8 @@ class Client::Impl final : public MasterSession::Listener,
   void giveUpDropped();
   void noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
   void noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
+  void noteNoAcl(InodeId inode, const std::string& name, const Grant& grant);
+  bool hasNoAcl(InodeId inode, const std::string& name);
   void noteNames(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant);
   // What leases say of a name without asking. Nothing: ask the master.
   std::optional<Result<Attributes>> leasedLookup(InodeId parent, const std::string& name);
@@ -116,6 +126,10 @@ class Client::Impl final : public MasterSession::Listener,
   Task<Result<Attributes>> sendAttributes(InodeId inode, const AttributeChange& change, const Caller& caller);
   Task<Result<Created>> create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits, Caller caller);
   void release(HandleId id);
+  Task<Status> lock(kj::Own<Handle> handle, HandleId id, LockWish wish);
+  Task<Status> unlockAll(LockBook::Key key);
+  void unlockThrough(InodeId inode, HandleId handle);
+  void locksLost();
   Task<Status> zero(kj::Own<Inode> inode, uint64_t from, uint64_t to, bool mayGrow);
   Task<Status> tellWrittenEnd(Inode& inode, uint64_t newSizeBytes, Caller caller);
   Task<Status> grow(kj::Own<Inode> inode, uint64_t sizeBytes);
@@ -127,6 +141,8 @@ class Client::Impl final : public MasterSession::Listener,
   ChunkLinks links;
   LeaseBook leases;
   NameCache names;
+  NoAcls noAcls;
+  LockBook locks;
   MasterSession session;
   InodeTable inodes;
   ChunkIo io;

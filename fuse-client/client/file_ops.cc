@@ -112,6 +112,9 @@ Task<Result<ReadData>> Client::read(HandleId id, uint64_t offset, uint32_t lengt
 
 // REQUIRES: the right to read.
 Task<Result<ReadData>> Client::Impl::read(Handle& handle, uint64_t offset, uint32_t length) {
+  if (handle.locksLost) {  // perhaps only now, while it waited for that right
+    co_return lostLocks();
+  }
   Inode& inode = *handle.inode;
   const uint64_t size = inode.effectiveSize();
   if (offset >= size || length == 0) {
@@ -183,6 +186,9 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
 
 // REQUIRES: the right to write. So the end of the file is where everybody's last append ended.
 Task<Status> Client::Impl::accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data) {
+  if (handle.locksLost) {
+    co_return lostLocks();
+  }
   Inode& inode = *handle.inode;
   const bool append = (handle.bits & OPEN_APPEND) != 0;
   const uint64_t most = uint64_t{UINT32_MAX} << inode.layout().chunkBits;  // chunks have 32-bit numbers

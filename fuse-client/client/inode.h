@@ -97,6 +97,8 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   uint64_t effectiveSize() const;
   // The master tells before anybody else changes them.
   bool isLeased() const;
+  // Of the master's log, that committed() is of.
+  uint64_t index() const { return index_; }
   // What is known is no older than this.
   Nanos ageNanos() const;
   bool hasLocalChanges() const;

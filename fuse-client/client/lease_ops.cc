@@ -83,6 +83,9 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
   switch (op.which()) {
     case wire::Op::MAKE: {
       auto make = op.getMake();
+      if (make.getUnnamed()) {
+        break;
+      }
       noteName(InodeId{make.getParent()}, textOf(make.getName()), inode, grant);
       if (S_ISDIR(make.getMode()) && grant.has(wire::LEASED_ATTRIBUTES) && leases.stands(grant)) {
         names.made(inode, grant.index);
@@ -171,9 +174,28 @@ void Client::Impl::setDoubt(wire::Op::Reader op, bool begins) {
 }
 
 void Client::Impl::refused(wire::Query::Reader query, int code, const Grant& grant) {
+  if (query.isGetXattr() && code == ENODATA) {
+    noteNoAcl(InodeId{query.getGetXattr().getInode()}, textOf(query.getGetXattr().getName()), grant);
+  }
   if (query.isLookup() && code == ENOENT) {
     noteFound(InodeId{query.getLookup().getParent()}, textOf(query.getLookup().getName()), InodeId{}, grant);
   }
+}
+
+// True for as long as the inode is leased and its change time is what it is now.
+void Client::Impl::noteNoAcl(InodeId id, const std::string& name, const Grant& grant) {
+  KJ_IF_MAYBE(inode, inodes.find(id)) {
+    if (inode->isLeased() && inode->index() <= grant.index) {
+      noAcls.note(id, name, inode->committed().changed);
+    }
+  }
+}
+
+bool Client::Impl::hasNoAcl(InodeId id, const std::string& name) {
+  KJ_IF_MAYBE(inode, inodes.find(id)) {
+    return inode->isLeased() && noAcls.contains(id, name, inode->committed().changed);
+  }
+  return false;
 }
 
 void Client::Impl::noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant) {

@@ -63,6 +63,7 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
   SessionId sentIn{};
   uint64_t sequence = 0;
   for (unsigned tries = 0;; ++tries) {
+    context_.stats.masterRetries += tries > 0;
     while (!attached_) {  // the link may break again before this task goes on
       co_await untilAttached("a change of names or attributes");
     }
@@ -97,10 +98,11 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
         deliver(Executed{kj::mv(response), grant}, *done, holds, tries > 0);
         break;
       }
-      if (outcome.code() != EAGAIN) {
+      if (outcome.code() != EAGAIN || (*op)->isLock()) {
         done->fulfill(outcome.error());
         break;
       }
+      sentIn = SessionId{};  // the next try is a request of its own: this one has its answer
     } catch (kj::Exception& e) {
       if (!isRetryable(e)) {
         spdlog::error("the master failed a call: {}", e.getDescription().cStr());
@@ -109,11 +111,9 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
       }
       if (e.getType() == kj::Exception::Type::DISCONNECTED) {
         linkFailed(generation);
-        ++context_.stats.masterRetries;
         continue;
       }
     }
-    ++context_.stats.masterRetries;
     co_await context_.clock.after(BUSY_DELAY);
   }
   releaseSlot(slot);

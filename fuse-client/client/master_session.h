@@ -102,6 +102,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   Task<Result<Read>> query(kj::Own<QueryDraft> query);
   // A lease on the file's bytes, to be alone with them (`write`) or not. Waits for others.
   Task<Result<Acquired>> acquire(InodeId inode, bool write);
+  // Resolves when a lock that was refused may be free. It may take any time, and may be dropped (lock_calls.cc).
+  Task<Status> awaitLock(kj::Own<Draft<wire::LockRequest>> wanted);
 
   // An open file more or less on this inode. Sent in order with execute(), gathered over a turn, not awaited.
   void take(InodeId inode);

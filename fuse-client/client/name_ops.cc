@@ -83,11 +83,13 @@ Task<Result<Attributes>> Client::Impl::make(InodeId parent, std::string name, ui
   make.setParent(raw(parent));
   make.setName(wireBytes(name));
   make.setMode(mode);
+  make.setUmask(caller.umask);
   make.setDevice(device);
   if (!target.empty()) {
     make.setTarget(wireBytes(target));
   }
   make.setHold(hold);
+  make.setUnnamed(name.empty());
   auto reply = co_await session.execute(kj::mv(op), hold);
   if (!reply.ok()) {
     co_return reply.error();
@@ -265,6 +267,9 @@ Task<Result<Attributes>> Client::setAttributes(InodeId inode, AttributeChange ch
 }
 
 Task<Result<std::string>> Client::getXattr(InodeId inode, std::string name, Caller caller) {
+  if (impl_->hasNoAcl(inode, name)) {
+    co_return Error{ENODATA, {}};
+  }
   auto query = newQuery(caller);
   auto get = (*query)->initGetXattr();
   get.setInode(raw(inode));

@@ -19,6 +19,7 @@ struct Caller {
   uint32_t uid = 0;
   uint32_t gid = 0;
   std::vector<uint32_t> groups;  // supplementary
+  uint32_t umask = 0;            // of what it makes, where no default ACL says otherwise
 };
 
 // Seconds since 1970 (may be negative) and nanoseconds in [0, 1e9).
@@ -108,6 +109,19 @@ struct SpaceInfo {
 
 // An open file or directory of this mount. Never reused within a mount.
 enum class HandleId : uint64_t {};
+
+enum class LockMode { NONE, SHARED, EXCLUSIVE };
+
+// A lock on bytes first..last of a file, both included, that a program wants or has; NONE: to be rid of what it has
+// there. `owner`: as the kernel tells programs (fcntl's locks) and open file descriptions (flock, OFD locks) apart.
+struct LockWish {
+  bool flock = false;  // then it is of all bytes
+  LockMode mode = LockMode::NONE;
+  uint64_t owner = 0;
+  uint32_t pid = 0;
+  uint64_t first = 0;
+  uint64_t last = UINT64_MAX;
+};
 
 // The bytes of one read, in pieces that point into received messages and buffers, so that they are not
 // copied before they reach the kernel. Valid as long as it lives.

@@ -31,6 +31,16 @@ class Arrival {
     return buffer_;
   }
 
+  // libfuse 3.14 doesn't know FUSE_TMPFILE. Its arguments and its answer are those of FUSE_CREATE, so it becomes one.
+  void translate() {
+    isTemporary_ = opcode() == TMPFILE;
+    if (isTemporary_) {
+      static_cast<fuse_in_header*>(buffer_.mem)->opcode = FUSE_CREATE;
+    }
+  }
+  // The FUSE_CREATE being decoded is of a file without a name.
+  bool isTemporary() const { return isTemporary_; }
+
   uint32_t opcode() const { return buffer_.size < sizeof(fuse_in_header) ? 0 : header().opcode; }
   uint64_t unique() const { return header().unique; }
 
@@ -77,6 +87,7 @@ class Arrival {
   }
 
  private:
+  static constexpr uint32_t TMPFILE = 51;  // as in <linux/fuse.h> of kernels newer than the headers here
   static constexpr size_t COPY_BELOW_BYTES = 32 << 10;
   static constexpr size_t SPARE_MAX = 4;  // buffers of 1 MiB kept for reuse
 
@@ -90,6 +101,7 @@ class Arrival {
   const fuse_in_header& header() const { return *static_cast<const fuse_in_header*>(buffer_.mem); }
 
   fuse_buf buffer_{};
+  bool isTemporary_ = false;
   std::vector<void*> spare_;
 };
 

@@ -15,8 +15,9 @@ void Operations::addFileOps(fuse_lowlevel_ops& table) {
     });
   };
   table.create = [](fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
-    run(request, "create", parent,
-        [&](Operations& self, Request& r) { return self.create(r, self.inodeOf(parent), name, mode, *file); });
+    run(request, "create", parent, [&](Operations& self, Request& r) {
+      return self.create(r, self.inodeOf(parent), self.arrival_.isTemporary() ? "" : name, mode, *file);
+    });
   };
   table.read = [](fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file) {
     run(request, "read", node, [&](Operations& self, Request& r) {
@@ -34,7 +35,8 @@ void Operations::addFileOps(fuse_lowlevel_ops& table) {
     });
   };
   table.flush = [](fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
-    run(request, "flush", node, [&](Operations& self, Request& r) { return self.flush(r, HandleId{file->fh}); });
+    run(request, "flush", node,
+        [&](Operations& self, Request& r) { return self.flush(r, HandleId{file->fh}, file->lock_owner); });
   };
   table.fsync = [](fuse_req_t request, fuse_ino_t node, int dataOnly, fuse_file_info* file) {
     run(request, "fsync", node,
@@ -82,8 +84,6 @@ void Operations::setOpenMode(fuse_file_info& file, const Attributes& attributes)
   // into its own pages at the offset that it thinks.
   file.direct_io = (file.flags & O_APPEND) != 0 || kernel_.isContended(attributes.inode);
   file.keep_cache = sameContents(attributes) && kernel_.mayKeepPages(attributes.inode);
-  // Closing a descriptor that can't write has nothing to report.
-  file.noflush = (file.flags & O_ACCMODE) == O_RDONLY;
 }
 
 namespace {
@@ -164,7 +164,6 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
   const Attributes& attributes = made.value().attributes;
   file.fh = raw(made.value().handle);
   file.direct_io = (file.flags & O_APPEND) != 0;
-  file.noflush = (file.flags & O_ACCMODE) == O_RDONLY;
   Node& node = nodes_.told(attributes.inode);
   node.mode = attributes.mode;
   Opening opening(kernel_, attributes.inode);
@@ -212,9 +211,11 @@ Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, u
   co_return accepted.ok() ? request.written(accepted.value()) : request.fail(accepted.error());
 }
 
-Task<void> Operations::flush(Request& request, HandleId handle) {
+// The locks go last: whoever gets one next may read what was written under it.
+Task<void> Operations::flush(Request& request, HandleId handle, uint64_t lockOwner) {
   auto status = co_await client_.flush(handle);
-  request.finish(status);
+  auto unlocked = co_await client_.unlockAll(handle, lockOwner);
+  request.finish(status.ok() ? unlocked : status);
 }
 
 Task<void> Operations::fsync(Request& request, HandleId handle, bool dataOnly) {

@@ -98,7 +98,8 @@ void FuseSession::startConnection(void* self, fuse_conn_info* connection) {
   };
   for (unsigned capability : {FUSE_CAP_ASYNC_READ, FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_ASYNC_DIO,
                               FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO,
-                              FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_CACHE_SYMLINKS, FUSE_CAP_EXPORT_SUPPORT}) {
+                              FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_CACHE_SYMLINKS, FUSE_CAP_EXPORT_SUPPORT,
+                              FUSE_CAP_POSIX_LOCKS, FUSE_CAP_FLOCK_LOCKS, FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK}) {
     take(capability, true);
   }
   // Write-back by the kernel would make it ignore the cluster's sizes and times; splice costs more system calls
@@ -169,6 +170,7 @@ bool FuseSession::serveSome() {
       fuse_session_exit(session_);
       return false;
     }
+    arrival_.translate();
     fuse_session_process_buf(session_, &buffer);
   }
   return true;

@@ -42,6 +42,7 @@ fuse_lowlevel_ops Operations::table() {
   addFileOps(table);
   addRangeOps(table);
   addDirectoryOps(table);
+  addLockOps(table);
   addXattrOps(table);
   return table;
 }
@@ -101,6 +102,9 @@ void Operations::interrupted(fuse_req_t, void* data) {
   Call& call = *static_cast<Call*>(data);
   Operations& self = call.owner;
   self.interrupted_[call.id] = call.request.context().pid;
+  if (call.request.isInterruptible()) {
+    self.tasks_.add(kj::evalLater([&self, id = call.id] { self.endInterrupted(id); }));
+  }
   if (!self.watchingInterrupted_) {
     self.watchingInterrupted_ = true;
     self.tasks_.add(self.watchInterrupted());
@@ -109,7 +113,8 @@ void Operations::interrupted(fuse_req_t, void* data) {
 
 // The kernel tells of the first signal only. Most signals must not disturb a file operation (a program's
 // interval timer would make its writes fail), but one that is about to die must not wait for the cluster. So the
-// interrupted ones are looked at again until they are done or their program is being killed.
+// interrupted ones are looked at again until they are done or their program is being killed. A wait for a lock is the
+// exception: any signal ends it.
 Task<void> Operations::watchInterrupted() {
   constexpr Nanos PAUSE_MAX = 200 * MILLISECOND;
   Nanos pause = MILLISECOND;
@@ -119,13 +124,20 @@ Task<void> Operations::watchInterrupted() {
     for (auto next = interrupted_.begin(); next != interrupted_.end();) {
       auto [id, pid] = *next++;
       auto call = calls_.find(id);
-      if (call != calls_.end() && processes_.beingKilled(pid)) {
-        call->second->request.fail(EINTR);
-        ended(*call->second);  // and with it the task: the wait ends, buffered data stays
+      if (call != calls_.end() && (call->second->request.isInterruptible() || processes_.beingKilled(pid))) {
+        endInterrupted(id);
       }
     }
   }
   watchingInterrupted_ = false;
+}
+
+void Operations::endInterrupted(uint64_t id) {
+  auto call = calls_.find(id);
+  if (call != calls_.end()) {
+    call->second->request.fail(EINTR);
+    ended(*call->second);  // and with it the task: the wait ends, buffered data stays
+  }
 }
 
 void Operations::taskFailed(kj::Exception&& exception) {
@@ -134,7 +146,7 @@ void Operations::taskFailed(kj::Exception&& exception) {
 
 Caller Operations::caller(const Request& request) {
   const fuse_ctx& context = request.context();
-  Caller caller{context.uid, context.gid, {}};
+  Caller caller{context.uid, context.gid, {}, context.umask};
   if (context.uid != 0 && context.pid != 0) {
     caller.groups = groups_.groups(context.pid, context.uid, context.gid);
   }

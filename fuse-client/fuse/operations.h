@@ -89,6 +89,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   void ended(Call& call);
   static void interrupted(fuse_req_t request, void* call);
   Task<void> watchInterrupted();
+  void endInterrupted(uint64_t call);
   void taskFailed(kj::Exception&& exception) override;
 
   // ---- shared by the operations (operations.cc) ----
@@ -135,7 +136,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   Task<void> read(Request& request, HandleId handle, uint64_t offset, uint32_t length);
   Task<void> write(Request& request, InodeId inode, HandleId handle, uint64_t offset, Arrival::Kept data,
                    bool dropSetId);
-  Task<void> flush(Request& request, HandleId handle);
+  Task<void> flush(Request& request, HandleId handle, uint64_t lockOwner);
   Task<void> fsync(Request& request, HandleId handle, bool dataOnly);
   Task<void> allocate(Request& request, InodeId inode, HandleId handle, AllocateMode mode, uint64_t offset,
                       uint64_t length);
@@ -147,6 +148,11 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   void setOpenMode(fuse_file_info& file, const Attributes& attributes);
   void rememberContents(const Attributes& attributes);
   bool sameContents(const Attributes& attributes);
+
+  // ---- locks (lock_ops.cc) ----
+  static void addLockOps(fuse_lowlevel_ops& table);
+  Task<void> testLock(Request& request, HandleId handle, LockWish wish);
+  Task<void> lock(Request& request, HandleId handle, LockWish wish, bool waits);
 
   // ---- directories (directory_ops.cc) ----
   static void addDirectoryOps(fuse_lowlevel_ops& table);

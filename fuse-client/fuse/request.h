@@ -85,9 +85,16 @@ class Request {
   void xattrSize(size_t size) {
     reply([size](fuse_req_t r) { return fuse_reply_xattr(r, size); });
   }
+  void lock(const struct flock& lock) {
+    reply([&lock](fuse_req_t r) { return fuse_reply_lock(r, &lock); });
+  }
   void position(off_t offset) {
     reply([offset](fuse_req_t r) { return fuse_reply_lseek(r, offset); });
   }
+
+  // While it is, any signal to its program ends it with EINTR.
+  void setInterruptible(bool interruptible) { interruptible_ = interruptible; }
+  bool isInterruptible() const { return interruptible_; }
 
   // For log lines: which inode this is about.
   void about(uint64_t inode) { inode_ = inode; }
@@ -111,6 +118,7 @@ class Request {
   FailureLog& log_;
   fuse_ctx context_;
   uint64_t inode_ = 0;
+  bool interruptible_ = false;
 };
 
 }  // namespace cairn

@@ -1,4 +1,4 @@
-// Extended attributes. POSIX ACLs are not served as attributes: the kernel would store them and nobody obey them.
+// Extended attributes, POSIX ACLs among them: the kernel reads and sets these as it checks and shows permissions.
 #include <sys/xattr.h>
 
 #include "fuse-client/fuse/operations.h"
@@ -9,7 +9,8 @@ namespace {
 constexpr const char* CAPABILITY = "security.capability";
 
 bool served(const std::string& name) {
-  return name.starts_with("user.") || name.starts_with("trusted.") || name.starts_with("security.");
+  return name.starts_with("user.") || name.starts_with("trusted.") || name.starts_with("security.") ||
+         name == "system.posix_acl_access" || name == "system.posix_acl_default";
 }
 
 }  // namespace

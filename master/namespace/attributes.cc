@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "master/namespace/acl.h"
 #include "master/namespace/operations.h"
 
 namespace cairn {
@@ -128,6 +129,14 @@ bool resize(Execution& execution, const Credentials& caller, InodeRecord& inode,
   return true;
 }
 
+void keepInStep(InodeRecord& inode) {
+  if (!inode.accessAcl.empty()) {
+    Acl acl = Acl::stored(inode.accessAcl);
+    acl.setPermissions(inode.mode);
+    inode.accessAcl = acl.value();
+  }
+}
+
 void setOwner(Execution& execution, const Credentials& caller, InodeRecord& inode, const Wish& wish) {
   if (wish.has(UID)) {
     inode.uid = wish.op.getUid();
@@ -141,6 +150,7 @@ void setOwner(Execution& execution, const Credentials& caller, InodeRecord& inod
       mode &= ~static_cast<uint32_t>(S_ISGID);
     }
     inode.mode = (inode.mode & S_IFMT) | mode;
+    keepInStep(inode);
   }
   if (wish.has(UID | GID) && !S_ISDIR(inode.mode)) {
     dropPrivileges(execution, inode);

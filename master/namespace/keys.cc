@@ -140,6 +140,36 @@ std::string moveTask(uint64_t id) {
   return make(MOVE_TASKS, id);
 }
 
+std::string locks(InodeId inode, uint8_t kind) {
+  std::string key = make(LOCKS, raw(inode));
+  key.push_back(static_cast<char>(kind));
+  return key;
+}
+
+std::string lock(const LockParts& parts) {
+  std::string key = locks(parts.inode, parts.kind);
+  for (uint64_t number : {parts.first, raw(parts.session), parts.owner}) {
+    append(key, number);
+  }
+  return key;
+}
+
+LockParts lockParts(std::string_view key) {
+  constexpr size_t KIND = 9;
+  constexpr size_t FIRST = 10;
+  constexpr size_t SESSION = 18;
+  constexpr size_t OWNER = 26;
+  return {InodeId{numberAt(key, FIRST_ID)}, static_cast<uint8_t>(key[KIND]), numberAt(key, FIRST),
+          SessionId{numberAt(key, SESSION)}, numberAt(key, OWNER)};
+}
+
+std::string locked(SessionId session, InodeId inode) {
+  return make("f", raw(session), raw(inode));
+}
+std::string locked(SessionId session) {
+  return make("f", raw(session));
+}
+
 uint64_t numberAt(std::string_view key, size_t offset) {
   KJ_REQUIRE(key.size() >= offset + 8, "a key of the state is too short", key.size(), offset);
   uint64_t number = 0;

@@ -24,6 +24,8 @@
 //   M o <object>                   a sealed object
 //   V <inode>                      MoveItem: a file that is being copied into another class
 //   W <task>                       MoveTask
+//   F <inode> <kind> <first byte> <session> <owner>          LockRecord: a lock on bytes of a file
+//   f <session> <inode>            how many locks the session has on the file
 #pragma once
 #include <string>
 #include <string_view>
@@ -51,6 +53,7 @@ inline constexpr std::string_view FENCES = "Mf";
 inline constexpr std::string_view SEALS = "Mo";
 inline constexpr std::string_view MOVES = "V";
 inline constexpr std::string_view MOVE_TASKS = "W";
+inline constexpr std::string_view LOCKS = "F";
 // Sorts after every key.
 inline constexpr std::string_view END = "~";
 // True for the keys that belong to this store rather than to the replicated state: head, marks and checkpoint.
@@ -85,6 +88,18 @@ std::string fence(SessionId session);
 std::string seal(ObjectId object);
 std::string move(InodeId inode);
 std::string moveTask(uint64_t id);
+struct LockParts {
+  InodeId inode{};
+  uint8_t kind = 0;
+  uint64_t first = 0;
+  SessionId session{};
+  uint64_t owner = 0;
+};
+std::string lock(const LockParts& parts);
+LockParts lockParts(std::string_view key);
+std::string locks(InodeId inode, uint8_t kind);  // prefix
+std::string locked(SessionId session, InodeId inode);
+std::string locked(SessionId session);  // prefix
 
 // The number at `offset` of a key. REQUIRES: it is there.
 uint64_t numberAt(std::string_view key, size_t offset);

@@ -35,7 +35,7 @@ Status mayLink(Execution& execution, const Requester& client, wire::Op::Link::Re
   if (S_ISDIR(inode.mode)) {
     return Error{EPERM, {}};
   }
-  if (inode.links == 0) {
+  if (inode.links == 0 && !inode.linkable) {
     return Error{ENOENT, "the file has lost its last name"};
   }
   return inode.links >= LINKS_MAX ? Status(Error{EMLINK, {}}) : Status();
@@ -49,6 +49,9 @@ Status link(Execution& execution, const Requester& client, wire::Op::Link::Reade
   auto allowed = mayLink(execution, client, op, inode, parent);
   if (!allowed.ok()) {
     return allowed;
+  }
+  if (inode.linkable) {
+    adopt(execution, inode);
   }
   ++inode.links;
   inode.changed = execution.now();

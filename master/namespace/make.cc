@@ -1,8 +1,9 @@
-// make: mknod, create, mkdir and symlink are one operation.
+// make: mknod, create, mkdir and symlink are one operation, and O_TMPFILE too.
 #include <sys/stat.h>
 
 #include <cerrno>
 
+#include "master/namespace/acl.h"
 #include "master/namespace/operations.h"
 
 namespace cairn {
@@ -49,6 +50,21 @@ InodeRecord newInode(Execution& execution, const Requester& client, const InodeR
   return inode;
 }
 
+// The directory's default list comes in the place of the caller's umask.
+void setPermissions(InodeRecord& inode, const InodeRecord& parent, uint32_t umask) {
+  if (S_ISLNK(inode.mode)) {
+    return;
+  }
+  if (parent.defaultAcl.empty()) {
+    inode.mode &= ~(umask & uint32_t{ACCESSPERMS});
+    return;
+  }
+  Acl acl = Acl::stored(parent.defaultAcl);
+  inode.mode = acl.inherit(inode.mode);
+  inode.accessAcl = acl.isMinimal() ? std::string() : acl.value();
+  inode.defaultAcl = S_ISDIR(inode.mode) ? parent.defaultAcl : std::string();
+}
+
 uint32_t modeOf(wire::Op::Make::Reader op) {
   uint32_t type = op.getMode() & S_IFMT;
   switch (type) {
@@ -63,12 +79,22 @@ uint32_t modeOf(wire::Op::Make::Reader op) {
   }
 }
 
+Status mayMakeUnnamed(const Credentials& caller, wire::Op::Make::Reader op, const InodeRecord& parent) {
+  if (!S_ISREG(modeOf(op)) || !op.getHold()) {
+    return Error{EINVAL, "only a regular file that is opened at once needs no name"};
+  }
+  return mayAdd(caller, parent);
+}
+
 Status mayMake(Execution& execution, const Requester& client, wire::Op::Make::Reader op, InodeRecord& parent,
                wire::Reply::Builder reply) {
   auto name = viewOf(op.getName());
   auto entered = enter(execution.store, client.caller, InodeId{op.getParent()}, parent);
   if (!entered.ok()) {
     return entered;
+  }
+  if (op.getUnnamed()) {
+    return mayMakeUnnamed(client.caller, op, parent);
   }
   auto named = checkName(name);
   if (!named.ok()) {
@@ -99,6 +125,7 @@ Status make(Execution& execution, const Requester& client, wire::Op::Make::Reade
     return allowed;
   }
   InodeRecord inode = newInode(execution, client, parent, modeOf(op));
+  setPermissions(inode, parent, op.getUmask());
   switch (inode.mode & S_IFMT) {
     case S_IFDIR:
       inode.parent = parent.id;
@@ -121,6 +148,15 @@ Status make(Execution& execution, const Requester& client, wire::Op::Make::Reade
   }
   if (op.getHold()) {
     inode.madeBy = client.session;
+  }
+  if (op.getUnnamed()) {
+    inode.links = 0;
+    inode.linkable = true;
+    keepOrphan(execution, inode.id, client.session);
+    save(execution, inode);
+    execution.changes.made = inode.id;
+    writeAttributes(inode, reply.initAttributes());
+    return {};
   }
   addEntry(execution, parent, viewOf(op.getName()), inode);
   save(execution, inode);

@@ -26,6 +26,7 @@ Status setXattr(Execution& execution, const Requester& client, wire::Op::SetXatt
                 wire::Reply::Builder reply);
 Status removeXattr(Execution& execution, const Requester& client, wire::Op::RemoveXattr::Reader op,
                    wire::Reply::Builder reply);
+Status lock(Execution& execution, const Requester& client, wire::LockRequest::Reader op);
 Status written(Execution& execution, capnp::List<wire::Written>::Reader items, wire::Reply::Builder reply);
 
 enum class Execute { RAN, REPEATED, REFUSED };
@@ -50,6 +51,7 @@ Status finishMoves(Execution& execution, capnp::List<wire::MoveEnd>::Reader ends
 Status dropMoves(Execution& execution, capnp::List<uint64_t>::Reader inodes);
 Status beginMoveTask(Execution& execution, wire::MoveTask::Reader command);
 Status endMoveTask(Execution& execution, uint64_t id);
+Status breakLock(Execution& execution, wire::LockBreak::Reader command);
 Status changeMembership(Execution& execution, capnp::Data::Reader membership);
 Status leap(Execution& execution, GroupEpoch epoch);
 Status unfence(Execution& execution, capnp::List<uint64_t>::Reader sessions);
@@ -59,6 +61,10 @@ Status cutsApplied(Execution& execution, capnp::List<uint64_t>::Reader ids);
 // ---- steps that several of them share ----
 // After the last name went (links is 0): keeps the inode as an orphan of those who hold it, or frees it.
 void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode);
+// The nameless inode lives as long as the session holds it.
+void keepOrphan(Execution& execution, InodeId inode, SessionId session);
+// The nameless inode gets a name, so that it needs no holder.
+void adopt(Execution& execution, InodeRecord& inode);
 // Removes the inode with its xattrs; its object goes to the reclaim queue.
 void freeInode(Execution& execution, const InodeRecord& inode, bool inUse);
 // Queues the inode's object for deletion, if it may have chunks, and forgets its cuts. `inUse`: somebody may have

@@ -34,11 +34,27 @@ void loseLastName(Execution& execution, const Requester& client, InodeRecord& in
     return;
   }
   for (SessionId session : holders) {
-    execution.store.put(keys::orphan(inode.id, session), {});
-    execution.store.put(keys::held(session, inode.id), {});
+    keepOrphan(execution, inode.id, session);
   }
   save(execution, inode);
   execution.changes.orphaned.push_back(inode.id);
+}
+
+void keepOrphan(Execution& execution, InodeId inode, SessionId session) {
+  execution.store.put(keys::orphan(inode, session), {});
+  execution.store.put(keys::held(session, inode), {});
+}
+
+void adopt(Execution& execution, InodeRecord& inode) {
+  inode.linkable = false;
+  std::vector<SessionId> holders;
+  for (auto at = execution.store.scan(keys::orphan(inode.id)); at.valid(); at.next()) {
+    holders.push_back(SessionId{keys::numberAt(at.key(), keys::SECOND_ID)});
+  }
+  for (SessionId session : holders) {
+    execution.store.erase(keys::orphan(inode.id, session));
+    execution.store.erase(keys::held(session, inode.id));
+  }
 }
 
 void freeInode(Execution& execution, const InodeRecord& inode, bool inUse) {

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "master/namespace/acl.h"
+
 namespace cairn {
 
 bool Credentials::inGroup(uint32_t gid) const {
@@ -22,6 +24,10 @@ bool may(const Credentials& caller, const InodeRecord& inode, unsigned wanted) {
   if (caller.isRoot()) {
     bool executable = S_ISDIR(inode.mode) || (inode.mode & 0111) != 0;
     return (wanted & MAY_SEARCH) == 0 || executable;
+  }
+  // As in Linux, nobody is looked up in a list that lets no group do anything: its mask is in these bits.
+  if (!inode.accessAcl.empty() && caller.uid() != inode.uid && (inode.mode & S_IRWXG) != 0) {
+    return Acl::stored(inode.accessAcl).allows(caller, inode.gid, wanted);
   }
   unsigned granted = inode.mode;
   if (caller.uid() == inode.uid) {

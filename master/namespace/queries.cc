@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <vector>
 
+#include "master/namespace/acl.h"
 #include "master/namespace/keys.h"
 #include "master/namespace/operations.h"
 #include "master/namespace/reader.h"
@@ -41,7 +42,7 @@ class Answerer {
       case wire::Query::SPACE:
         return reachOnly(InodeId{query_.getSpace()});
       case wire::Query::TEST_LOCK:
-        break;
+        return reachOnly(InodeId{query_.getTestLock().getInode()});
     }
     return Error{ENOSYS, "a question that this master doesn't know"};
   }
@@ -157,6 +158,11 @@ class Answerer {
     if (!allowed.ok()) {
       return allowed;
     }
+    if (isAclXattr(name)) {
+      const std::string& acl = name == ACCESS_ACL_XATTR ? inode.accessAcl : inode.defaultAcl;
+      answer_.setBytes(bytesOf(acl));
+      return acl.empty() ? Status(Error{ENODATA, {}}) : Status();
+    }
     std::string value;
     if (inode.xattrs == 0 || !store_.get(keys::xattr(id, name), value)) {
       return Error{ENODATA, {}};
@@ -172,12 +178,21 @@ class Answerer {
       return reached;
     }
     std::string names;
+    auto add = [&names](std::string_view name) {
+      names.append(name);
+      names.push_back('\0');
+    };
+    if (!inode.accessAcl.empty()) {
+      add(ACCESS_ACL_XATTR);
+    }
+    if (!inode.defaultAcl.empty()) {
+      add(DEFAULT_ACL_XATTR);
+    }
     if (inode.xattrs > 0) {
       for (auto at = store_.scan(keys::xattrs(id)); at.valid(); at.next()) {
         auto name = at.key().substr(keys::SECOND_ID);
         if (caller_.isRoot() || !name.starts_with("trusted.")) {
-          names.append(name);
-          names.push_back('\0');
+          add(name);
         }
       }
     }

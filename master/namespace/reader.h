@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "master/namespace/locks.h"
 #include "master/namespace/records.h"
 #include "schema/master.capnp.h"
 
@@ -53,8 +54,9 @@ class NamespaceReader {
   // As of the last applied entry: servers, volumes, classes, shards, fenced sessions.
   const ShardMap& map() const { return map_; }
 
-  // Answers all of Query with the caller's permissions checked, except `space`: its outcome is set (the inode exists),
-  // the figures are the caller's, who knows the disks. Sets term and index. Gone inodes give ESTALE.
+  // Answers all of Query with the caller's permissions checked. Of `testLock` and `space` only the outcome is set (the
+  // inode exists): the rest is the caller's, who knows the session and the disks. Sets term and index. Gone inodes give
+  // ESTALE.
   // readDirectory leaves "." and ".." to the client: cookies below FIRST_COOKIE are free for them. It takes the
   // credentials of whoever opened the directory, and leaves attributes out when they don't allow to search it.
   void answer(wire::Query::Reader query, wire::Answer::Builder answer) const;
@@ -94,6 +96,9 @@ class NamespaceReader {
   std::vector<std::pair<LogIndex, std::string>> memberships() const;
   // The newest terms there were, in order.
   std::vector<TermBegin> terms() const;
+  // In the order of their first bytes.
+  std::vector<FileLock> locks(InodeId inode, wire::LockKind kind) const;
+  std::vector<FileLock> allLocks(size_t max) const;
   std::vector<SessionRecord> sessions() const;
   bool sessionExists(SessionId session) const;
   std::vector<Orphan> orphans() const;

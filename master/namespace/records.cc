@@ -168,6 +168,9 @@ void inodeFields(Record& r, Coder& code) {
   } else if (S_ISLNK(r.mode)) {
     code(r.target);
   }
+  code.later(r.accessAcl);
+  code.later(r.defaultAcl);
+  code.later(r.linkable);
 }
 
 template <typename Record, typename Coder>
@@ -220,6 +223,13 @@ template <typename Record, typename Coder>
 void slotFields(Record& r, Coder& code) {
   code(r.sequence);
   code(r.reply);
+}
+
+template <typename Record, typename Coder>
+void lockFields(Record& r, Coder& code) {
+  code(r.type);
+  code(r.last);
+  code(r.pid);
 }
 
 template <typename Record, typename Coder>
@@ -341,6 +351,9 @@ std::string encode(const TermBegin& in) {
 std::string encode(const ReplySlot& in) {
   return encodeAll<ReplySlot>(in, slotFields, 16 + in.reply.size());
 }
+std::string encode(const LockRecord& in) {
+  return encodeAll<LockRecord>(in, lockFields, 16);
+}
 std::string encode(const ReclaimItem& in) {
   return encodeAll<ReclaimItem>(in, reclaimFields, 24);
 }
@@ -386,6 +399,9 @@ void decode(std::string_view in, TermBegin& out) {
 }
 void decode(std::string_view in, ReplySlot& out) {
   decodeAll<ReplySlot>(in, out, slotFields);
+}
+void decode(std::string_view in, LockRecord& out) {
+  decodeAll<LockRecord>(in, out, lockFields);
 }
 void decode(std::string_view in, ReclaimItem& out) {
   decodeAll<ReclaimItem>(in, out, reclaimFields);

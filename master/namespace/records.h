@@ -45,6 +45,9 @@ struct InodeRecord {
   SessionId madeBy{};           // the session that made and opened it, else 0
   ClassId cls{};                // files; directories: of new files in it
   uint8_t chunkBits = 0;        // likewise
+  std::string accessAcl;        // Acl::value(); empty when the mode says all
+  std::string defaultAcl;       // directories: of what is made in it
+  bool linkable = false;        // was made without a name, and may still get one
 
   // directories
   InodeId parent{};
@@ -115,6 +118,13 @@ struct ReplySlot {
   std::string reply;
 };
 
+// A lock on bytes of a file; whose, from which byte on, and of which kind, is in the key.
+struct LockRecord {
+  uint8_t type = 0;   // wire::LockType
+  uint64_t last = 0;  // byte, included
+  uint32_t pid = 0;
+};
+
 // An object whose chunks [0, chunks) are to be deleted.
 struct ReclaimItem {
   uint64_t id = 0;  // from the key
@@ -163,6 +173,7 @@ std::string encode(const Head& in);
 std::string encode(const Session& in);
 std::string encode(const TermBegin& in);
 std::string encode(const ReplySlot& in);
+std::string encode(const LockRecord& in);
 std::string encode(const ReclaimItem& in);
 std::string encode(const CutItem& in);
 std::string encode(const MoveItem& in);
@@ -180,6 +191,7 @@ void decode(std::string_view in, Head& out);
 void decode(std::string_view in, Session& out);
 void decode(std::string_view in, TermBegin& out);
 void decode(std::string_view in, ReplySlot& out);
+void decode(std::string_view in, LockRecord& out);
 void decode(std::string_view in, ReclaimItem& out);
 void decode(std::string_view in, CutItem& out);
 void decode(std::string_view in, MoveItem& out);

@@ -2,6 +2,7 @@
 #include <cerrno>
 
 #include "master/namespace/keys.h"
+#include "master/namespace/lock_table.h"
 #include "master/namespace/operations.h"
 
 namespace cairn {
@@ -27,6 +28,7 @@ Status run(Execution& execution, const Requester& client, wire::Op::Reader op, w
     case wire::Op::WRITTEN:
       return written(execution, op.getWritten(), reply);
     case wire::Op::LOCK:
+      return lock(execution, client, op.getLock());
     case wire::Op::DETACH:
       break;
   }
@@ -113,6 +115,7 @@ Status endSession(Execution& execution, SessionId id) {
   for (InodeId inode : held) {
     dropHold(execution, id, inode);
   }
+  dropLocks(execution, id);
   eraseAll(execution, keys::slots(id));
   execution.store.erase(keys::nonce(session.nonceHigh, session.nonceLow));
   execution.store.erase(keys::session(id));

@@ -64,12 +64,13 @@ Status runCommand(Execution& execution, wire::Command::Reader command) {
       return leap(execution, GroupEpoch{command.getRecovered()});
     case wire::Command::CLASS_CHANGE:
       return changeClass(execution, command.getClassChange());
+    case wire::Command::BREAK_LOCK:
+      return breakLock(execution, command.getBreakLock());
     case wire::Command::UNFENCE:
       return unfence(execution, command.getUnfence());
     case wire::Command::CLIENT:
     case wire::Command::QUOTA_CHANGE:
     case wire::Command::TRASH_CHANGE:
-    case wire::Command::BREAK_LOCK:
       break;
   }
   KJ_FAIL_REQUIRE("a command in the log that this master doesn't know", raw(execution.head.index));

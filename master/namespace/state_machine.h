@@ -24,6 +24,7 @@ struct Changes {
   SessionId opened{};             // openSession: the session, new or found by its nonce
   std::vector<SessionId> ended;   // endSession
   InodeId made{};                 // make: the new inode
+  std::vector<InodeId> unlocked;  // fewer, or other, locks are on these: who waits for one may try again
   std::vector<InodeId> orphaned;  // lost their last name and have holders: ask whether they still hold
 };
 

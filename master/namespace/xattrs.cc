@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "master/namespace/acl.h"
 #include "master/namespace/keys.h"
 #include "master/namespace/operations.h"
 
@@ -17,7 +18,41 @@ bool inSpace(std::string_view name, std::string_view space) {
   return name.starts_with(space);
 }
 
+// The two attributes that are none: the lists are kept in the inode, where permission is asked.
+Status setAcl(const Credentials& caller, InodeRecord& inode, std::string_view name, std::string_view value) {
+  auto acl = Acl::parse(value);
+  if (!acl.ok()) {
+    return acl.error();
+  }
+  if (name == DEFAULT_ACL_XATTR) {
+    if (!S_ISDIR(inode.mode) && !acl.value().empty()) {
+      return Error{EACCES, "only a directory has a default list"};
+    }
+    inode.defaultAcl = acl.value().value();
+    return {};
+  }
+  inode.accessAcl.clear();
+  if (!acl.value().empty()) {
+    inode.mode = (inode.mode & ~uint32_t{ACCESSPERMS}) | acl.value().permissions();
+    inode.accessAcl = acl.value().isMinimal() ? std::string() : acl.value().value();
+    if (!caller.isRoot() && !caller.inGroup(inode.gid)) {
+      inode.mode &= ~static_cast<uint32_t>(S_ISGID);
+    }
+  }
+  return {};
+}
+
+Status mayWriteAcl(const Credentials& caller, const InodeRecord& inode) {
+  if (S_ISLNK(inode.mode)) {
+    return Error{EOPNOTSUPP, "a symlink has no permissions"};
+  }
+  return caller.owns(inode) ? Status() : Status(Error{EPERM, {}});
+}
+
 Status mayWriteXattr(const Credentials& caller, const InodeRecord& inode, std::string_view name) {
+  if (isAclXattr(name)) {
+    return mayWriteAcl(caller, inode);
+  }
   if (inSpace(name, "trusted.") || inSpace(name, "security.")) {
     return caller.isRoot() ? Status() : Status(Error{EPERM, {}});
   }
@@ -28,6 +63,13 @@ Status mayWriteXattr(const Credentials& caller, const InodeRecord& inode, std::s
     return Error{EPERM, {}};
   }
   return may(caller, inode, MAY_WRITE) ? Status() : Status(Error{EACCES, {}});
+}
+
+bool hasXattr(const Store& store, const InodeRecord& inode, std::string_view name) {
+  if (name == ACCESS_ACL_XATTR) {
+    return !inode.accessAcl.empty();
+  }
+  return name == DEFAULT_ACL_XATTR ? !inode.defaultAcl.empty() : store.has(keys::xattr(inode.id, name));
 }
 
 // The checks that setting and removing have in common.
@@ -56,6 +98,9 @@ Status checkXattrName(std::string_view name) {
   if (name.find('\0') != name.npos) {
     return Error{EINVAL, "zero byte in an attribute's name"};
   }
+  if (isAclXattr(name)) {
+    return {};
+  }
   for (std::string_view space : {"user.", "trusted.", "security."}) {
     if (inSpace(name, space)) {
       return name.size() > space.size() ? Status() : Status(Error{EINVAL, "nothing after the attribute's prefix"});
@@ -65,6 +110,9 @@ Status checkXattrName(std::string_view name) {
 }
 
 Status mayReadXattr(const Credentials& caller, const InodeRecord& inode, std::string_view name) {
+  if (isAclXattr(name)) {
+    return S_ISLNK(inode.mode) ? Status(Error{EOPNOTSUPP, {}}) : Status();
+  }
   if (inSpace(name, "security.")) {
     return {};
   }
@@ -92,12 +140,19 @@ Status setXattr(Execution& execution, const Requester& client, wire::Op::SetXatt
   if (value.size() > XATTR_VALUE_BYTES_MAX) {
     return Error{E2BIG, {}};
   }
-  bool present = execution.store.has(keys::xattr(inode.id, name));
+  bool present = hasXattr(execution.store, inode, name);
   if (present && (op.getFlags() & CREATE) != 0) {
     return Error{EEXIST, {}};
   }
   if (!present && (op.getFlags() & REPLACE) != 0) {
     return Error{ENODATA, {}};
+  }
+  if (isAclXattr(name)) {
+    auto set = setAcl(client.caller, inode, name, value);
+    if (set.ok()) {
+      finish(execution, inode, reply);
+    }
+    return set;
   }
   if (!present) {
     if (inode.xattrNameBytes + name.size() + 1 > XATTR_LIST_BYTES_MAX) {
@@ -118,6 +173,11 @@ Status removeXattr(Execution& execution, const Requester& client, wire::Op::Remo
   auto reached = reachXattr(execution, client, op.getInode(), name, inode);
   if (!reached.ok()) {
     return reached;
+  }
+  if (isAclXattr(name)) {  // as in Linux, also when there is none
+    (name == ACCESS_ACL_XATTR ? inode.accessAcl : inode.defaultAcl).clear();
+    finish(execution, inode, reply);
+    return {};
   }
   if (!execution.store.has(keys::xattr(inode.id, name))) {
     return Error{ENODATA, {}};

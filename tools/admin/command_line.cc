@@ -22,6 +22,7 @@ class Words {
     addFile(app);
     addReplicas(app);
     addSession(app);
+    addLock(app);
     add(app, "df", "space for files and on the disks", "dfsadmin df --explain", showSpace)
         ->add_flag("--explain", options_.explain, "say why so much is available and no more");
     addRemoval(app);
@@ -166,6 +167,22 @@ class Words {
                       "end a session now: what it has not yet made durable is lost, and its programs are told",
                       "dfsadmin session evict 12", evictSession);
     evict->add_option("SESSION", options_.id, "number of the session")->required();
+  }
+
+  void addLock(CLI::App& app) {
+    auto& noun = addNoun(app, "lock", "locks on files, of fcntl and flock", "dfsadmin lock list");
+    const char* path = "path from the cluster's root, or below a mount point";
+    auto* list = add(noun, "list", "who has locked what, and who waits for it",
+                     "dfsadmin lock list\n  dfsadmin lock list mnt/some/file", listLocks);
+    list->add_option("PATH", options_.path, path);
+    auto* cut = add(noun, "break",
+                    "take a file's locks away from programs that don't let go; they aren't told. Nothing is done "
+                    "without --apply",
+                    "dfsadmin lock break mnt/some/file\n  dfsadmin lock break mnt/some/file --session 12 --apply",
+                    breakLocks);
+    cut->add_option("PATH", options_.path, path)->required();
+    cut->add_option("--session", options_.id, "only those of this session (default: everybody's)");
+    cut->add_flag("--apply", options_.apply, "do it");
   }
 
   void addRaft(CLI::App& app) {

@@ -9,6 +9,7 @@
 
 #include "fuse-client/client/client.h"
 #include "tests/mount/memory/memory_files.h"
+#include "tests/mount/memory/memory_locks.h"
 
 namespace cairn {
 namespace {
@@ -48,6 +49,7 @@ class Client::Impl {
 
   Clock& clock;
   MemoryFiles files;
+  MemoryLocks locks;
   std::map<uint64_t, Handle> handles;
   uint64_t lastHandle = 0;
 };
@@ -212,6 +214,9 @@ Task<Result<std::string>> Client::getXattr(InodeId inode, std::string name, Call
 
 Task<Status> Client::setXattr(InodeId inode, std::string name, std::string value, uint32_t flags, Caller) {
   co_await impl_->turn();
+  if (name.starts_with("system.")) {
+    co_return error(EOPNOTSUPP);
+  }
   auto& xattrs = impl_->files.find(inode)->xattrs;
   bool there = xattrs.contains(name);
   if ((there && flags == XATTR_CREATE) || (!there && flags == XATTR_REPLACE)) {
@@ -249,6 +254,9 @@ HandleId Client::open(InodeId inode, uint32_t openBits) {
 Task<Result<Client::Created>> Client::create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits,
                                              Caller caller) {
   co_await impl_->turn();
+  if (name.empty()) {
+    co_return error(EOPNOTSUPP);
+  }
   auto made = impl_->files.make(parent, name, S_IFREG | mode, caller);
   if (!made.ok()) {
     co_return made.error();
@@ -262,6 +270,7 @@ Task<Result<Client::Created>> Client::create(InodeId parent, std::string name, u
 void Client::release(HandleId handle) {
   InodeId inode = impl_->handles.at(raw(handle)).inode;
   impl_->handles.erase(raw(handle));
+  impl_->locks.release(inode, handle);
   impl_->files.find(inode)->opens--;
   impl_->files.dropIfUnused(inode);
 }
@@ -282,6 +291,25 @@ Task<Result<uint64_t>> Client::write(HandleId handle, uint64_t offset, kj::Array
   inode.write(append ? inode.attributes.sizeBytes : offset, data);
   impl_->touch(inode);
   co_return data.size();
+}
+
+Task<Status> Client::lock(HandleId handle, LockWish wish) {
+  co_await impl_->turn();
+  co_return impl_->locks.lock(impl_->handles.at(raw(handle)).inode, handle, wish);
+}
+
+Task<Status> Client::awaitLock(HandleId handle, LockWish wish) {
+  co_return co_await impl_->locks.await(impl_->handles.at(raw(handle)).inode, wish);
+}
+
+Task<Result<LockWish>> Client::testLock(HandleId handle, LockWish wish) {
+  co_await impl_->turn();
+  co_return impl_->locks.test(impl_->handles.at(raw(handle)).inode, wish);
+}
+
+Task<Status> Client::unlockAll(HandleId handle, uint64_t owner) {
+  impl_->locks.unlockAll(impl_->handles.at(raw(handle)).inode, false, owner);
+  co_return Status();
 }
 
 Task<Status> Client::flush(HandleId) {

@@ -133,7 +133,7 @@ Result<InodeId> MemoryFiles::make(InodeId parent, const std::string& name, uint3
   bool inherits = (directory->attributes.mode & S_ISGID) != 0;
   attributes.inode = id;
   attributes.parent = parent;
-  attributes.mode = mode | (S_ISDIR(mode) && inherits ? S_ISGID : 0);
+  attributes.mode = (S_ISLNK(mode) ? mode : mode & ~caller.umask) | (S_ISDIR(mode) && inherits ? S_ISGID : 0);
   attributes.uid = caller.uid;
   attributes.gid = inherits ? directory->attributes.gid : caller.gid;
   attributes.links = S_ISDIR(mode) ? 2 : 1;

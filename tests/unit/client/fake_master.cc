@@ -306,7 +306,10 @@ void FakeMaster::execute(uint64_t session, wire::Op::Reader op, wire::Reply::Bui
       log.push_back("written");
       code = wrote(op.getWritten(), reply);
       break;
-    case wire::Op::LOCK:
+    case wire::Op::LOCK:  // nobody else has one
+      log.push_back(op.getLock().getType() == wire::LockType::NONE ? "unlock" : "lock");
+      code = 0;
+      break;
     case wire::Op::DETACH:
       break;
   }
