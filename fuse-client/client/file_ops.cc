@@ -139,7 +139,7 @@ Task<Result<ReadData>> Client::read(HandleId id, uint64_t offset, uint32_t lengt
   co_return withFewParts(overlay.take(offset, end), PARTS_MAX);
 }
 
-Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<const kj::byte> data) {
+Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<const kj::byte> data, bool inPlace) {
   auto found = impl_->handle(id);
   if (!found.ok()) {
     co_return found.error();
@@ -149,7 +149,7 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
   if (data.size() == 0) {
     co_return uint64_t{0};
   }
-  const bool append = (handle->bits & OPEN_APPEND) != 0;
+  const bool append = (handle->bits & OPEN_APPEND) != 0 && !inPlace;
   Status known = co_await impl_->known(inode);
   if (!known.ok()) {
     co_return known.error();

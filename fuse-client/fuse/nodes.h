@@ -14,6 +14,7 @@ namespace cairn {
 struct Node {
   uint64_t lookups = 0;
   uint32_t mode = 0;  // as last told to the kernel
+  uint32_t gid = 0;
   // Contents at the last open by this mount: unchanged means that the kernel may keep its pages.
   bool opened = false;
   uint64_t sizeBytes = 0;
@@ -29,7 +30,13 @@ class Nodes {
     auto found = nodes_.find(raw(inode));
     return found == nodes_.end() ? nullptr : &found->second;
   }
-  // The kernel is being told of it once more.
+  // The kernel is being told of it once more, with these attributes.
+  Node& told(const Attributes& attributes) {
+    Node& node = told(attributes.inode);
+    node.mode = attributes.mode;
+    node.gid = attributes.gid;
+    return node;
+  }
   Node& told(InodeId inode) {
     Node& node = nodes_[raw(inode)];
     node.lookups++;

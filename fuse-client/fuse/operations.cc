@@ -155,6 +155,7 @@ struct stat Operations::statOf(const Attributes& attributes) {
   Node* node = nodes_.find(attributes.inode);
   if (node != nullptr) {
     node->mode = attributes.mode;
+    node->gid = attributes.gid;
   }
   return out;
 }
@@ -174,7 +175,7 @@ void Operations::sendEntry(Request& request, const Attributes& attributes) {
   if (!request.entry(entry)) {
     return;
   }
-  nodes_.told(attributes.inode).mode = attributes.mode;
+  nodes_.told(attributes);
 }
 
 void Operations::sendAttributes(Request& request, const Attributes& attributes) {

@@ -75,7 +75,7 @@ constexpr Decision DECISIONS[] = {
     {"named-user-entry-decides", named, 7, 4, 7, 7, 7, 7, 4},
     {"named-user-entry-gives-more", named, 0, 6, 0, 0, 7, 0, 6},
     {"named-user-is-masked", named, 7, 7, 7, 7, 4, 7, 4},
-    {"named-user-masked-to-nothing", named, 7, 7, 7, 7, 0, 7, 0},
+    {"named-user-masked-to-nothing", named, 7, 7, 7, 7, 0, 0, 0},
     {"group-entry-decides", member, 7, 7, 4, 7, 7, 7, 4},
     {"group-is-masked", member, 7, 7, 7, 7, 2, 7, 2},
     {"supplementary-group-counts", extra, 7, 7, 6, 0, 7, 0, 6},
@@ -92,7 +92,10 @@ void addDecisions(Suite& suite) {
     for (unsigned bit : {4u, 2u, 1u}) {
       int wanted = bit == 4 ? R_OK : bit == 2 ? W_OK : X_OK;
       int code = (decision.allowed & bit) != 0 ? 0 : EACCES;
-      suite.add(std::string("acl/decides/") + decision.name + "/" + (bit == 4 ? "read" : bit == 2 ? "write" : "execute") +
+      suite.add(std::string("acl/decides/") + decision.name + "/" +
+                    (bit == 4   ? "read"
+                     : bit == 2 ? "write"
+                                : "execute") +
                     "/" + (code == 0 ? "works" : nameOf(code)),
                 [=, &decision] {
                   makeFile("x", {}, 0700);
@@ -145,6 +148,9 @@ void addMode(Suite& suite) {
     fails(ENODATA, ::getxattr("x", ACCESS, nullptr, 0));
     same(octal(modeOf("x")), "0761", "mode");
   });
+}
+
+void addChanges(Suite& suite) {
   suite.add("acl/remove-missing/works", [] {
     makeFile("x");
     works(::removexattr("x", ACCESS));
@@ -274,6 +280,9 @@ void addInherited(Suite& suite) {
     make(Kind::FIFO, "d/x", 0777);
     same(get("d/x", ACCESS), encoded(SIX), "list");
   });
+}
+
+void addDirectoryLists(Suite& suite) {
   suite.add("acl/default/changes-nothing-for-the-directory", [] {
     makeDirectory("d", 0750);
     works(set("d", DEFAULT, SIX));
@@ -311,8 +320,10 @@ void addInherited(Suite& suite) {
 void addAcls(Suite& suite) {
   addDecisions(suite);
   addMode(suite);
+  addChanges(suite);
   addBad(suite);
   addInherited(suite);
+  addDirectoryLists(suite);
 }
 
 }  // namespace cairn::posix

@@ -124,22 +124,22 @@ void addPieces(Suite& suite) {
         continue;
       }
       for (bool over : {false, true}) {
-        suite.add(std::string("data/") + way.name + "/" + piece.name + (over ? "/over-others" : "/new-file"), [=, &way,
-                                                                                                              &piece] {
-          std::string model;
-          if (over) {
-            model = pattern(static_cast<size_t>(piece.offset) % (2 * MIB) + 5000, 1);
-          }
-          makeFile("x", model);
-          std::string bytes = pattern(piece.length, 2);
-          lay(model, bytes, piece.offset);
-          {
-            File file("x", way.flags);
-            way.write(file, bytes, piece.offset);
-            checkWhole("x", model, "before the close");
-          }
-          checkWhole("x", model, "after the close");
-        });
+        suite.add(std::string("data/") + way.name + "/" + piece.name + (over ? "/over-others" : "/new-file"),
+                  [=, &way, &piece] {
+                    std::string model;
+                    if (over) {
+                      model = pattern(static_cast<size_t>(piece.offset) % (2 * MIB) + 5000, 1);
+                    }
+                    makeFile("x", model);
+                    std::string bytes = pattern(piece.length, 2);
+                    lay(model, bytes, piece.offset);
+                    {
+                      File file("x", way.flags);
+                      way.write(file, bytes, piece.offset);
+                      checkWhole("x", model, "before the close");
+                    }
+                    checkWhole("x", model, "after the close");
+                  });
       }
     }
   }
@@ -153,11 +153,10 @@ void addReads(Suite& suite) {
     long wanted;
   };
   constexpr long SIZE = 10000;
-  static constexpr Read READS[] = {{"whole", 0, 20000, SIZE},         {"begin", 0, 1, 1},
-                                   {"last-byte", SIZE - 1, 1, 1},     {"across-end", SIZE - 10, 100, 10},
-                                   {"at-end", SIZE, 100, 0},          {"past-end", SIZE + 5, 100, 0},
-                                   {"far-past-end", 1L << 40, 10, 0}, {"nothing", 5, 0, 0},
-                                   {"unaligned", 4001, 4001, 4001}};
+  static constexpr Read READS[] = {
+      {"whole", 0, 20000, SIZE},          {"begin", 0, 1, 1},       {"last-byte", SIZE - 1, 1, 1},
+      {"across-end", SIZE - 10, 100, 10}, {"at-end", SIZE, 100, 0}, {"past-end", SIZE + 5, 100, 0},
+      {"far-past-end", 1L << 40, 10, 0},  {"nothing", 5, 0, 0},     {"unaligned", 4001, 4001, 4001}};
   for (const Read& read : READS) {
     suite.add(std::string("data/read/") + read.name, [&read] {
       std::string body = pattern(SIZE, 3);
@@ -195,8 +194,8 @@ void addSizes(Suite& suite) {
     off_t size;
     int code;
   };
-  static constexpr Bad BAD[] = {{"negative", -1, EINVAL}, {"most-negative", LLONG_MIN, EINVAL},
-                                {"largest", LLONG_MAX, EFBIG}};
+  static constexpr Bad BAD[] = {
+      {"negative", -1, EINVAL}, {"most-negative", LLONG_MIN, EINVAL}, {"largest", LLONG_MAX, EFBIG}};
   for (const Bad& bad : BAD) {
     suite.add(std::string("data/truncate/") + bad.name + "/" + nameOf(bad.code), [&bad] {
       makeFile("x", "bytes");
@@ -270,6 +269,9 @@ void addPositions(Suite& suite) {
     fails(EINVAL, ::pread(file, got, 1, -1));
     fails(EINVAL, ::pwrite(file, "b", 1, -1));
   });
+}
+
+void addOddities(Suite& suite) {
   suite.add("data/position/write-far-past-the-end/hole-is-zero", [] {
     File file("x", O_CREAT | O_RDWR);
     constexpr off_t FAR = off_t{1} << 33;
@@ -306,16 +308,7 @@ void addPositions(Suite& suite) {
   });
 }
 
-}  // namespace
-
-void addData(Suite& suite) {
-  addPieces(suite);
-  addReads(suite);
-  addSizes(suite);
-  addPositions(suite);
-}
-
-void addAppends(Suite& suite) {
+void addAppendsAfter(Suite& suite) {
   for (const char* between : {"nothing", "truncate", "pwrite", "seek", "other-appender", "ftruncate-larger"}) {
     suite.add(std::string("append/after-") + between + "/goes-to-the-end", [between] {
       std::string what = between;
@@ -345,6 +338,9 @@ void addAppends(Suite& suite) {
       same(contents("x"), model, "contents");
     });
   }
+}
+
+void addAppendRules(Suite& suite) {
   suite.add("append/pwrite/goes-to-the-end-on-Linux", [] {
     makeFile("x", "0123456789");
     File file("x", O_RDWR | O_APPEND);
@@ -387,6 +383,21 @@ void addAppends(Suite& suite) {
     put(file, "begin", 0);
     same(contents("x"), "begin56789end", "contents");
   });
+}
+
+}  // namespace
+
+void addData(Suite& suite) {
+  addPieces(suite);
+  addReads(suite);
+  addSizes(suite);
+  addPositions(suite);
+  addOddities(suite);
+}
+
+void addAppends(Suite& suite) {
+  addAppendsAfter(suite);
+  addAppendRules(suite);
 }
 
 }  // namespace cairn::posix

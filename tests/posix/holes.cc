@@ -185,6 +185,9 @@ void addSeeks(Suite& suite) {
       });
     }
   }
+}
+
+void addSeekRules(Suite& suite) {
   suite.add("seek/full-file/hole-is-at-the-end", [] {
     makeFile("x", pattern(10000, 1));
     File file("x", O_RDONLY);
@@ -276,39 +279,41 @@ constexpr Copy COPIES[] = {
 void addCopyCases(Suite& suite) {
   for (const Copy& copy : COPIES) {
     for (bool within : {false, true}) {
-      suite.add(std::string("copy_file_range/") + copy.name + (within ? "/within-a-file" : "/between-files"), [=, &copy] {
-        std::string source = pattern(100000, 1);
-        makeFile("x", source);
-        std::string model = within ? source : pattern(30000, 2);
-        if (!within) {
-          makeFile("y", model);
-        }
-        size_t there = static_cast<size_t>(copy.from) >= source.size() ? 0 : source.size() - static_cast<size_t>(copy.from);
-        size_t length = std::min(copy.length, there);
-        bool overlap = within && std::abs(copy.from - copy.to) < static_cast<off_t>(copy.length);
-        File in("x", O_RDWR);
-        File out(within ? "x" : "y", O_RDWR);
-        off_t from = copy.from;
-        off_t to = copy.to;
-        if (overlap && length > 0) {
-          fails(EINVAL, ::copy_file_range(in, &from, out, &to, copy.length, 0));
-          return;
-        }
-        size_t done = 0;
-        while (done < length) {
-          long count = works(::copy_file_range(in, &from, out, &to, copy.length - done, 0));
-          holds(count > 0, "something is copied");
-          done += static_cast<size_t>(count);
-        }
-        same(from, copy.from + static_cast<off_t>(length), "offset in the source");
-        same(works(::copy_file_range(in, &from, out, &to, 0, 0)), 0L, "copied of nothing");
-        if (length > 0) {
-          std::string bytes = source.substr(static_cast<size_t>(copy.from), length);
-          model.resize(std::max(model.size(), static_cast<size_t>(copy.to) + length), '\0');
-          std::copy(bytes.begin(), bytes.end(), model.begin() + copy.to);
-        }
-        holds(contents(out) == model, "the bytes are right");
-      });
+      suite.add(
+          std::string("copy_file_range/") + copy.name + (within ? "/within-a-file" : "/between-files"), [=, &copy] {
+            std::string source = pattern(100000, 1);
+            makeFile("x", source);
+            std::string model = within ? source : pattern(30000, 2);
+            if (!within) {
+              makeFile("y", model);
+            }
+            size_t there =
+                static_cast<size_t>(copy.from) >= source.size() ? 0 : source.size() - static_cast<size_t>(copy.from);
+            size_t length = std::min(copy.length, there);
+            bool overlap = within && std::abs(copy.from - copy.to) < static_cast<off_t>(copy.length);
+            File in("x", O_RDWR);
+            File out(within ? "x" : "y", O_RDWR);
+            off_t from = copy.from;
+            off_t to = copy.to;
+            if (overlap && length > 0) {
+              fails(EINVAL, ::copy_file_range(in, &from, out, &to, copy.length, 0));
+              return;
+            }
+            size_t done = 0;
+            while (done < length) {
+              long count = works(::copy_file_range(in, &from, out, &to, copy.length - done, 0));
+              holds(count > 0, "something is copied");
+              done += static_cast<size_t>(count);
+            }
+            same(from, copy.from + static_cast<off_t>(length), "offset in the source");
+            same(works(::copy_file_range(in, &from, out, &to, 0, 0)), 0L, "copied of nothing");
+            if (length > 0) {
+              std::string bytes = source.substr(static_cast<size_t>(copy.from), length);
+              model.resize(std::max(model.size(), static_cast<size_t>(copy.to) + length), '\0');
+              std::copy(bytes.begin(), bytes.end(), model.begin() + copy.to);
+            }
+            holds(contents(out) == model, "the bytes are right");
+          });
     }
   }
 }
@@ -375,6 +380,7 @@ void addHoles(Suite& suite) {
   addAllocations(suite);
   addRules(suite);
   addSeeks(suite);
+  addSeekRules(suite);
   addBlocks(suite);
 }
 

@@ -1,12 +1,14 @@
 // Locks between two programs of one machine: records (fcntl), open file descriptions, whole files (flock).
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 
 #include "tests/posix/suite.h"
@@ -21,10 +23,10 @@ struct Range {
   off_t length;  // 0: up to the end, wherever it will be
 };
 constexpr Range HELD = {"held", 100, 100};
-constexpr Range ASKED[] = {{"the-same", 100, 100},    {"before", 0, 100},        {"after", 200, 50},
-                           {"across-begin", 50, 51},  {"across-end", 199, 100},  {"inside", 150, 1},
-                           {"around", 0, 1000},       {"to-the-end", 150, 0},    {"from-its-end-on", 200, 0},
-                           {"whole-file", 0, 0},      {"last-byte", 199, 1},     {"negative-length", 150, -60},
+constexpr Range ASKED[] = {{"the-same", 100, 100},        {"before", 0, 100},       {"after", 200, 50},
+                           {"across-begin", 50, 51},      {"across-end", 199, 100}, {"inside", 150, 1},
+                           {"around", 0, 1000},           {"to-the-end", 150, 0},   {"from-its-end-on", 200, 0},
+                           {"whole-file", 0, 0},          {"last-byte", 199, 1},    {"negative-length", 150, -60},
                            {"negative-before", 100, -100}};
 
 struct flock lockOf(short type, const Range& range) {
@@ -76,26 +78,21 @@ void addConflicts(Suite& suite, const char* family, int setting, int getting) {
   }
 }
 
-bool isFree(off_t start, off_t length) {
-  bool free = false;
-  elsewhere([&] {
-    File file("x", O_RDWR);
-    struct flock wanted = lockOf(F_WRLCK, {"", start, length});
-    if (::fcntl(file, F_SETLK, &wanted) != 0) {
-      fail("taken");
-    }
-  });
-  free = true;
-  return free;
-}
-
 bool isTaken(off_t start, off_t length) {
   try {
-    isFree(start, length);
+    elsewhere([&] {
+      File file("x", O_RDWR);
+      struct flock wanted = lockOf(F_WRLCK, {"", start, length});
+      works(::fcntl(file, F_SETLK, &wanted));
+    });
   } catch (const Failure&) {
     return true;
   }
   return false;
+}
+
+bool isFree(off_t start, off_t length) {
+  return !isTaken(start, length);
 }
 
 void set(int fd, short type, off_t start, off_t length, Here at = Here::current()) {
@@ -150,6 +147,9 @@ void addRecordRules(Suite& suite) {
     });
     holds(isFree(0, 100), "free");
   });
+}
+
+void addRecordErrors(Suite& suite) {
   suite.add("lock/record/fork/child-has-none", [] {
     makeFile("x");
     File file("x", O_RDWR);
@@ -197,14 +197,15 @@ void addRecordRules(Suite& suite) {
   });
 }
 
-// Waiting: the other process says when it is about to wait; that it does is seen in /proc.
+// That another process waits for a lock is seen in /proc.
 bool sleepsInLock(pid_t pid) {
   std::string path = "/proc/" + std::to_string(pid) + "/syscall";
   int fd = ::open(path.c_str(), O_RDONLY);
   char text[64] = {};
   ssize_t length = fd < 0 ? -1 : ::read(fd, text, sizeof text - 1);
   ::close(fd);
-  return length > 0 && text[0] != 'r';  // "running", or the number of the call it sleeps in
+  long call = length > 0 && text[0] != 'r' ? std::strtol(text, nullptr, 10) : -1;  // "running", or the call's number
+  return call == SYS_fcntl || call == SYS_flock;
 }
 
 pid_t waiter(const std::function<long()>& call) {
@@ -318,6 +319,9 @@ void addWholeFiles(Suite& suite) {
                 });
     }
   }
+}
+
+void addFileRules(Suite& suite) {
   suite.add("lock/file/duplicate/shares-it", [] {
     makeFile("x");
     File holder("x", O_RDWR);
@@ -351,6 +355,9 @@ void addWholeFiles(Suite& suite) {
     File asker("d", O_RDONLY);
     fails(EWOULDBLOCK, ::flock(asker, LOCK_SH | LOCK_NB));
   });
+}
+
+void addDescriptions(Suite& suite) {
   suite.add("lock/description/two-of-one-process/conflict", [] {
     makeFile("x");
     File first("x", O_RDWR);
@@ -385,8 +392,11 @@ void addLocks(Suite& suite) {
   addConflicts(suite, "record", F_SETLK, F_GETLK);
   addConflicts(suite, "description", F_OFD_SETLK, F_OFD_GETLK);
   addRecordRules(suite);
+  addRecordErrors(suite);
   addWaits(suite);
   addWholeFiles(suite);
+  addFileRules(suite);
+  addDescriptions(suite);
 }
 
 }  // namespace cairn::posix

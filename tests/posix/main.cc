@@ -2,12 +2,15 @@
 // posix_suite --list names them. A line for each, "pass NAME" or "FAIL NAME: why", then a summary; exit code 1 if one
 // failed. Needs root, for it acts as several users. Knows nothing of the file system that it runs on: which failures
 // are expected there says posix_suite_test.py.
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
 #include "tests/posix/suite.h"
 
@@ -40,26 +43,69 @@ void addAll(Suite& suite) {
   addSpecialFiles(suite);
 }
 
-int run(const Suite& suite, const std::string& parent, const std::string& prefix) {
+// Cases that run at the same time: most of them wait for a disk.
+constexpr size_t RUNS_MAX = 6;
+
+class Report {
+ public:
+  void add(Run& run) {
+    std::string why = run.wrong();
+    std::replace(why.begin(), why.end(), '\n', ' ');
+    ran_++;
+    failed_ += why.empty() ? 0 : 1;
+    if (why.empty()) {
+      std::printf("pass %s\n", run.of().name.c_str());
+    } else {
+      std::printf("FAIL %s: %s\n", run.of().name.c_str(), why.c_str());
+    }
+    std::fflush(stdout);
+  }
+  int sum() const {
+    std::printf("%d cases, %d failed\n", ran_, failed_);
+    return failed_ == 0 && ran_ > 0 ? 0 : 1;
+  }
+
+ private:
+  int ran_ = 0;
+  int failed_ = 0;
+};
+
+// Waits until at most `left` of the cases under way are left.
+void await(std::vector<std::unique_ptr<Run>>& runs, size_t left, Report& report) {
+  while (runs.size() > left) {
+    std::vector<pollfd> waits;
+    for (const auto& run : runs) {
+      waits.push_back({run->events(), POLLIN, 0});
+    }
+    ::poll(waits.data(), waits.size(), -1);
+    for (size_t i = runs.size(); i-- > 0;) {
+      bool ended = waits[i].fd < 0 || (waits[i].revents != 0 && !runs[i]->hear());
+      if (ended) {
+        report.add(*runs[i]);
+        runs.erase(runs.begin() + static_cast<long>(i));
+      }
+    }
+  }
+}
+
+int runAll(const Suite& suite, const std::string& parent, const std::string& prefix) {
   std::string top = parent + "/posix-XXXXXX";
   if (::mkdtemp(top.data()) == nullptr || ::chmod(top.c_str(), 0755) != 0) {
     std::perror(top.c_str());
     return 2;
   }
   ::umask(0);
-  int ran = 0;
-  int failed = 0;
+  Report report;
+  std::vector<std::unique_ptr<Run>> runs;
+  int number = 0;
   for (const Case& wanted : suite.cases()) {
-    if (!wanted.name.starts_with(prefix)) {
-      continue;
+    if (wanted.name.starts_with(prefix)) {
+      await(runs, RUNS_MAX - 1, report);
+      runs.push_back(std::make_unique<Run>(wanted, top + "/" + std::to_string(++number)));
     }
-    std::string why = runCase(wanted, top + "/" + std::to_string(++ran));
-    failed += why.empty() ? 0 : 1;
-    std::printf(why.empty() ? "pass %s\n" : "FAIL %s: %s\n", wanted.name.c_str(), why.c_str());
-    std::fflush(stdout);
   }
-  std::printf("%d cases, %d failed\n", ran, failed);
-  return failed == 0 && ran > 0 ? 0 : 1;
+  await(runs, 0, report);
+  return report.sum();
 }
 
 }  // namespace
@@ -79,5 +125,5 @@ int main(int count, char** words) {
     std::fprintf(stderr, "usage, as root: %s DIRECTORY [PREFIX], or --list\n", words[0]);
     return 64;
   }
-  return run(suite, words[1], count == 3 ? words[2] : "");
+  return runAll(suite, words[1], count == 3 ? words[2] : "");
 }

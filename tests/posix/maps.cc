@@ -19,8 +19,7 @@ constexpr size_t PAGE = 4096;
 class Map {
  public:
   Map(int fd, size_t length, int protection, int flags, off_t offset = 0, Here at = Here::current())
-      : length_(length),
-        begin_(static_cast<char*>(::mmap(nullptr, length, protection, flags, fd, offset))) {
+      : length_(length), begin_(static_cast<char*>(::mmap(nullptr, length, protection, flags, fd, offset))) {
     holds(begin_ != MAP_FAILED, "it is mapped", at);
   }
   Map(const Map&) = delete;
@@ -65,6 +64,9 @@ void addShared(Suite& suite) {
     put(writer, "written", 0);
     same(std::string(map.begin(), 7), "written", "bytes in the map");
   });
+}
+
+void addMapPairs(Suite& suite) {
   suite.add("map/shared/two-maps/see-each-other", [] {
     makeFile("x", pattern(2 * PAGE, 1));
     File file("x", O_RDWR);
@@ -84,6 +86,9 @@ void addShared(Suite& suite) {
     });
     same(std::string(map.begin(), 5), "hello", "bytes in the map");
   });
+}
+
+void addMapLives(Suite& suite) {
   suite.add("map/shared/close-then-write/kept", [] {
     makeFile("x", pattern(PAGE, 1));
     auto open = [] { return static_cast<int>(works(::open("x", O_RDWR))); };
@@ -113,6 +118,9 @@ void addShared(Suite& suite) {
     map.sync();
     holds((timespec{1, 1}) < look("x").st_mtim, "a later mtime");
   });
+}
+
+void addMapSizes(Suite& suite) {
   suite.add("map/shared/grown-by-ftruncate/reaches-the-new-end", [] {
     makeFile("x", pattern(100, 1));
     File file("x", O_RDWR);
@@ -216,8 +224,23 @@ void addSignals(Suite& suite) {
 
 void addMaps(Suite& suite) {
   addShared(suite);
+  addMapPairs(suite);
+  addMapLives(suite);
+  addMapSizes(suite);
   addPrivate(suite);
   addSignals(suite);
+  suite.add("map/shared/while-an-appender-is-open/each-where-it-belongs", [] {
+    makeFile("x", pattern(PAGE, 1));
+    File file("x", O_RDWR);
+    Map map(file, PAGE, RW, MAP_SHARED);
+    File appender("x", O_WRONLY | O_APPEND);
+    std::memcpy(map.begin(), "begin", 5);
+    map.sync();
+    works(::write(appender, "end", 3));
+    std::string all = contents("x");
+    same(all.size(), PAGE + 3, "size");
+    same(all.substr(0, 5) + all.substr(PAGE), "beginend", "first and last bytes");
+  });
   for (int flags : {O_RDWR | O_SYNC, O_RDWR | O_APPEND, O_RDWR | O_DIRECT}) {
     const char* name = (flags & O_APPEND) != 0 ? "O_APPEND" : (flags & O_DIRECT) != 0 ? "O_DIRECT" : "O_SYNC";
     suite.add(std::string("map/shared/of-descriptor-with-") + name + "/works", [flags] {
@@ -227,6 +250,7 @@ void addMaps(Suite& suite) {
       std::memcpy(map.begin() + 5, "bytes", 5);
       map.sync();
       same(contents("x").substr(5, 5), "bytes", "contents");
+      same(look("x").st_size, static_cast<off_t>(PAGE), "size");
     });
   }
 }

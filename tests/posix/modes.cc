@@ -133,8 +133,8 @@ void addInherited(Suite& suite) {
     for (const Caller* caller : {&owner(), &member(), &other(), &root()}) {
       for (bool setGroup : {false, true}) {
         for (mode_t mode : {0644, 0755, 02755, 02644}) {
-          suite.add(std::string("inherit/") + (setGroup ? "set-group-id-directory/" : "plain-directory/") +
-                        maker.name + "/" + caller->name + "/" + octal(mode),
+          suite.add(std::string("inherit/") + (setGroup ? "set-group-id-directory/" : "plain-directory/") + maker.name +
+                        "/" + caller->name + "/" + octal(mode),
                     [=, &maker] {
                       makeDirectory("d", 0777);
                       setOwner("d", 0, GROUP_GID);
@@ -241,11 +241,13 @@ constexpr Changer CHANGERS[] = {
     {"punch-hole", true, false,
      [] { return writing(O_WRONLY, [](int fd) -> long { return ::fallocate(fd, 3, 0, 4096); }); }},
     {"copy_file_range", true, false,
-     [] { return writing(O_RDWR, [](int fd) -> long {
-            off_t from = 0;
-            off_t to = 100;
-            return ::copy_file_range(fd, &from, fd, &to, 4, 0);
-          }); }},
+     [] {
+       return writing(O_RDWR, [](int fd) -> long {
+         off_t from = 0;
+         off_t to = 100;
+         return ::copy_file_range(fd, &from, fd, &to, 4, 0);
+       });
+     }},
     {"chown-owner", false, true, []() -> long { return ::chown("x", OWNER_UID, SAME); }},
     {"chown-group", false, true, []() -> long { return ::chown("x", SAME, SPARE_GID); }},
     {"chown-same", false, true, []() -> long { return ::chown("x", OWNER_UID, GROUP_GID); }},
@@ -253,9 +255,10 @@ constexpr Changer CHANGERS[] = {
 
 constexpr mode_t SET_ID_MODES[] = {04777, 02777, 06777, 04666, 02767, 06767, 01777};
 
-mode_t without(mode_t mode) {
+// Without S_IXGRP, S_ISGID makes nothing run as the group; only who isn't in it takes it away.
+mode_t without(mode_t mode, bool inGroup) {
   mode &= ~S_ISUID;
-  return (mode & S_IXGRP) != 0 ? mode & ~S_ISGID : mode;
+  return (mode & S_IXGRP) != 0 || !inGroup ? mode & ~S_ISGID : mode;
 }
 
 }  // namespace
@@ -309,7 +312,7 @@ void addSetIds(Suite& suite) {
           continue;
         }
         bool stay = caller == &root() && changer.spared;
-        mode_t wanted = stay ? mode : without(mode);
+        mode_t wanted = stay ? mode : without(mode, caller != &other());
         suite.add(std::string("set-ids/") + changer.name + "/" + caller->name + "/" + octal(mode) + "/" + octal(wanted),
                   [=, &changer] {
                     makeFile("x", "bytes");

@@ -50,7 +50,7 @@ void addTaken(Suite& suite) {
   for (const Maker& maker : MAKERS) {
     for (Kind kind : ALL_KINDS) {
       for (bool asUser : {false, true}) {
-        suite.add(std::string(maker.name) + "/over-" + nameOf(kind) + (asUser ? "/user/" : "/root/") +
+        suite.add(std::string(maker.name) + "/over-" + nameOf(kind) + (asUser ? "/by-user/" : "/by-root/") +
                       nameOf(maker.code),
                   [=, &maker] {
                     makeFile("source");
@@ -80,11 +80,12 @@ void addTaken(Suite& suite) {
     for (const char* dots : {".", "..", "d/.", "d/..", "/"}) {
       bool slash = dots[0] == '/';
       int code = maker.name == std::string("open-exclusive") ? EEXIST : maker.code;
-      suite.add(std::string(maker.name) + "/" + (slash ? "root-directory" : dots) + "/" + nameOf(code), [&maker, dots, code] {
-        makeFile("source");
-        makeDirectory("d");
-        fails(code, maker.call(dots));
-      });
+      suite.add(std::string(maker.name) + "/" + (slash ? "root-directory" : dots) + "/" + nameOf(code),
+                [&maker, dots, code] {
+                  makeFile("source");
+                  makeDirectory("d");
+                  fails(code, maker.call(dots));
+                });
     }
   }
 }
@@ -125,13 +126,19 @@ void addRemovals(Suite& suite) {
       comesToAs(other(), EACCES, [&] { return isDirectory(kind) ? ::rmdir("d/x") : ::unlink("d/x"); });
     });
   }
+}
+
+void addDotRemovals(Suite& suite) {
   struct Dots {
     const char* path;
     int removing;
     int unlinking;
   };
-  static constexpr Dots DOTS[] = {{".", EINVAL, EISDIR},       {"..", ENOTEMPTY, EISDIR}, {"d/.", EINVAL, EISDIR},
-                                  {"d/..", ENOTEMPTY, EISDIR}, {"d/../.", EINVAL, EISDIR}};
+  static constexpr Dots DOTS[] = {{".", EINVAL, EISDIR},
+                                  {"..", ENOTEMPTY, EISDIR},
+                                  {"d/.", EINVAL, EISDIR},
+                                  {"d/..", ENOTEMPTY, EISDIR},
+                                  {"d/../.", EINVAL, EISDIR}};
   for (const Dots& dots : DOTS) {
     suite.add(std::string("rmdir/") + dots.path + "/" + nameOf(dots.removing), [&dots] {
       makeDirectory("d");
@@ -178,6 +185,9 @@ void addLinks(Suite& suite) {
       comesTo(code, ::link("d/x", "d/e/y"));
     });
   }
+}
+
+void addLinkat(Suite& suite) {
   suite.add("linkat/AT_SYMLINK_FOLLOW/links-the-target", [] {
     makeFile("x");
     works(::symlink("x", "s"));
@@ -232,9 +242,8 @@ void addSymlinks(Suite& suite) {
       same(works(::readlink("x", begin, sizeof begin)), static_cast<long>(least), "a cut one's length");
     });
   }
-  suite.add("symlink/target-of-4096-bytes/ENAMETOOLONG", [] {
-    fails(ENAMETOOLONG, ::symlink(std::string(4096, 't').c_str(), "x"));
-  });
+  suite.add("symlink/target-of-4096-bytes/ENAMETOOLONG",
+            [] { fails(ENAMETOOLONG, ::symlink(std::string(4096, 't').c_str(), "x")); });
   suite.add("symlink/empty-target/ENOENT", [] { fails(ENOENT, ::symlink("", "x")); });
   suite.add("readlink/no-room/EINVAL", [] {
     make(Kind::SYMLINK, "x");
@@ -259,15 +268,20 @@ void addMknod(Suite& suite) {
     dev_t device;
     int user;  // what it comes to for a user
   };
-  static constexpr Device DEVICES[] = {{"file", S_IFREG, 0, 0},          {"fifo", S_IFIFO, 0, 0},
-                                       {"socket", S_IFSOCK, 0, 0},       {"character-device", S_IFCHR, 0x103, EPERM},
-                                       {"block-device", S_IFBLK, 0x103, EPERM}, {"whiteout", S_IFCHR, 0, 0},
-                                       {"no-type", 0, 0, 0},             {"directory", S_IFDIR, 0, EPERM},
-                                       {"symlink", S_IFLNK, 0, EINVAL},  {"unknown-type", 0110000, 0, EINVAL}};
+  static constexpr Device DEVICES[] = {{"file", S_IFREG, 0, 0},
+                                       {"fifo", S_IFIFO, 0, 0},
+                                       {"socket", S_IFSOCK, 0, 0},
+                                       {"character-device", S_IFCHR, 0x103, EPERM},
+                                       {"block-device", S_IFBLK, 0x103, EPERM},
+                                       {"whiteout", S_IFCHR, 0, 0},
+                                       {"no-type", 0, 0, 0},
+                                       {"directory", S_IFDIR, 0, EPERM},
+                                       {"symlink", S_IFLNK, 0, EINVAL},
+                                       {"unknown-type", 0110000, 0, EINVAL}};
   for (const Device& device : DEVICES) {
     for (bool asUser : {false, true}) {
       int code = asUser || device.type == S_IFDIR || device.user == EINVAL ? device.user : 0;
-      suite.add(std::string("mknod/") + device.name + (asUser ? "/user/" : "/root/") +
+      suite.add(std::string("mknod/") + device.name + (asUser ? "/by-user/" : "/by-root/") +
                     (code == 0 ? "works" : nameOf(code)),
                 [=, &device] {
                   comesToAs(asUser ? other() : root(), code,
@@ -295,7 +309,9 @@ void addMknod(Suite& suite) {
 void addNames(Suite& suite) {
   addTaken(suite);
   addRemovals(suite);
+  addDotRemovals(suite);
   addLinks(suite);
+  addLinkat(suite);
   addSymlinks(suite);
   addMknod(suite);
   suite.add("mkdir/links/two-and-one-for-each-inside", [] {

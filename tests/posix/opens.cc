@@ -144,12 +144,12 @@ void addUses(Suite& suite) {
     std::string name = use.name;
     bool seeking = name == "lseek" || name == "fsync" || name == "fdatasync" || name == "fchown" || name == "fstat" ||
                    name == "fchdir";
-    int code = seeking                         ? 0
+    int code = seeking                                                          ? 0
                : name == "read" || name == "pread" || name == "read-of-nothing" ? EISDIR
-               : name == "ftruncate"           ? EINVAL
-               : name == "map-shared-for-writing" ? EACCES
-               : name == "map-private-for-writing" ? ENODEV
-                                               : EBADF;
+               : name == "ftruncate"                                            ? EINVAL
+               : name == "map-shared-for-writing"                               ? EACCES
+               : name == "map-private-for-writing"                              ? ENODEV
+                                                                                : EBADF;
     suite.add("descriptor/directory/" + name + "/" + (code == 0 ? "works" : nameOf(code)), [code, &use] {
       makeDirectory("d");
       File directory("d", O_RDONLY);
@@ -209,6 +209,9 @@ void addCreation(Suite& suite) {
     comesToAs(other(), EACCES, [] { return ::open("x", O_WRONLY | O_TRUNC); });
     same(contents("x"), "bytes", "contents");
   });
+}
+
+void addExecution(Suite& suite) {
   suite.add("execve/script/runs", [] {
     makeFile("x", "#!/bin/sh\nexit 7\n", 0755);
     pid_t child = static_cast<pid_t>(works(::fork()));
@@ -226,14 +229,16 @@ void addCreation(Suite& suite) {
     char* const words[] = {nullptr};
     fails(ETXTBSY, ::execve("./x", words, words));
   });
+}
+
+void addTemporaryFlags(Suite& suite) {
   struct Temporary {
     const char* name;
     int flags;
     int code;
   };
-  static constexpr Temporary TEMPORARIES[] = {{"read-write", O_RDWR, 0},
-                                              {"write-only", O_WRONLY, 0},
-                                              {"read-only", O_RDONLY, EINVAL}};
+  static constexpr Temporary TEMPORARIES[] = {
+      {"read-write", O_RDWR, 0}, {"write-only", O_WRONLY, 0}, {"read-only", O_RDONLY, EINVAL}};
   for (const Temporary& temporary : TEMPORARIES) {
     suite.add(std::string("tmpfile/") + temporary.name + "/" + (temporary.code == 0 ? "works" : nameOf(temporary.code)),
               [&temporary] {
@@ -316,6 +321,8 @@ void addOpens(Suite& suite) {
   addFlags(suite);
   addUses(suite);
   addCreation(suite);
+  addExecution(suite);
+  addTemporaryFlags(suite);
   addTemporary(suite);
 }
 

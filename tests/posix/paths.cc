@@ -293,7 +293,7 @@ void addSlashes(Suite& suite, const PathCall& call) {
       works(call.call("x/"));
     });
     for (Kind kind : PLAIN_KINDS) {
-      suite.add(name + "/" + nameOf(kind) + "/ENOTDIR", [&call, kind] {
+      suite.add(name + "/over-" + nameOf(kind) + "/ENOTDIR", [&call, kind] {
         make(kind, "x");
         fails(ENOTDIR, call.call("x"));
         holds(exists("x"), "it is still there");

@@ -132,18 +132,18 @@ void addClasses(Suite& suite) {
 void addRoot(Suite& suite) {
   for (const Attempt& attempt : ON_FILE) {
     int code = (attempt.wants & SEARCH) != 0 ? EACCES : 0;
-    suite.add(std::string("permission/file/") + attempt.name + "/root/0000/" + (code == 0 ? "works" : nameOf(code)),
+    suite.add(std::string("permission/file/") + attempt.name + "/by-root/0000/" + (code == 0 ? "works" : nameOf(code)),
               [&attempt, code] {
                 prepareFile(0);
                 comesTo(code, attempt.call());
               });
-    suite.add(std::string("permission/file/") + attempt.name + "/root/0001/works", [&attempt] {
+    suite.add(std::string("permission/file/") + attempt.name + "/by-root/0001/works", [&attempt] {
       prepareFile(1);
       works(attempt.call());
     });
   }
   for (const Attempt& attempt : IN_DIRECTORY) {
-    suite.add(std::string("permission/directory/") + attempt.name + "/root/0000/works", [&attempt] {
+    suite.add(std::string("permission/directory/") + attempt.name + "/by-root/0000/works", [&attempt] {
       prepareDirectory(root(), 0);
       works(attempt.call());
     });
@@ -227,8 +227,7 @@ void addSticky(Suite& suite) {
       {"rename-directory-within", true, []() -> long { return ::rename("d/x", "d/new"); }},
       {"rename-over", false, []() -> long { return ::rename("mine", "d/x"); }},
       {"rename-over-directory", true, []() -> long { return ::rename("my-directory", "d/x"); }},
-      {"exchange", false,
-       []() -> long { return ::renameat2(AT_FDCWD, "mine", AT_FDCWD, "d/x", 2); }},
+      {"exchange", false, []() -> long { return ::renameat2(AT_FDCWD, "mine", AT_FDCWD, "d/x", 2); }},
   };
   for (const Removal& removal : REMOVALS) {
     for (bool sticky : {false, true}) {

@@ -24,10 +24,8 @@ struct Flags {
   const char* name;
   unsigned bits;
 };
-constexpr Flags FLAGS[] = {{"plain", 0},
-                           {"noreplace", RENAME_NOREPLACE},
-                           {"exchange", RENAME_EXCHANGE},
-                           {"whiteout", RENAME_WHITEOUT}};
+constexpr Flags FLAGS[] = {
+    {"plain", 0}, {"noreplace", RENAME_NOREPLACE}, {"exchange", RENAME_EXCHANGE}, {"whiteout", RENAME_WHITEOUT}};
 
 // What renaming `source` onto `target` (nothing: a free name) must come to.
 int codeOf(Kind source, std::optional<Kind> target, unsigned flags) {
@@ -259,18 +257,9 @@ void addCycles(Suite& suite) {
   });
 }
 
-}  // namespace
-
-void addRenames(Suite& suite) {
-  addPairs(suite);
-  addSameFile(suite);
-  addFlags(suite);
-  addCycles(suite);
-}
-
 // ---- permissions that only rename asks for, and what comes of open files and working directories
 
-void addRenameRules(Suite& suite) {
+void addMoveRules(Suite& suite) {
   suite.add("rename/rules/directory-without-write-to-other-directory/EACCES", [] {
     makeDirectory("e", 0777);
     makeDirectory("x", 0555);
@@ -316,6 +305,9 @@ void addRenameRules(Suite& suite) {
     same(contents("z"), "victim", "contents");
     same(look("z").st_nlink, nlink_t{1}, "links");
   });
+}
+
+void addDirectoryMoves(Suite& suite) {
   suite.add("rename/rules/working-directory/goes-along", [] {
     makeDirectory("d");
     makeDirectory("e");
@@ -353,6 +345,20 @@ void addRenameRules(Suite& suite) {
     works(::rename("x", "X"));
     holds(exists("X") && !exists("x"), "only the new one");
   });
+}
+
+}  // namespace
+
+void addRenames(Suite& suite) {
+  addPairs(suite);
+  addSameFile(suite);
+  addFlags(suite);
+  addCycles(suite);
+}
+
+void addRenameRules(Suite& suite) {
+  addMoveRules(suite);
+  addDirectoryMoves(suite);
 }
 
 }  // namespace cairn::posix

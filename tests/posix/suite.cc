@@ -42,51 +42,50 @@ void say(int pipe, const std::string& text) {
   }
 }
 
-std::string hear(int pipe) {
-  std::string text;
-  char part[4096];
-  for (;;) {
-    ssize_t count = ::read(pipe, part, sizeof part);
-    if (count < 0 && errno == EINTR) {
-      continue;
-    }
-    if (count <= 0) {
-      return text;
-    }
-    text.append(part, static_cast<size_t>(count));
-  }
-}
-
 }  // namespace
 
-std::string runCase(const Case& wanted, const std::string& directory) {
-  if (::mkdir(directory.c_str(), 0777) != 0) {
-    return "mkdir " + directory + ": " + nameOf(errno);
-  }
+Run::Run(const Case& wanted, const std::string& directory) : case_(wanted) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) {
-    return std::string("pipe: ") + nameOf(errno);
+  if (::mkdir(directory.c_str(), 0777) != 0 || ::pipe2(ends, O_CLOEXEC) != 0) {
+    why_ = "no place to run in: " + nameOf(errno);
+    return;
   }
-  pid_t child = ::fork();
-  if (child == 0) {
+  child_ = ::fork();
+  if (child_ == 0) {
     ::close(ends[0]);
     say(ends[1], attempt(wanted, directory));
     ::_exit(0);
   }
   ::close(ends[1]);
-  if (child < 0) {
-    ::close(ends[0]);
-    return std::string("fork: ") + nameOf(errno);
+  pipe_ = ends[0];
+  if (child_ < 0) {
+    why_ = "fork: " + nameOf(errno);
   }
-  std::string why = hear(ends[0]);
-  ::close(ends[0]);
+}
+
+Run::~Run() {
+  if (pipe_ >= 0) {
+    ::close(pipe_);
+  }
+}
+
+bool Run::hear() {
+  char part[4096];
+  ssize_t count = ::read(pipe_, part, sizeof part);
+  if (count > 0) {
+    why_.append(part, static_cast<size_t>(count));
+  }
+  return count > 0 || (count < 0 && errno == EINTR);
+}
+
+std::string Run::wrong() {
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  while (child_ > 0 && ::waitpid(child_, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFSIGNALED(status)) {
-    return why + "(ended by " + ::strsignal(WTERMSIG(status)) + ")";
+    return why_ + "(ended by " + ::strsignal(WTERMSIG(status)) + ")";
   }
-  return WEXITSTATUS(status) == 0 ? why : why + "(exit " + std::to_string(WEXITSTATUS(status)) + ")";
+  return WEXITSTATUS(status) == 0 ? why_ : why_ + "(exit " + std::to_string(WEXITSTATUS(status)) + ")";
 }
 
 }  // namespace cairn::posix

@@ -1,6 +1,8 @@
 // The cases of the POSIX suite and what runs them: each in a process and a directory of its own, so that none disturbs
 // the next, whatever ids it took, signals it got or descriptors it left open.
 #pragma once
+#include <sys/types.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -22,8 +24,24 @@ class Suite {
   std::vector<Case> cases_;
 };
 
-// What is wrong; empty when the case holds. `directory` is made for it.
-std::string runCase(const Case& wanted, const std::string& directory);
+// A case that is running in a child process.
+class Run {
+ public:
+  // `directory` is made for it.
+  Run(const Case& wanted, const std::string& directory);
+  Run(const Run&) = delete;
+  ~Run();
+  const Case& of() const { return case_; }
+  int events() const { return pipe_; }  // can be read when there is something for hear()
+  bool hear();                          // false: the case is at its end
+  std::string wrong();                  // then: what is wrong; empty when the case holds
+
+ private:
+  const Case& case_;
+  pid_t child_ = -1;
+  int pipe_ = -1;
+  std::string why_;
+};
 
 void addPaths(Suite& suite);
 void addPermissions(Suite& suite);

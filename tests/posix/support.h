@@ -54,7 +54,9 @@ constexpr Kind PLAIN_KINDS[] = {Kind::REGULAR, Kind::FIFO, Kind::SOCKET, Kind::C
 
 std::string nameOf(Kind kind);
 mode_t typeOf(Kind kind);
-inline bool isDirectory(Kind kind) { return kind == Kind::DIRECTORY || kind == Kind::FULL_DIRECTORY; }
+inline bool isDirectory(Kind kind) {
+  return kind == Kind::DIRECTORY || kind == Kind::FULL_DIRECTORY;
+}
 // A symlink's target is "nowhere"; devices are those of /dev/null and of no driver.
 void make(Kind kind, const std::string& path, mode_t mode = 0644, Here at = Here::current());
 void makeFile(const std::string& path, const std::string& bytes = {}, mode_t mode = 0644, Here at = Here::current());

@@ -14,12 +14,8 @@ namespace {
 
 constexpr timespec LONG_AGO = {1'000'000'000, 123'456'789};
 
-bool sameTime(const timespec& a, const timespec& b) {
-  return a == b;
-}
-
 void equalTime(const timespec& got, const timespec& wanted, const std::string& what, Here at = Here::current()) {
-  if (!sameTime(got, wanted)) {
+  if (!(got == wanted)) {
     fail(what + ": " + shown(got) + ", not " + shown(wanted), at);
   }
 }
@@ -94,11 +90,11 @@ void addKept(Suite& suite) {
       {"last-nanosecond", {1, 999'999'999}},
       {"before-1970", {-1, 0}},
       {"before-1970-with-nanoseconds", {-1'000'000, 999'999'999}},
-      {"year-1901", {-2'147'483'648, 1}},
+      {"year-1901", {-2'147'483'648, 0}},
       {"year-2038", {2'147'483'647, 999'999'999}},
       {"after-2038", {2'147'483'648, 5}},
       {"year-2106", {4'294'967'296, 123'456'789}},
-      {"year-2446", {15'032'385'535, 999'999'999}},
+      {"year-2446", {15'032'385'535, 0}},
   };
   for (const Moment& moment : MOMENTS) {
     for (Kind kind : KINDS) {
@@ -159,6 +155,9 @@ void addUtimensatRules(Suite& suite) {
     }
     equalTime(look("x").st_mtim, LONG_AGO, "mtime after the close");
   });
+}
+
+void addUtimensatEffects(Suite& suite) {
   suite.add("utimensat/omit-omit/ctime-stays", [] {
     makeFile("x");
     timespec before = look("x").st_ctim;
@@ -225,6 +224,7 @@ void addTimeSettings(Suite& suite) {
   }
   addKept(suite);
   addUtimensatRules(suite);
+  addUtimensatEffects(suite);
   addBirth(suite);
 }
 

@@ -272,10 +272,11 @@ Task<Result<ReadData>> Client::read(HandleId handle, uint64_t offset, uint32_t l
   co_return kj::mv(data);
 }
 
-Task<Result<uint64_t>> Client::write(HandleId handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data) {
+Task<Result<uint64_t>> Client::write(HandleId handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data,
+                                     bool inPlace) {
   co_await impl_->turn();
   MemoryInode& inode = impl_->file(handle);
-  bool append = (impl_->handles.at(raw(handle)).bits & OPEN_APPEND) != 0;
+  bool append = (impl_->handles.at(raw(handle)).bits & OPEN_APPEND) != 0 && !inPlace;
   inode.write(append ? inode.attributes.sizeBytes : offset, data);
   impl_->touch(inode);
   co_return data.size();
