@@ -129,7 +129,7 @@ uint32_t Operations::setIdBits(InodeId inode, const Request& request) {
   bool groupRuns = (node->mode & S_IXGRP) != 0;
   if ((bits & S_ISGID) != 0 && !groupRuns) {  // it makes nothing run as the group: members leave it
     Caller who = caller(request);
-    bool among = std::find(who.groups.begin(), who.groups.end(), node->gid) != who.groups.end();
+    bool among = who.uid == 0 || std::find(who.groups.begin(), who.groups.end(), node->gid) != who.groups.end();
     bits &= ~(among || who.gid == node->gid ? static_cast<uint32_t>(S_ISGID) : 0u);
   }
   return bits;
