@@ -202,7 +202,7 @@ void Operations::sendPage(Request& request, Directory& directory, uint64_t offse
   bool delivered = request.bytes(out.begin(), used);
   for (size_t i = first; plus && delivered && i < directory.at; i++) {
     if (entries[i].hasAttributes) {
-      nodes_.told(entries[i].attributes);
+      told(entries[i].attributes);
     }
   }
 }

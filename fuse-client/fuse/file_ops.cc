@@ -142,7 +142,7 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
     client_.release(made.value().handle);
     co_return;
   }
-  Node& node = nodes_.told(attributes);
+  Node& node = told(attributes);
   node.plainUntil = clock_.monotonic() + options_.attributeTimeout;
   rememberContents(attributes);
 }

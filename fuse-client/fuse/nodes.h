@@ -19,6 +19,8 @@ struct Node {
   bool opened = false;
   uint64_t sizeBytes = 0;
   FileTime modified;
+  // The kernel opens FIFOs, sockets and devices without a word: one that it knows may be open, and is held.
+  HandleId held{};
   // Until then the file is known to have no security.capability, which the kernel asks for before writes.
   Nanos plainUntil = 0;
 };
@@ -42,15 +44,19 @@ class Nodes {
     node.lookups++;
     return node;
   }
-  void forget(InodeId inode, uint64_t count) {
+  // Returns what was held with the last lookup; else the empty handle.
+  HandleId forget(InodeId inode, uint64_t count) {
+    HandleId held{};
     auto found = nodes_.find(raw(inode));
     if (found == nodes_.end()) {
-      return;
+      return held;
     }
     found->second.lookups -= count < found->second.lookups ? count : found->second.lookups;
     if (found->second.lookups == 0) {
+      held = found->second.held;
       nodes_.erase(found);
     }
+    return held;
   }
   size_t size() const { return nodes_.size(); }
 

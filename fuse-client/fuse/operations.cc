@@ -175,7 +175,23 @@ void Operations::sendEntry(Request& request, const Attributes& attributes) {
   if (!request.entry(entry)) {
     return;
   }
-  nodes_.told(attributes);
+  told(attributes);
+}
+
+Node& Operations::told(const Attributes& attributes) {
+  Node& node = nodes_.told(attributes);
+  bool opensByItself = S_ISFIFO(node.mode) || S_ISSOCK(node.mode) || S_ISCHR(node.mode) || S_ISBLK(node.mode);
+  if (opensByItself && node.held == HandleId{}) {
+    node.held = client_.open(attributes.inode, 0);
+  }
+  return node;
+}
+
+void Operations::forget(InodeId inode, uint64_t count) {
+  HandleId held = nodes_.forget(inode, count);
+  if (held != HandleId{}) {
+    client_.release(held);
+  }
 }
 
 void Operations::sendAttributes(Request& request, const Attributes& attributes) {

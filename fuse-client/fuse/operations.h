@@ -94,6 +94,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   struct stat statOf(const Attributes& attributes);
   fuse_entry_param entryOf(const Attributes& attributes);
   void sendEntry(Request& request, const Attributes& attributes);
+  Node& told(const Attributes& attributes);  // the kernel was, once more
+  void forget(InodeId inode, uint64_t count);
   void sendAttributes(Request& request, const Attributes& attributes);
   static double seconds(Nanos nanos) { return static_cast<double>(nanos) / SECOND; }
 

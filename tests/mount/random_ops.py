@@ -11,6 +11,8 @@ import calls
 LARGEST_BYTES = 300000
 NAMES = [f"n{i}" for i in range(12)]
 SLOTS = 6
+# Not (-1, -1), which takes set-id bits away: the kernel doesn't tell a FUSE file system of it.
+OWNERS = [(0, 0), (-1, 0), (-1, 1000), (1000, -1), (1000, 1000), (0, 1000)]
 PAGE = mmap.PAGESIZE
 
 
@@ -322,7 +324,7 @@ class Chooser:
             "symlink": lambda: (name, self.name()),
             "mknod": lambda: (name, self.r.choice((stat.S_IFIFO, stat.S_IFREG, stat.S_IFSOCK))),
             "chmod": lambda: (name, self.mode()),
-            "chown": lambda: (name, self.r.choice((-1, 0, 1000)), self.r.choice((-1, 0, 1000))),
+            "chown": lambda: (name, *self.r.choice(OWNERS)),
             "utimens": lambda: (name, self.time(), self.time()),
             "setxattr": lambda: (name, self.r.choice("ab"), self.r.randbytes(self.r.randrange(200)),
                                  self.r.choice((0, 0, os.XATTR_CREATE, os.XATTR_REPLACE))),

@@ -132,6 +132,17 @@ void addLives(Suite& suite) {
       same(look(file).st_nlink, nlink_t{0}, "links");
     });
   }
+  for (Kind kind : {Kind::FIFO, Kind::REGULAR}) {
+    suite.add("open-unlinked/attributes-of-" + nameOf(kind) + "/can-be-changed", [kind] {
+      make(kind, "x");
+      File file("x", O_RDWR);
+      works(::unlink("x"));
+      works(::fchmod(file, 0604));
+      works(::fchown(file, 5, 6));
+      same(look(file).st_mode & 07777, 0604u, "mode");
+      same(look(file).st_uid, 5u, "owner");
+    });
+  }
   suite.add("open-removed/directory/holds-nothing", [] {
     makeDirectory("d");
     File directory("d", O_RDONLY | O_DIRECTORY);

@@ -324,6 +324,12 @@ void addSetIds(Suite& suite) {
       }
     }
   }
+  suite.add("set-ids/chown-nothing/go", [] {
+    makeFile("x");
+    setMode("x", 06711);
+    works(::chown("x", SAME, SAME));
+    same(octal(modeOf("x")), octal(0711), "mode");
+  });
   suite.add("set-ids/write-of-nothing/stay", [] {
     makeFile("x", "bytes");
     setOwner("x", OWNER_UID, GROUP_GID);
