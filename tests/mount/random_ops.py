@@ -21,7 +21,7 @@ def body(seed, length):
 
 
 class Place:
-    """A tree, with open files and maps that are known by slot. do_KIND(*arguments) is an operation: a value or OSError."""
+    """A tree, with open files and maps known by slot. do_KIND(*arguments) is an operation: a value or OSError."""
 
     def __init__(self, top):
         self.top = top

@@ -63,7 +63,10 @@ class Comparison:
         for cold in (False, True):
             if cold:
                 drop_caches()
-            expected, got = (place.tree() for place in self.places)
+            try:
+                expected, got = (place.tree() for place in self.places)
+            except OSError as error:
+                raise Differ(f"cold {cold}: a tree can't be read: {error}") from error
             if expected.keys() != got.keys():
                 raise Differ(f"cold {cold}: only on one side: {short(sorted(expected.keys() ^ got.keys()))}")
             for name, what in expected.items():
@@ -89,6 +92,7 @@ class Player:
             history = [chooser.next() for _ in range(min(EPOCH_STEPS, steps - first))]
             why = self.differs(history)
             if why is not None:
+                print(f"step {first + why[0]}: {why[1]}; shrinking it", flush=True)
                 fewest = self.shrink(history[:why[0] + 1])
                 again = self.differs(fewest)
                 lines = "\n".join(f"  ({kind!r}, {arguments!r})," for kind, arguments in fewest)
@@ -108,8 +112,11 @@ class Player:
         return None
 
     def shrink(self, history):
-        """Leaves out parts, smaller and smaller, as long as what is left still differs."""
+        """The last operations alone if they are enough; then leaves out parts, smaller and smaller, as long as what is
+        left still differs."""
         end = time.monotonic() + SHRINK_SECONDS
+        tails = (history[-length:] for length in (20, 100, 500, 2000) if length < len(history))
+        history = next((tail for tail in tails if self.differs(tail) is not None), history)
         part = max(1, len(history) // 2)
         while time.monotonic() < end:
             shorter = self.without_a_part(history, part, end)

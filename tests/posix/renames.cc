@@ -181,6 +181,14 @@ void addFlags(Suite& suite) {
     same(look("x").st_mode, static_cast<mode_t>(S_IFCHR), "what is left");
     holds(exists("y"), "the new name");
   });
+  suite.add("rename/whiteout/set-group-id-directory/inherits-group", [] {
+    makeDirectory("d");
+    makeFile("d/x");
+    setOwner("d", 0, GROUP_GID);
+    setMode("d", 02755);
+    works(renameWith("d/x", "d/y", RENAME_WHITEOUT));
+    same(look("d/x").st_gid, GROUP_GID, "group of what is left");
+  });
   suite.add("rename/whiteout/by-user/works", [] {
     makeFile("x");
     setOwner("x", other().uid, other().gid);
