@@ -181,6 +181,7 @@ class Killer:
 class RandomOperations(unittest.TestCase):
     seed = random.SystemRandom().randrange(2**32)
     steps = 1000000 if FULL else 20000 if MEMORY else 100000
+    steps_with_kills = 1000000 if FULL else 20000
 
     def measured(self, player, steps):
         print(f"seed {self.seed}, {steps} steps of {len(Chooser.WEIGHTS)} kinds", flush=True)
@@ -195,7 +196,7 @@ class RandomOperations(unittest.TestCase):
     @unittest.skipIf(MEMORY, "nothing to kill")
     def test_same_as_local_while_servers_are_killed(self):
         with Cluster(masters=3) as cluster, Killer(cluster) as killer:
-            self.measured(Player(cluster, self.seed), self.steps if FULL else self.steps // 10)
+            self.measured(Player(cluster, self.seed), self.steps_with_kills)
             print(f"killed: {dict(killer.kills)}", flush=True)
 
 
@@ -208,5 +209,5 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         RandomOperations.seed = int(sys.argv.pop(1))
     if len(sys.argv) > 1:
-        RandomOperations.steps = int(sys.argv.pop(1))
+        RandomOperations.steps = RandomOperations.steps_with_kills = int(sys.argv.pop(1))
     unittest.main(verbosity=2)

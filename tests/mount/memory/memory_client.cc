@@ -187,6 +187,9 @@ Task<Result<Attributes>> Client::setAttributes(InodeId inode, AttributeChange ch
   attributes.mode = wanted(SET_MODE) ? (attributes.mode & S_IFMT) | (change.mode & 07777) : attributes.mode;
   attributes.uid = wanted(SET_UID) ? change.uid : attributes.uid;
   attributes.gid = wanted(SET_GID) ? change.gid : attributes.gid;
+  if (wanted(SET_UID | SET_GID) && !S_ISDIR(attributes.mode)) {
+    attributes.mode &= ~(S_ISUID | ((attributes.mode & S_IXGRP) != 0 ? S_ISGID : 0u));
+  }
   if (wanted(SET_SIZE)) {
     found->resize(change.sizeBytes);
     attributes.modified = now;
