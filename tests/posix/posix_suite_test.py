@@ -32,7 +32,6 @@ ON_MOUNT = {
     "times/readlink/*": "reads don't move atime",
     "times/copy_file_range/*": "reads don't move atime",
     "times/list-directory/*": "reads don't move atime",
-    "times/written-and-closed/settled": "ctime becomes that of the report which follows the close",
     "set-ids/chown-nothing/*": "the kernel doesn't tell a FUSE file system of a chown that changes neither id",
     "btime/*": "FUSE_STATX isn't answered, libfuse 3.14 doesn't know it",
     "tmpfile/*": "O_TMPFILE isn't answered yet",
