@@ -137,6 +137,12 @@ foreach(part posix random data)
   set_property(TEST mount_adapter_${part} APPEND PROPERTY ENVIRONMENT CAIRN_MOUNT=memory)
   cairn_script(mount_${part} mount tests/mount/${part}_test.py)
 endforeach()
+# Every call with its rules, on ext4 and on a mount. Knows nothing of this project: any directory will do.
+add_executable(posix_suite tests/posix/acls.cc tests/posix/data.cc tests/posix/directories.cc tests/posix/holes.cc
+  tests/posix/leftovers.cc tests/posix/locks.cc tests/posix/main.cc tests/posix/maps.cc tests/posix/modes.cc
+  tests/posix/names.cc tests/posix/opens.cc tests/posix/paths.cc tests/posix/permissions.cc tests/posix/renames.cc
+  tests/posix/suite.cc tests/posix/support.cc tests/posix/time_effects.cc tests/posix/times.cc tests/posix/xattrs.cc)
+cairn_script(mount_posix_suite mount tests/posix/posix_suite_test.py)
 cairn_full_script(nightly_mount_random tests/mount/random_test.py)
 cairn_full_script(nightly_mount_data tests/mount/data_test.py)
 

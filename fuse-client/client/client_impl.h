@@ -115,7 +115,7 @@ class Client::Impl final : public MasterSession::Listener,
   Result<kj::Own<Handle>> handle(HandleId id);
   HandleId addHandle(kj::Own<Inode> inode, uint32_t bits);
   Task<Result<ReadData>> read(Handle& handle, uint64_t offset, uint32_t length);
-  Task<Status> accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data);
+  Task<Status> accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data, bool inPlace);
   Task<Result<Attributes>> make(InodeId parent, std::string name, uint32_t mode, uint32_t device, std::string target,
                                 bool hold, Caller caller);
   // Sets size or times, with nothing else under way that could undo it.

@@ -147,7 +147,7 @@ Task<Result<ReadData>> Client::Impl::read(Handle& handle, uint64_t offset, uint3
   co_return withFewParts(overlay.take(offset, end), PARTS_MAX);
 }
 
-Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<const kj::byte> data) {
+Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<const kj::byte> data, bool inPlace) {
   auto found = impl_->handle(id);
   if (!found.ok()) {
     co_return found.error();
@@ -161,7 +161,7 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
     if (!use.ok()) {
       co_return use.error();
     }
-    Status accepted = co_await impl_->accept(*handle, offset, data);
+    Status accepted = co_await impl_->accept(*handle, offset, data, inPlace);
     if (!accepted.ok()) {
       co_return accepted.error();
     }
@@ -185,12 +185,13 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
 }
 
 // REQUIRES: the right to write. So the end of the file is where everybody's last append ended.
-Task<Status> Client::Impl::accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data) {
+Task<Status> Client::Impl::accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data,
+                                  bool inPlace) {
   if (handle.locksLost) {
     co_return lostLocks();
   }
   Inode& inode = *handle.inode;
-  const bool append = (handle.bits & OPEN_APPEND) != 0;
+  const bool append = (handle.bits & OPEN_APPEND) != 0 && !inPlace;
   const uint64_t most = uint64_t{UINT32_MAX} << inode.layout().chunkBits;  // chunks have 32-bit numbers
   const uint64_t from = append ? inode.effectiveSize() : offset;
   if (from > most || data.size() > most - from) {

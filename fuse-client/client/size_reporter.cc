@@ -134,7 +134,9 @@ Task<void> SizeReporter::send(std::vector<Sent> batch) {
     list[i].setInode(raw(batch[i].inode->id));
     list[i].setObject(raw(batch[i].object));
     list[i].setSize(batch[i].size);
-    writeTime(batch[i].modified, list[i].initModified());
+    if (batch[i].change > batch[i].inode->report.reported) {  // room taken alone moves no time
+      writeTime(batch[i].modified, list[i].initModified());
+    }
     list[i].setAllocatedDelta(batch[i].allocatedDelta);
   }
   auto reply = co_await session_.execute(kj::mv(op));

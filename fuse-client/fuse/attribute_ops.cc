@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
+
 #include "fuse-client/fuse/operations.h"
 
 namespace cairn {
@@ -80,11 +82,11 @@ Task<void> Operations::setAttributes(Request& request, InodeId inode, AttributeC
   if (!changed.ok()) {
     co_return request.fail(changed.error());
   }
-  bool drop = dropSetId && hasSetIdBits(inode);
+  bool drop = dropSetId && setIdBits(inode, request) != 0;
   if (!drop) {
     co_return sendAttributes(request, changed.value(), false);
   }
-  auto dropped = co_await dropSetIdBits(inode);
+  auto dropped = co_await dropSetIdBits(inode, request);
   if (!dropped.ok()) {
     co_return request.fail(dropped.error());
   }
@@ -112,23 +114,30 @@ Task<void> Operations::space(Request& request, InodeId inode) {
   request.space(out);
 }
 
-bool Operations::hasSetIdBits(InodeId inode) {
+// Those that the file loses when the caller of this request changes its bytes.
+uint32_t Operations::setIdBits(InodeId inode, const Request& request) {
   Node* node = nodes_.find(inode);
   if (node == nullptr || !S_ISREG(node->mode)) {
-    return false;
+    return 0;
   }
-  bool groupRuns = (node->mode & S_IXGRP) != 0;  // without it S_ISGID means something else, and stays
-  return (node->mode & S_ISUID) != 0 || ((node->mode & S_ISGID) != 0 && groupRuns);
+  uint32_t bits = node->mode & (S_ISUID | S_ISGID);
+  bool groupRuns = (node->mode & S_IXGRP) != 0;
+  if ((bits & S_ISGID) != 0 && !groupRuns) {  // it makes nothing run as the group: members leave it
+    Caller who = caller(request);
+    bool among = who.uid == 0 || std::find(who.groups.begin(), who.groups.end(), node->gid) != who.groups.end();
+    bits &= ~(among || who.gid == node->gid ? static_cast<uint32_t>(S_ISGID) : 0u);
+  }
+  return bits;
 }
 
-Task<Status> Operations::dropSetIdBits(InodeId inode) {
+Task<Status> Operations::dropSetIdBits(InodeId inode, Request& request) {
   Node* node = nodes_.find(inode);
   if (node == nullptr) {
     co_return Status();
   }
   AttributeChange change;
   change.which = SET_MODE;
-  change.mode = node->mode & ~(S_ISUID | ((node->mode & S_IXGRP) != 0 ? S_ISGID : 0u));
+  change.mode = node->mode & ~setIdBits(inode, request);
   change.held = true;
   Caller root;  // the writer may not own the file
   auto changed = co_await client_.setAttributes(inode, change, root);

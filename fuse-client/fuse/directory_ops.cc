@@ -196,12 +196,12 @@ void Operations::sendPage(Request& request, Directory& directory, uint64_t offse
   // What the kernel may not get, for want of room or of the reader, is taken back.
   auto tell = [&](const DirectoryEntry& entry) {
     if (plus && entry.hasAttributes) {
-      nodes_.told(entry.inode).mode = entry.attributes.mode;
+      told(entry.attributes);
     }
   };
   auto takeBack = [&](const DirectoryEntry& entry) {
     if (plus && entry.hasAttributes) {
-      nodes_.forget(entry.inode, 1);
+      forget(entry.inode, 1);
     }
   };
   size_t first = directory.at;

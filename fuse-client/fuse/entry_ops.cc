@@ -24,13 +24,13 @@ void Operations::addEntryOps(fuse_lowlevel_ops& table) {
   };
   table.forget = [](fuse_req_t request, fuse_ino_t node, uint64_t count) {
     Operations& self = of(request);
-    self.nodes_.forget(self.inodeOf(node), count);
+    self.forget(self.inodeOf(node), count);
     fuse_reply_none(request);
   };
   table.forget_multi = [](fuse_req_t request, size_t count, fuse_forget_data* forgets) {
     Operations& self = of(request);
     for (size_t i = 0; i < count; i++) {
-      self.nodes_.forget(self.inodeOf(forgets[i].ino), forgets[i].nlookup);
+      self.forget(self.inodeOf(forgets[i].ino), forgets[i].nlookup);
     }
     fuse_reply_none(request);
   };

@@ -29,9 +29,10 @@ void Operations::addFileOps(fuse_lowlevel_ops& table) {
     run(request, "write", node, [&](Operations& self, Request& r) {
       auto* raw = self.arrival_.arguments<fuse_write_in>();
       bool dropSetId = raw != nullptr && (raw->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
+      bool ofMap = raw != nullptr && (raw->write_flags & FUSE_WRITE_CACHE) != 0;
       auto bytes = self.arrival_.keep(kj::arrayPtr(reinterpret_cast<const kj::byte*>(data), size));
       return self.write(r, self.inodeOf(node), HandleId{file->fh}, static_cast<uint64_t>(offset), kj::mv(bytes),
-                        dropSetId);
+                        dropSetId, ofMap);
     });
   };
   table.flush = [](fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
@@ -127,9 +128,9 @@ Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file
       co_return request.fail(cut.error());
     }
     attributes = cut.value();
-    bool drop = dropSetId && hasSetIdBits(inode);
+    bool drop = dropSetId && setIdBits(inode, request) != 0;
     if (drop) {
-      auto dropped = co_await dropSetIdBits(inode);
+      auto dropped = co_await dropSetIdBits(inode, request);
       if (!dropped.ok()) {
         co_return request.fail(dropped.error());
       }
@@ -164,12 +165,11 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
   const Attributes& attributes = made.value().attributes;
   file.fh = raw(made.value().handle);
   file.direct_io = (file.flags & O_APPEND) != 0;
-  Node& node = nodes_.told(attributes.inode);
-  node.mode = attributes.mode;
+  Node& node = told(attributes);
   Opening opening(kernel_, attributes.inode);
   auto entry = entryOf(parent, name, attributes);
   if (!request.created(entry, file)) {
-    nodes_.forget(attributes.inode, 1);
+    forget(attributes.inode, 1);
     client_.release(made.value().handle);
     co_return;
   }
@@ -199,15 +199,15 @@ Task<void> Operations::read(Request& request, HandleId handle, uint64_t offset, 
 }
 
 Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, uint64_t offset, Arrival::Kept data,
-                             bool dropSetId) {
-  bool drop = dropSetId && hasSetIdBits(inode);
+                             bool dropSetId, bool ofMap) {
+  bool drop = dropSetId && setIdBits(inode, request) != 0;
   if (drop) {
-    auto dropped = co_await dropSetIdBits(inode);
+    auto dropped = co_await dropSetIdBits(inode, request);
     if (!dropped.ok()) {
       co_return request.fail(dropped.error());
     }
   }
-  auto accepted = co_await client_.write(handle, offset, data.bytes());
+  auto accepted = co_await client_.write(handle, offset, data.bytes(), ofMap);
   co_return accepted.ok() ? request.written(accepted.value()) : request.fail(accepted.error());
 }
 

@@ -14,6 +14,7 @@ namespace cairn {
 struct Node {
   uint64_t lookups = 0;
   uint32_t mode = 0;  // as last told to the kernel
+  uint32_t gid = 0;
   // Contents at the last open by this mount: unchanged means that the kernel may keep its pages.
   bool opened = false;
   uint64_t sizeBytes = 0;
@@ -28,6 +29,8 @@ struct Node {
   bool pagesStale = false;    // and not dropped since
   FileTime toldModified;      // with the attributes that were told last
   uint64_t toldSize = 0;
+  // The kernel opens FIFOs, sockets and devices without a word: one that it knows may be open, and is held.
+  HandleId held{};
   // Until then the file is known to have no security.capability, which the kernel asks for before writes.
   Nanos plainUntil = 0;
 };
@@ -39,21 +42,31 @@ class Nodes {
     auto found = nodes_.find(raw(inode));
     return found == nodes_.end() ? nullptr : &found->second;
   }
-  // The kernel is being told of it once more.
+  // The kernel is being told of it once more, with these attributes.
+  Node& told(const Attributes& attributes) {
+    Node& node = told(attributes.inode);
+    node.mode = attributes.mode;
+    node.gid = attributes.gid;
+    return node;
+  }
   Node& told(InodeId inode) {
     Node& node = nodes_[raw(inode)];
     node.lookups++;
     return node;
   }
-  void forget(InodeId inode, uint64_t count) {
+  // Returns what was held with the last lookup; else the empty handle.
+  HandleId forget(InodeId inode, uint64_t count) {
+    HandleId held{};
     auto found = nodes_.find(raw(inode));
     if (found == nodes_.end()) {
-      return;
+      return held;
     }
     found->second.lookups -= count < found->second.lookups ? count : found->second.lookups;
     if (found->second.lookups == 0) {
+      held = found->second.held;
       nodes_.erase(found);
     }
+    return held;
   }
   size_t size() const { return nodes_.size(); }
   template <typename Visit>

@@ -173,6 +173,7 @@ struct stat Operations::statOf(const Attributes& attributes, bool looks) {
   Node* node = nodes_.find(attributes.inode);
   if (node != nullptr) {
     node->mode = attributes.mode;
+    node->gid = attributes.gid;
   }
   return out;
 }
@@ -198,11 +199,26 @@ fuse_entry_param Operations::entryOf(InodeId directory, const std::string& name,
 
 void Operations::sendEntry(Request& request, InodeId directory, const std::string& name,
                            const Attributes& attributes) {
-  Node& node = nodes_.told(attributes.inode);  // first, for it notes what the kernel is told
-  node.mode = attributes.mode;
+  told(attributes);  // first, for it notes what the kernel is told
   auto entry = entryOf(directory, name, attributes);
   if (!request.entry(entry)) {
-    nodes_.forget(attributes.inode, 1);
+    forget(attributes.inode, 1);
+  }
+}
+
+Node& Operations::told(const Attributes& attributes) {
+  Node& node = nodes_.told(attributes);
+  bool opensByItself = S_ISFIFO(node.mode) || S_ISSOCK(node.mode) || S_ISCHR(node.mode) || S_ISBLK(node.mode);
+  if (opensByItself && node.held == HandleId{}) {
+    node.held = client_.open(attributes.inode, 0);
+  }
+  return node;
+}
+
+void Operations::forget(InodeId inode, uint64_t count) {
+  HandleId held = nodes_.forget(inode, count);
+  if (held != HandleId{}) {
+    client_.release(held);
   }
 }
 

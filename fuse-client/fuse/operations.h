@@ -103,6 +103,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   double nameSeconds(InodeId directory, const std::string& name, Nanos most);
   fuse_entry_param entryOf(InodeId directory, const std::string& name, const Attributes& attributes);
   void sendEntry(Request& request, InodeId directory, const std::string& name, const Attributes& attributes);
+  Node& told(const Attributes& attributes);  // the kernel was, once more
+  void forget(InodeId inode, uint64_t count);
   void sendAttributes(Request& request, const Attributes& attributes, bool looks = true);
   static double seconds(Nanos nanos) { return static_cast<double>(nanos) / SECOND; }
 
@@ -125,8 +127,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   Task<void> setAttributes(Request& request, InodeId inode, AttributeChange change, bool dropSetId);
   Task<void> space(Request& request, InodeId inode);
   // Clears set-user-id and set-group-id, as a write or a truncate by an ordinary user does.
-  Task<Status> dropSetIdBits(InodeId inode);
-  bool hasSetIdBits(InodeId inode);
+  uint32_t setIdBits(InodeId inode, const Request& request);
+  Task<Status> dropSetIdBits(InodeId inode, Request& request);
 
   // ---- open files (file_ops.cc, range_ops.cc) ----
   static void addFileOps(fuse_lowlevel_ops& table);
@@ -135,7 +137,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   Task<void> create(Request& request, InodeId parent, std::string name, uint32_t mode, fuse_file_info file);
   Task<void> read(Request& request, HandleId handle, uint64_t offset, uint32_t length);
   Task<void> write(Request& request, InodeId inode, HandleId handle, uint64_t offset, Arrival::Kept data,
-                   bool dropSetId);
+                   bool dropSetId, bool ofMap);
   Task<void> flush(Request& request, HandleId handle, uint64_t lockOwner);
   Task<void> fsync(Request& request, HandleId handle, bool dataOnly);
   Task<void> allocate(Request& request, InodeId inode, HandleId handle, AllocateMode mode, uint64_t offset,

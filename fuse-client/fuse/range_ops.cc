@@ -71,9 +71,9 @@ void Operations::addRangeOps(fuse_lowlevel_ops& table) {
 Task<void> Operations::allocate(Request& request, InodeId inode, HandleId handle, AllocateMode mode, uint64_t offset,
                                 uint64_t length) {
   // The kernel says who loses the set-id bits for writes and truncates only.
-  bool drop = request.context().uid != 0 && hasSetIdBits(inode);
+  bool drop = request.context().uid != 0 && setIdBits(inode, request) != 0;
   if (drop) {
-    auto dropped = co_await dropSetIdBits(inode);
+    auto dropped = co_await dropSetIdBits(inode, request);
     if (!dropped.ok()) {
       co_return request.fail(dropped.error());
     }
@@ -89,9 +89,9 @@ Task<void> Operations::seek(Request& request, HandleId handle, uint64_t offset, 
 
 Task<void> Operations::copyRange(Request& request, InodeId inode, HandleId from, uint64_t fromOffset, HandleId to,
                                  uint64_t toOffset, uint64_t length) {
-  bool drop = request.context().uid != 0 && hasSetIdBits(inode);
+  bool drop = request.context().uid != 0 && setIdBits(inode, request) != 0;
   if (drop) {
-    auto dropped = co_await dropSetIdBits(inode);
+    auto dropped = co_await dropSetIdBits(inode, request);
     if (!dropped.ok()) {
       co_return request.fail(dropped.error());
     }

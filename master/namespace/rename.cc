@@ -176,12 +176,12 @@ void removeTarget(Execution& execution, const Requester& client, Move& move) {
   }
 }
 
-InodeRecord makeWhiteout(Execution& execution, const Requester& client) {
+InodeRecord makeWhiteout(Execution& execution, const Requester& client, const InodeRecord& directory) {
   InodeRecord whiteout;
   whiteout.id = InodeId{execution.head.nextInode++};
   whiteout.mode = S_IFCHR;
   whiteout.uid = client.caller.uid();
-  whiteout.gid = client.caller.gid();
+  whiteout.gid = (directory.mode & S_ISGID) != 0 ? directory.gid : client.caller.gid();
   whiteout.links = 1;
   whiteout.accessed = whiteout.modified = whiteout.changed = whiteout.created = execution.now();
   whiteout.madeAt = execution.head.index;
@@ -193,7 +193,7 @@ InodeRecord makeWhiteout(Execution& execution, const Requester& client) {
 void moveName(Execution& execution, const Requester& client, Move& move) {
   InodeRecord& into = move.destination();
   if (move.has(WHITEOUT)) {
-    replaceEntry(execution, move.from, move.oldName, move.oldEntry, makeWhiteout(execution, client));
+    replaceEntry(execution, move.from, move.oldName, move.oldEntry, makeWhiteout(execution, client, move.from));
   } else {
     removeEntry(execution, move.from, move.oldName, move.oldEntry);
   }

@@ -36,7 +36,8 @@ Status writtenOne(Execution& execution, wire::Written::Reader item, wire::Attrib
   execution.head.allocated += static_cast<uint64_t>(change);
   if (item.hasModified()) {
     inode.modified = readTime(item.getModified());
-    inode.changed = execution.now();
+    // That of the write, which its mount has shown since; not that of this report, which comes later.
+    inode.changed = std::max(inode.changed, std::min(inode.modified, execution.now()));
   }
   if (item.getClearSuid()) {
     dropPrivileges(execution, inode);

@@ -1,239 +1,213 @@
 #!/usr/bin/env python3
-"""Random operations in the mount and in a local directory (ext4): the same results and the same trees.
+"""Random operations in the mount and in a local directory (ext4): the same results, the same state of what each
+touched, and the same trees. What differs is shrunk to the fewest operations that show it.
 
-random_test.py [SEED [STEPS]] repeats a run. CAIRN_FULL=1: many more steps (nightly).
+random_test.py [SEED [STEPS]] repeats a run. CAIRN_FULL=1: many more steps (nightly), and a form in which a master that
+leads or a chunkserver is killed every 10 s.
 """
 import collections
+import json
 import os
 import random
-import stat
+import shutil
+import signal
 import sys
+import threading
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import calls  # noqa: E402
 from calls import observe  # noqa: E402
-from fixture import FULL, a_mount, drop_caches  # noqa: E402
+from cluster import Cluster, await_gone, kill, wait_for  # noqa: E402
+from fixture import FULL, MEMORY, a_mount, drop_caches  # noqa: E402
+from random_ops import Chooser, Place  # noqa: E402
 
-LARGEST_BYTES = 300000
-NAMES = [f"n{i}" for i in range(12)]
-
-
-class Place:
-    """One of the two trees: its open files are known by slot."""
-
-    def __init__(self, top):
-        self.top = top
-        self.open = {}
-
-    def path(self, name):
-        return os.path.join(self.top, name)
-
-    def fd(self, slot):
-        if slot not in self.open:
-            raise OSError(9, "no such slot")
-        return self.open[slot]
-
-    def do_open(self, slot, name, flags, mode):
-        fd = os.open(self.path(name), flags, mode)
-        self.do_close(slot)
-        self.open[slot] = fd
-
-    def do_close(self, slot):
-        if slot in self.open:
-            os.close(self.open.pop(slot))
-
-    def do_pwrite(self, slot, seed, length, offset):
-        return os.pwrite(self.fd(slot), random.Random(seed).randbytes(length), offset)
-
-    def do_pread(self, slot, length, offset):
-        return os.pread(self.fd(slot), length, offset)
-
-    def do_size(self, slot):
-        s = os.fstat(self.fd(slot))
-        return 0 if stat.S_ISDIR(s.st_mode) else s.st_size, s.st_nlink
-
-    def do_ftruncate(self, slot, size):
-        return os.ftruncate(self.fd(slot), size)
-
-    def do_fsync(self, slot):
-        return os.fsync(self.fd(slot))
-
-    def do_fallocate(self, slot, mode, offset, length):
-        return calls.fallocate(self.fd(slot), mode, offset, length)
-
-    def do_copy(self, source, target, length, at, to):
-        return os.copy_file_range(self.fd(source), self.fd(target), length, at, to)
-
-    def do_truncate(self, name, size):
-        return os.truncate(self.path(name), size)
-
-    def do_read(self, name):
-        with open(self.path(name), "rb") as f:
-            return f.read()
-
-    def do_mkdir(self, name):
-        return os.mkdir(self.path(name))
-
-    def do_rmdir(self, name):
-        return os.rmdir(self.path(name))
-
-    def do_unlink(self, name):
-        return os.unlink(self.path(name))
-
-    def do_rename(self, old, new, flags):
-        return calls.renameat2(self.path(old), self.path(new), flags)
-
-    def do_link(self, old, new):
-        return os.link(self.path(old), self.path(new), follow_symlinks=False)
-
-    def do_symlink(self, target, name):
-        return os.symlink(target, self.path(name))
-
-    def do_chmod(self, name, mode):
-        return os.chmod(self.path(name), mode)
-
-    def do_setxattr(self, name, key, value):
-        return os.setxattr(self.path(name), "user." + key, value, follow_symlinks=False)
-
-    def do_stat(self, name):
-        return calls.facts(self.path(name))
-
-    def do_list(self, name):
-        return sorted(os.listdir(self.path(name)))
-
-    def tree(self):
-        """Everything below top, with contents."""
-        out = {}
-        for folder, folders, files in os.walk(self.top):
-            for name in folders + files:
-                path = os.path.join(folder, name)
-                s = os.lstat(path)
-                what = [calls.facts(path)]
-                if stat.S_ISREG(s.st_mode):
-                    with open(path, "rb") as f:
-                        what.append(f.read())
-                if stat.S_ISLNK(s.st_mode):
-                    what.append(os.readlink(path))
-                else:
-                    what.append(sorted((k, os.getxattr(path, k)) for k in os.listxattr(path)))
-                out[os.path.relpath(path, self.top)] = what
-        return out
-
-    def close(self):
-        for slot in list(self.open):
-            self.do_close(slot)
+EPOCH_STEPS = 5000  # then the trees are compared as a whole, and new ones begun
+SHRINK_SECONDS = 300
+KILL_EVERY_SECONDS = 10
 
 
-class Chooser:
-    """Draws the next operation: (method, arguments)."""
+class Differ(Exception):
+    """The mount did something else than the local file system; says what."""
 
-    def __init__(self, seed):
-        self.r = random.Random(seed)
-        self.weighted = [("open", 14), ("close", 4), ("pwrite", 22), ("pread", 14), ("size", 6), ("ftruncate", 5),
-                         ("fsync", 2), ("fallocate", 4), ("copy", 3), ("truncate", 3), ("read", 8), ("mkdir", 4),
-                         ("rmdir", 2), ("unlink", 5), ("rename", 7), ("link", 3), ("symlink", 2), ("chmod", 2),
-                         ("setxattr", 2), ("stat", 6), ("list", 3)]
 
-    def name(self):
-        depth = self.r.choice((1, 1, 1, 2, 2, 3))
-        return "/".join(self.r.choice(NAMES) for _ in range(depth))
+class Comparison:
+    """One epoch: the same operations in two new directories."""
 
-    def slot(self):
-        return self.r.randrange(6)
+    def __init__(self, local, mount):
+        self.tops = local, mount
+        self.places = []
 
-    def offset(self):
-        return self.r.choice((0, 4096, self.r.randrange(LARGEST_BYTES), self.r.randrange(20000)))
+    def __enter__(self):
+        self.places = [Place(top) for top in self.tops]
+        return self
 
-    def length(self):
-        return self.r.choice((1, 100, 4096, self.r.randrange(1, 9000), self.r.randrange(1, 150000)))
+    def __exit__(self, *_):
+        for place in self.places:
+            place.close()
+        for top in self.tops:
+            shutil.rmtree(top)
 
-    def open_flags(self):
-        flags = self.r.choice((os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR))
-        for flag, chance in ((os.O_CREAT, 0.7), (os.O_TRUNC, 0.1), (os.O_APPEND, 0.15), (os.O_EXCL, 0.1)):
-            flags |= flag if self.r.random() < chance else 0
-        return flags if flags & os.O_CREAT else flags & ~os.O_EXCL
+    def step(self, kind, arguments):
+        local, mount = self.places
+        expected, got = (observe(getattr(place, "do_" + kind), *arguments) for place in (local, mount))
+        if expected != got:
+            raise Differ(f"{kind}{short(arguments)} gives {short(got)} in the mount, {short(expected)} locally")
+        expected, got = (place.touched(kind, arguments) for place in (local, mount))
+        if expected != got:
+            raise Differ(f"after {kind}{short(arguments)} = {short(expected)} there is {short(got)} in the "
+                         f"mount, {short(expected)} locally")
+        return expected
 
-    def next(self):
-        names, weights = zip(*self.weighted)
-        kind = self.r.choices(names, weights)[0]
-        punch = calls.FALLOC_PUNCH_HOLE | calls.FALLOC_KEEP_SIZE
-        modes = (0, punch, punch, calls.FALLOC_ZERO_RANGE)
-        arguments = {
-            "open": lambda: (self.slot(), self.name(), self.open_flags(), 0o644),
-            "close": lambda: (self.slot(),),
-            "pwrite": lambda: (self.slot(), self.r.random(), self.length(), self.offset()),
-            "pread": lambda: (self.slot(), self.length(), self.offset()),
-            "size": lambda: (self.slot(),),
-            "ftruncate": lambda: (self.slot(), self.offset()),
-            "fsync": lambda: (self.slot(),),
-            "fallocate": lambda: (self.slot(), self.r.choice(modes), self.offset(), self.length()),
-            "copy": lambda: (self.slot(), self.slot(), self.length(), self.offset(), self.offset()),
-            "truncate": lambda: (self.name(), self.offset()),
-            "read": lambda: (self.name(),),
-            "mkdir": lambda: (self.name(),),
-            "rmdir": lambda: (self.name(),),
-            "unlink": lambda: (self.name(),),
-            "rename": lambda: (self.name(), self.name(), self.r.choice((0, 0, 0, 1, 2))),
-            "link": lambda: (self.name(), self.name()),
-            "symlink": lambda: (self.name(), self.name()),
-            "chmod": lambda: (self.name(), self.r.choice((0o600, 0o644, 0o755, 0o4711))),
-            "setxattr": lambda: (self.name(), self.r.choice("ab"), self.r.randbytes(self.r.randrange(200))),
-            "stat": lambda: (self.name(),),
-            "list": lambda: (self.name(),),
-        }[kind]()
-        return kind, arguments
+    def compare_trees(self):
+        for cold in (False, True):
+            if cold:
+                drop_caches()
+            try:
+                expected, got = (place.tree() for place in self.places)
+            except OSError as error:
+                raise Differ(f"cold {cold}: a tree can't be read: {error}") from error
+            if expected.keys() != got.keys():
+                raise Differ(f"cold {cold}: only on one side: {short(sorted(expected.keys() ^ got.keys()))}")
+            for name, what in expected.items():
+                if got[name] != what:
+                    raise Differ(f"cold {cold}: {name} is {short(got[name])}, locally {short(what)}")
+
+
+class Player:
+    def __init__(self, mount, seed):
+        self.mount = mount
+        self.seed = seed
+        self.epochs = 0
+
+    def comparison(self):
+        self.epochs += 1
+        return Comparison(os.path.join(self.mount.base, f"local{self.epochs}"),
+                          self.mount.path(f"random{self.epochs}"))
+
+    def play(self, steps):
+        """Raises AssertionError with the fewest operations that show the first difference."""
+        for first in range(0, steps, EPOCH_STEPS):
+            chooser = Chooser(f"{self.seed} {first}")
+            history = [chooser.next() for _ in range(min(EPOCH_STEPS, steps - first))]
+            why = self.differs(history)
+            if why is not None:
+                print(f"step {first + why[0]}: {why[1]}; shrinking it", flush=True)
+                fewest = self.shrink(history[:why[0] + 1])
+                again = self.differs(fewest)
+                lines = "\n".join(f"  ({kind!r}, {arguments!r})," for kind, arguments in fewest)
+                raise AssertionError(f"seed {self.seed}, step {first + why[0]}: {why[1]}\nshrunk to {len(fewest)} "
+                                     f"operations, {again[1] if again else 'which do not always show it'}:\n{lines}")
+
+    def differs(self, history):
+        """(step, why) of the first difference when `history` is played in new trees, or None."""
+        with self.comparison() as both:
+            number = 0
+            try:
+                for number, (kind, arguments) in enumerate(history):
+                    both.step(kind, arguments)
+                both.compare_trees()
+            except Differ as why:
+                return number, str(why)
+        return None
+
+    def shrink(self, history):
+        """The last operations alone if they are enough; then leaves out parts, smaller and smaller, as long as what is
+        left still differs."""
+        end = time.monotonic() + SHRINK_SECONDS
+        tails = (history[-length:] for length in (20, 100, 500, 2000) if length < len(history))
+        history = next((tail for tail in tails if self.differs(tail) is not None), history)
+        part = max(1, len(history) // 2)
+        while time.monotonic() < end:
+            shorter = self.without_a_part(history, part, end)
+            if shorter is not None:
+                history = shorter
+            elif part == 1:
+                break
+            part = max(1, min(part if shorter is not None else part // 2, len(history) // 2))
+        return history
+
+    def without_a_part(self, history, part, end):
+        for begin in range(0, len(history), part):
+            if time.monotonic() > end:
+                break
+            shorter = history[:begin] + history[begin + part:]
+            why = self.differs(shorter) if shorter else None
+            if why is not None:
+                return shorter[:why[0] + 1]
+        return None
+
+
+class Killer:
+    """Kills the master that leads, then a chunkserver, and so on; starts each again before the next is killed."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.stop = threading.Event()
+        self.failure = None
+        self.kills = collections.Counter()
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def leader(self):
+        group = json.loads(self.cluster.admin("-o", "json", "raft", "status").stdout)
+        return next((m["name"] for m in group["members"] if m["role"] == "leader"), None)
+
+    def run(self):
+        servers = [f"c{n + 1}" for n in range(self.cluster.chunkservers)]
+        try:
+            while not self.stop.wait(KILL_EVERY_SECONDS):
+                number = self.kills.total()
+                name = wait_for("a leader", self.leader) if number % 2 == 0 else servers[number // 2 % len(servers)]
+                pid = self.cluster.pid(name)
+                kill(pid)
+                self.kills[name] += 1
+                await_gone(pid)
+                self.cluster.play("start", name)
+                self.cluster.wait_healthy()
+        except BaseException as failure:  # raised by __exit__
+            self.failure = failure
 
 
 class RandomOperations(unittest.TestCase):
     seed = random.SystemRandom().randrange(2**32)
-    steps = 60000 if FULL else 6000
+    steps = 1000000 if FULL else 20000 if MEMORY else 100000
+    steps_with_kills = 1000000 if FULL else 20000
+
+    def measured(self, player, steps):
+        print(f"seed {self.seed}, {steps} steps of {len(Chooser.WEIGHTS)} kinds", flush=True)
+        began = time.monotonic()
+        player.play(steps)
+        print(f"{time.monotonic() - began:.0f} s", flush=True)
 
     def test_same_as_local(self):
-        print(f"seed {self.seed}, {self.steps} steps", flush=True)
         with a_mount() as mount:
-            places = []
-            for top in (os.path.join(mount.base, "local"), mount.path("random")):
-                os.mkdir(top)
-                places.append(Place(top))
-            try:
-                self.play(places)
-            finally:
-                for place in places:
-                    place.close()
+            self.measured(Player(mount, self.seed), self.steps)
 
-    def play(self, places):
-        chooser, history = Chooser(self.seed), collections.deque(maxlen=15)
-        for step in range(self.steps):
-            kind, arguments = chooser.next()
-            expected, got = (observe(getattr(place, "do_" + kind), *arguments) for place in places)
-            history.append(f"  {step}: {kind}{short(arguments)} = {short(expected)}")
-            if expected != got:
-                self.fail(f"seed {self.seed}, step {step}: {kind}{short(arguments)} gives {short(got)} in the mount, "
-                          f"{short(expected)} on the local file system; before it:\n" + "\n".join(history))
-            if step % 1500 == 1499:
-                self.compare_trees(places, step)
-
-    def compare_trees(self, places, step):
-        for cold in (False, True):
-            if cold:
-                drop_caches()
-            expected, got = (place.tree() for place in places)
-            self.assertEqual(expected.keys(), got.keys(), f"seed {self.seed}, after step {step}")
-            for name, what in expected.items():
-                if got[name] != what:
-                    self.fail(f"seed {self.seed}, after step {step}, cold {cold}: {name} is {short(got[name])}, "
-                              f"locally {short(what)}")
+    @unittest.skipIf(MEMORY, "nothing to kill")
+    def test_same_as_local_while_servers_are_killed(self):
+        with Cluster(masters=3) as cluster, Killer(cluster) as killer:
+            self.measured(Player(cluster, self.seed), self.steps_with_kills)
+            print(f"killed: {dict(killer.kills)}", flush=True)
 
 
 def short(value):
     text = repr(value)
-    return text if len(text) < 160 else text[:70] + " ... " + text[-70:]
+    return text if len(text) < 200 else text[:90] + " ... " + text[-90:]
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         RandomOperations.seed = int(sys.argv.pop(1))
     if len(sys.argv) > 1:
-        RandomOperations.steps = int(sys.argv.pop(1))
+        RandomOperations.steps = RandomOperations.steps_with_kills = int(sys.argv.pop(1))
     unittest.main(verbosity=2)

@@ -192,6 +192,9 @@ Task<Result<Attributes>> Client::setAttributes(InodeId inode, AttributeChange ch
   attributes.mode = wanted(SET_MODE) ? (attributes.mode & S_IFMT) | (change.mode & 07777) : attributes.mode;
   attributes.uid = wanted(SET_UID) ? change.uid : attributes.uid;
   attributes.gid = wanted(SET_GID) ? change.gid : attributes.gid;
+  if (wanted(SET_UID | SET_GID) && !S_ISDIR(attributes.mode)) {
+    attributes.mode &= ~(S_ISUID | ((attributes.mode & S_IXGRP) != 0 ? S_ISGID : 0u));
+  }
   if (wanted(SET_SIZE)) {
     found->resize(change.sizeBytes);
     attributes.modified = now;
@@ -284,10 +287,11 @@ Task<Result<ReadData>> Client::read(HandleId handle, uint64_t offset, uint32_t l
   co_return kj::mv(data);
 }
 
-Task<Result<uint64_t>> Client::write(HandleId handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data) {
+Task<Result<uint64_t>> Client::write(HandleId handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data,
+                                     bool inPlace) {
   co_await impl_->turn();
   MemoryInode& inode = impl_->file(handle);
-  bool append = (impl_->handles.at(raw(handle)).bits & OPEN_APPEND) != 0;
+  bool append = (impl_->handles.at(raw(handle)).bits & OPEN_APPEND) != 0 && !inPlace;
   inode.write(append ? inode.attributes.sizeBytes : offset, data);
   impl_->touch(inode);
   co_return data.size();

@@ -75,9 +75,10 @@ TEST(Nodes, CountLookupsUntilAllAreForgotten) {
   nodes.forget(inode, 2);
   ASSERT_NE(nodes.find(inode), nullptr);
   EXPECT_EQ(nodes.find(inode)->lookups, 1u);
-  nodes.forget(inode, 100);
+  nodes.find(inode)->held = HandleId{5};
+  EXPECT_EQ(nodes.forget(inode, 100), HandleId{5}) << "what was held, with the last lookup";
   EXPECT_EQ(nodes.find(inode), nullptr);
-  nodes.forget(inode, 1);
+  EXPECT_EQ(nodes.forget(inode, 1), HandleId{});
   EXPECT_EQ(nodes.size(), 0u);
 }
 
