@@ -191,6 +191,80 @@ std::vector<TermBegin> NamespaceReader::terms() const {
   return found;
 }
 
+std::optional<Account> NamespaceReader::account(InodeId directory) const {
+  std::string value;
+  if (!store_.get(keys::account(directory), value)) {
+    return std::nullopt;
+  }
+  Account account;
+  decode(value, account);
+  return account;
+}
+
+// By the inodes, whose `parent` stays what it was when the last name goes.
+Result<std::string> NamespaceReader::pathOf(InodeId directory) const {
+  std::string path;
+  InodeRecord inode;
+  for (InodeId at = directory; at != ROOT_INODE; at = inode.parent) {
+    auto found = account(at);
+    if (!found || !find(store_, at, inode)) {
+      return Error{ENOENT, "what it was in is gone"};
+    }
+    path = "/" + found->name + path;
+  }
+  return path.empty() ? "/" : path;
+}
+
+std::vector<TrashItem> NamespaceReader::trash(uint64_t after, size_t max) const {
+  std::vector<TrashItem> items;
+  auto at = store_.scan(keys::TRASH);
+  for (at.seek(keys::trash(after + 1)); at.valid() && items.size() < max; at.next()) {
+    auto& item = items.emplace_back();
+    decode(at.value(), item);
+    item.id = keys::numberAt(at.key(), keys::FIRST_ID);
+  }
+  return items;
+}
+
+std::vector<TrashItem> NamespaceReader::trashOf(InodeId directory, uint64_t after, size_t max) const {
+  std::vector<TrashItem> items;
+  auto at = store_.scan(keys::trashOf(directory));
+  for (at.seek(keys::trashOf(directory, after + 1)); at.valid() && items.size() < max; at.next()) {
+    auto item = trashItem(keys::numberAt(at.key(), keys::SECOND_ID));
+    KJ_ASSERT(item.has_value(), "the trash of a directory names what isn't there", raw(directory));
+    items.push_back(kj::mv(*item));
+  }
+  return items;
+}
+
+std::optional<TrashItem> NamespaceReader::trashItem(uint64_t id) const {
+  std::string value;
+  if (!store_.get(keys::trash(id), value)) {
+    return std::nullopt;
+  }
+  TrashItem item;
+  decode(value, item);
+  item.id = id;
+  return item;
+}
+
+uint64_t NamespaceReader::trashSeconds(InodeId directory) const {
+  for (auto found = account(directory); found; found = account(found->parent)) {
+    if (found->trashSeconds != Account::AS_ABOVE) {
+      return found->trashSeconds;
+    }
+  }
+  return 0;
+}
+
+std::vector<InodeId> NamespaceReader::looseTrees(size_t max) const {
+  std::vector<InodeId> found;
+  for (auto at = store_.scan(keys::LOOSE_TREES); at.valid() && found.size() < max; at.next()) {
+    found.push_back(InodeId{keys::numberAt(at.key(), keys::FIRST_ID)});
+  }
+  return found;
+}
+
 GroupEpoch NamespaceReader::groupEpoch() const {
   std::string value;
   return store_.get(keys::GROUP_EPOCH, value) ? GroupEpoch{decodeNumber(value)} : GroupEpoch{};

@@ -94,6 +94,21 @@ class NamespaceReader {
   std::vector<std::pair<LogIndex, std::string>> memberships() const;
   // The newest terms there were, in order.
   std::vector<TermBegin> terms() const;
+  // False: a state from before there were accounts, which is to be counted.
+  bool counted() const { return head_.counted; }
+  std::optional<Account> account(InodeId directory) const;
+  // Of a directory, from the root; of one in the trash: as it was. ENOENT: its place is gone.
+  Result<std::string> pathOf(InodeId directory) const;
+  // In the order in which they go, above `after`; those that came out of one directory.
+  std::vector<TrashItem> trash(uint64_t after, size_t max) const;
+  std::vector<TrashItem> trashOf(InodeId directory, uint64_t after, size_t max) const;
+  std::optional<TrashItem> trashItem(uint64_t id) const;
+  uint64_t trashItems() const { return head_.trashItems; }
+  // For how long what is deleted in it is kept.
+  uint64_t trashSeconds(InodeId directory) const;
+  // Directories that are to be taken apart.
+  std::vector<InodeId> looseTrees(size_t max) const;
+  int64_t nowSeconds() const { return head_.time.seconds; }  // as of the last applied entry
   std::vector<SessionRecord> sessions() const;
   bool sessionExists(SessionId session) const;
   std::vector<Orphan> orphans() const;

@@ -26,8 +26,9 @@ Status run(Execution& execution, const Requester& client, wire::Op::Reader op, w
       return removeXattr(execution, client, op.getRemoveXattr(), reply);
     case wire::Op::WRITTEN:
       return written(execution, op.getWritten(), reply);
-    case wire::Op::LOCK:
     case wire::Op::DETACH:
+      return detach(execution, client, op.getDetach(), reply);
+    case wire::Op::LOCK:
       break;
   }
   return Error{ENOSYS, "an operation that this master doesn't know"};

@@ -9,6 +9,7 @@
 
 #include "common/ids.h"
 #include "common/result.h"
+#include "master/namespace/accounts.h"
 #include "master/namespace/reader.h"
 #include "master/namespace/records.h"
 #include "master/namespace/store.h"
@@ -20,6 +21,7 @@ namespace cairn {
 struct Changes {
   bool map = false;               // map version rose, or the fenced list changed
   bool queued = false;            // the reclaim or the cut queue grew
+  bool trash = false;             // there is more to do behind, or an earlier time for it
   bool moves = false;             // files began or ceased to be copied into another class, or a task did
   SessionId opened{};             // openSession: the session, new or found by its nonce
   std::vector<SessionId> ended;   // endSession
@@ -57,6 +59,7 @@ class StateMachine {
   kj::Own<Store> store_;
   Head head_;
   ShardMap map_;
+  Accounts accounts_;
   NamespaceReader reader_;
 };
 
