@@ -5,19 +5,21 @@
 
 #include "master/core.h"
 #include "master/space.h"
+#include "master/trash_keeper.h"
 
 namespace cairn {
 
 class Office final : private ReplicaObserver {
  public:
   Office(Clock& clock, Random& random, Replica& replica, const ClusterFile& cluster, std::string name,
-         std::string version, OwnSpace& ownSpace)
+         std::string version, OwnSpace& ownSpace, uint32_t trashSeconds)
       : replica_(replica),
         publisher_(clock, replica.reader().map()),
         chunkservers_(clock, replica, PlacementRules{cluster.servers, cluster.repairDelaySeconds * SECOND}),
         cleanup_(clock, replica),
         mover_(clock, random, replica, chunkservers_),
         sessions_(clock, random, replica, chunkservers_),
+        trash_({clock, replica, chunkservers_, sessions_, cleanup_, ownSpace}, trashSeconds),
         core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
               cleanup_, mover_,    sessions_, names_,  ownSpace},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
@@ -36,6 +38,7 @@ class Office final : private ReplicaObserver {
     sessions_.tick();
     cleanup_.tick(isFilling(chunkservers_.roster()));
     mover_.tick();
+    trash_.tick();
   }
 
  private:
@@ -58,6 +61,7 @@ class Office final : private ReplicaObserver {
   Cleanup cleanup_;
   Mover mover_;
   Sessions sessions_;
+  TrashKeeper trash_;
   NameGate names_;
   Core core_;
   kj::Own<Lifeline> lifeline_;

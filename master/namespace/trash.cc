@@ -71,7 +71,6 @@ bool gaveAnything(const Store& store, const Head& head, InodeId directory) {
 void letLoose(Execution& execution, const InodeRecord& directory) {
   execution.store.put(keys::looseTree(directory.id), {});
   save(execution, directory);
-  execution.changes.trash = true;
 }
 
 // ---- the end of things ----
@@ -160,8 +159,7 @@ Status takeApartSome(Execution& execution, InodeId id) {
   }
   if (directory.entries > 0 || gaveAnything(execution.store, execution.head, id)) {
     save(execution, directory);
-    execution.changes.trash = true;
-    return {};
+      return {};
   }
   execution.store.erase(keys::looseTree(id));
   freeInode(execution, directory, false);
@@ -281,26 +279,6 @@ Status setRetention(Execution& execution, wire::TrashChange::Retention::Reader c
   return {};
 }
 
-Status detachByName(Execution& execution, wire::TrashChange::Detach::Reader command, wire::Reply::Builder reply) {
-  InodeRecord parent;
-  InodeRecord victim;
-  Entry entry;
-  auto name = viewOf(command.getName());
-  auto reached = reach(execution.store, InodeId{command.getParent()}, parent);
-  if (!reached.ok()) {
-    return reached;
-  }
-  if (!find(execution.store, parent.id, name, entry) || !find(execution.store, entry.inode, victim)) {
-    return Error{ENOENT, {}};
-  }
-  if (!S_ISDIR(victim.mode)) {
-    return Error{ENOTDIR, "only a directory is detached"};
-  }
-  detachTree(execution, parent, name, entry, victim);
-  writeAttributes(victim, reply.initAttributes());
-  return {};
-}
-
 }  // namespace
 
 std::optional<TrashItem> trashItemFor(Execution& execution, const InodeRecord& inode, const LostName& lost) {
@@ -382,7 +360,7 @@ Status changeTrash(Execution& execution, wire::TrashChange::Reader command, wire
     case wire::TrashChange::RETENTION:
       return setRetention(execution, command.getRetention());
     case wire::TrashChange::DETACH:
-      return detachByName(execution, command.getDetach(), reply);
+      break;  // a client's operation does that
     case wire::TrashChange::RECLAIM:
       return takeApartSome(execution, InodeId{command.getReclaim()});
   }
