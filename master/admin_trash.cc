@@ -227,8 +227,9 @@ Task<void> restoreTrash(Core& core, RestoreTrashCall context) {
     co_return;
   }
   context.getResults().setPath(bytesOf(path));
+  Place own;
   for (uint64_t id : tree) {
-    auto below = co_await restoreOne(core, id, Place{});
+    auto below = co_await restoreOne(core, id, own);
     if (!below.ok() && below.code() != EEXIST && below.code() != ENOENT) {
       setOutcome(below, outcome);
       co_return;
@@ -248,10 +249,15 @@ Task<void> purgeTrash(Core& core, PurgeTrashCall context) {
     context.getResults().setItems(purged.ok() ? 1 : 0);
     co_return;
   }
-  int64_t latest = reader.nowSeconds() - static_cast<int64_t>(std::min<uint64_t>(params.getOlderThanSeconds(), INT32_MAX));
+  auto age = static_cast<int64_t>(std::min<uint64_t>(params.getOlderThanSeconds(), INT32_MAX));
+  int64_t latest = reader.nowSeconds() - age;
   uint64_t count = 0;
   uint64_t after = 0;
-  for (auto items = reader.trash(after, TRASH_PURGE_MAX); !items.empty(); items = reader.trash(after, TRASH_PURGE_MAX)) {
+  for (;;) {
+    auto items = reader.trash(after, TRASH_PURGE_MAX);
+    if (items.empty()) {
+      break;
+    }
     after = items.back().id;
     std::vector<uint64_t> ids;
     for (auto& item : items) {

@@ -13,13 +13,12 @@ namespace {
 constexpr uint64_t ROOM_PART = 50;      // of all there is, made at once where room is wanted
 constexpr size_t TREES_LOOKED_AT = 16;  // for one that nobody uses
 
-Task<bool> apply(Replica& replica, kj::Function<void(wire::Command::Builder)> fill, const char* what) {
-  auto applied = co_await propose(replica, fill);
+bool isDone(const Result<Applied>& applied, const char* what) {
   Status outcome = outcomeOf(applied);
   if (!outcome.ok()) {
     spdlog::warn("{}: {}", what, outcome.error().why);
   }
-  co_return outcome.ok();
+  return outcome.ok();
 }
 
 }  // namespace
@@ -65,8 +64,8 @@ Task<bool> TrashKeeper::prepare() {
   if (!reader().counted()) {
     spdlog::info("counting what is below each directory; this is done once");
     auto count = [](wire::Command::Builder command) { command.initQuotaChange(); };
-    bool counted = co_await apply(parts_.replica, count, "the directories can't be counted");
-    co_return counted;
+    auto counted = co_await propose(parts_.replica, count);
+    co_return isDone(counted, "the directories can't be counted");
   }
   auto root = reader().account(ROOT_INODE);
   if (defaultSeconds_ == 0 || (root && root->trashSeconds != Account::AS_ABOVE)) {
@@ -78,8 +77,8 @@ Task<bool> TrashKeeper::prepare() {
     retention.setSeconds(seconds);
     retention.setSet(true);
   };
-  bool done = co_await apply(parts_.replica, set, "what is deleted can't be kept");
-  co_return done;
+  auto done = co_await propose(parts_.replica, set);
+  co_return isDone(done, "what is deleted can't be kept");
 }
 
 // False: there is nothing to do.
@@ -92,16 +91,16 @@ Task<bool> TrashKeeper::step() {
         list.set(i, ids[i]);
       }
     };
-    bool done = co_await apply(parts_.replica, purge, "the trash can't be emptied");
-    co_return done;
+    auto done = co_await propose(parts_.replica, purge);
+    co_return isDone(done, "the trash can't be emptied");
   }
   InodeId tree = someTree();
   if (raw(tree) == 0) {
     co_return false;
   }
   auto reclaim = [tree](wire::Command::Builder command) { command.initTrashChange().setReclaim(raw(tree)); };
-  bool done = co_await apply(parts_.replica, reclaim, "a deleted tree can't be taken apart");
-  co_return done;
+  auto done = co_await propose(parts_.replica, reclaim);
+  co_return isDone(done, "a deleted tree can't be taken apart");
 }
 
 std::vector<uint64_t> TrashKeeper::due() const {

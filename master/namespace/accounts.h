@@ -1,6 +1,6 @@
-// Accounts: how many bytes, files and directories are below each directory, kept by the change itself. A file is charged
-// once, however many names it has: to the directory that its record calls `parent`, and to all above that. What has no
-// name is charged nowhere.
+// Accounts: how many bytes, files and directories are below each directory, kept by the change itself. A file is
+// charged once, however many names it has: to the directory that its record calls `parent`, and to all above that. What
+// has no name is charged nowhere.
 //
 // An entry gathers its charges, and each ancestor is written once, at the entry's end. Which directory stands above
 // which is in the accounts too, so nothing else has to be read on the way up.

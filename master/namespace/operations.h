@@ -68,8 +68,8 @@ struct LostName {
   const InodeRecord& directory;
   std::string_view name;
 };
-// After the last name went (links is 0): keeps the inode as an orphan of those who hold it; else it goes into the trash,
-// or is freed.
+// After the last name went (links is 0): keeps the inode as an orphan of those who hold it; else it goes into the
+// trash, or is freed.
 void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode, const LostName& lost);
 // Removes the inode with its xattrs; its object goes to the reclaim queue.
 void freeInode(Execution& execution, const InodeRecord& inode, bool inUse);

@@ -43,6 +43,7 @@ bool find(const Store& store, InodeId id, InodeRecord& out) {
   if (!store.get(keys::inode(id), value)) {
     return false;
   }
+  out = InodeRecord();  // what its kind and number of links leave out mustn't stay from another
   decode(value, out);
   out.id = id;
   out.generation = std::max(out.generation, store.generationBase());

@@ -1,6 +1,6 @@
-// The trash: what has lost its last name and is held open by nobody stays for a while, with its inode, its bytes and the
-// place where it was. A file goes in alone; so does a directory that rmdir removed, empty, and what came out of it is
-// found again from it. A tree that was detached goes in whole.
+// The trash: what has lost its last name and is held open by nobody stays for a while, with its inode, its bytes and
+// the place where it was. A file goes in alone; so does a directory that rmdir removed, empty, and what came out of it
+// is found again from it. A tree that was detached goes in whole.
 //
 // To clients it is gone. It is charged to no directory, nothing of it is given to the chunkservers for deletion, and
 // what leaves the trash takes the way of all that is deleted.

@@ -57,7 +57,7 @@ class Trash(CommandTest):
 
     def write(self, path, size=5000):
         data = random.randbytes(size)
-        with open(path, "wb") as f:
+        with open(path, "wb", buffering=0) as f:
             f.write(data)
             os.fsync(f.fileno())
         return data

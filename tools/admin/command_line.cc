@@ -240,7 +240,8 @@ class Words {
         listTrash)
         ->add_option("PATH", options_.path, "only what was below it");
     auto* restore = add(noun, "restore", "bring an item back to where it was, a directory with its tree",
-                        "dfsadmin trash restore 7306921\n  dfsadmin trash restore 7306921 --to mnt/found", restoreTrash);
+                        "dfsadmin trash restore 7306921\n  dfsadmin trash restore 7306921 --to mnt/found",
+                        restoreTrash);
     restore->add_option("ITEM", options_.id, "as listed")->required();
     restore->add_option("--to", options_.to, "another path for it, from the cluster's root or below a mount point");
     auto* purge = add(noun, "purge", "end items for good. Shows what would go; nothing is done without --apply",

@@ -33,7 +33,9 @@ Json toJson(const Item& item) {
 
 int64_t nowSeconds(const Context& context) { return context.clock.wall() / SECOND; }
 
-std::string spanText(int64_t from, int64_t to) { return durationText(static_cast<uint64_t>(std::max<int64_t>(to - from, 0))); }
+std::string spanText(int64_t from, int64_t to) {
+  return durationText(static_cast<uint64_t>(std::max<int64_t>(to - from, 0)));
+}
 
 bool isBelow(const std::string& path, const std::string& above) {
   return above == "/" || path == above || path.starts_with(above + "/");

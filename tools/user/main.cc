@@ -34,7 +34,8 @@ bool read(const std::string& path, const char* name, std::string& value) {
 }
 
 std::string whyNot(int error) {
-  return error == ENODATA || error == EOPNOTSUPP ? "is not on a CairnFS mount, or was not counted yet" : strerror(error);
+  bool unknown = error == ENODATA || error == EOPNOTSUPP;
+  return unknown ? "is not on a CairnFS mount, or was not counted yet" : strerror(error);
 }
 
 // One line: bytes, files, directories, path. A directory counts itself too, as `find` does.

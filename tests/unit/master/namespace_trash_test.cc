@@ -262,82 +262,98 @@ TEST_F(Trash, ATreeThatIsNotKeptIsTakenApartBehind) {
   checkAccounts(ns);
 }
 
-// Random changes with a trash, brought back and purged at random: what there is adds up, and at the end nothing is left.
-TEST_F(Trash, AddsUpWhateverHappens) {
-  std::mt19937_64 random(5);
-  std::vector<InodeId> directories{ROOT_INODE};
-  auto any = [&] { return directories[random() % directories.size()]; };
-  auto name = [&] { return std::string(1, static_cast<char>('a' + random() % 5)); };
-  for (int i = 0; i < 3000; ++i) {
+// Random changes with a trash, brought back and purged at random.
+class TrashProperty : public Trash {
+ protected:
+  void step() {
     ns.tick();
+    InodeId parent = anyDirectory();
+    std::string name = anyName();
     InodeId victim{};
-    InodeId parent = any();
-    std::string which = name();
+    bool there = ns.lookup(parent, name, &victim) == 0;
     ns.holders.clear();
-    if (random() % 5 == 0 && ns.lookup(parent, which, &victim) == 0) {
+    if (there && random_() % 5 == 0) {
       ns.holders = {{victim, {ns.session}}};
     }
-    auto there = items();
-    switch (random() % 9) {
+    switch (random_() % 9) {
       case 0:
-      case 1: {
-        auto made = ns.make(parent, which, FILE_MODE);
-        if (made.code() == 0) {
-          ns.written(made.inode(), ns.object(made.inode()), random() % 9000, 4096);
-        }
-        break;
-      }
-      case 2: {
-        auto made = ns.make(parent, which, DIRECTORY_MODE);
-        if (made.code() == 0) {
-          directories.push_back(made.inode());
-        }
-        break;
-      }
+      case 1:
+        return make(parent, name, FILE_MODE);
+      case 2:
+        return make(parent, name, DIRECTORY_MODE);
       case 3:
-        ns.unlink(parent, which, random() % 2 == 0);
-        break;
+        ns.unlink(parent, name, random_() % 2 == 0);
+        return;
       case 4:
-        ns.rename(parent, which, any(), name());
-        break;
+        ns.rename(parent, name, anyDirectory(), anyName());
+        return;
       case 5:
-        detach(parent, which);
-        break;
+        detach(parent, name);
+        return;
       case 6:
-        if (!there.empty()) {
-          restore(there[random() % there.size()].id);
-        }
-        break;
+        return withItem([&](uint64_t item) { restore(item); });
       case 7:
-        if (!there.empty()) {
-          purge({there[random() % there.size()].id});
+        return withItem([&](uint64_t item) {
+          purge({item});
           takeApart();
-        }
-        break;
+        });
       default:
-        if (victim != InodeId{}) {
-          ns.link(victim, any(), name());
+        if (there) {
+          ns.link(victim, anyDirectory(), anyName());
         }
     }
-    if (i % 100 == 0) {
-      checkAccounts(ns);
-      EXPECT_EQ(ns.reader().trashItems(), items().size());
-      if (HasFailure()) {
-        FAIL() << "at step " << i;
+  }
+
+  void check() {
+    checkAccounts(ns);
+    EXPECT_EQ(ns.reader().trashItems(), items().size());
+  }
+
+  void removeAll() {
+    for (const auto& name : ns.names(ROOT_INODE)) {
+      if (detach(ROOT_INODE, name).code() == ENOTDIR) {
+        ns.unlink(ROOT_INODE, name);
       }
+    }
+    for (auto left = items(); !left.empty(); left = items()) {
+      EXPECT_EQ(purge({left[0].id}), 0);
+      takeApart();
+    }
+  }
+
+ private:
+  void make(InodeId parent, const std::string& name, uint32_t mode) {
+    auto made = ns.make(parent, name, mode);
+    if (made.code() == 0 && S_ISDIR(mode)) {
+      directories_.push_back(made.inode());
+    } else if (made.code() == 0) {
+      ns.written(made.inode(), ns.object(made.inode()), random_() % 9000, 4096);
+    }
+  }
+  void withItem(const std::function<void(uint64_t)>& use) {
+    auto all = items();
+    if (!all.empty()) {
+      use(all[random_() % all.size()].id);
+    }
+  }
+  InodeId anyDirectory() { return directories_[random_() % directories_.size()]; }
+  std::string anyName() { return std::string(1, static_cast<char>('a' + random_() % 5)); }
+
+  std::mt19937_64 random_{5};
+  std::vector<InodeId> directories_{ROOT_INODE};
+};
+
+TEST_F(TrashProperty, AddsUpAndLeavesNothing) {
+  for (int i = 0; i < 3000 && !HasFailure(); ++i) {
+    SCOPED_TRACE(i);
+    step();
+    if (i % 100 == 0) {
+      check();
     }
   }
   ns.apply([&](wire::Command::Builder command) { command.setEndSession(raw(ns.session)); });
   ns.session = ns.openSession("another", 78);
-  for (auto child : ns.names(ROOT_INODE)) {
-    if (detach(ROOT_INODE, child).code() == ENOTDIR) {
-      ns.unlink(ROOT_INODE, child);
-    }
-  }
-  for (auto left = items(); !left.empty(); left = items()) {
-    EXPECT_EQ(purge({left[0].id}), 0);
-    takeApart();
-  }
+  removeAll();
   EXPECT_EQ(ns.reader().counters().inodes, 1u);
   EXPECT_EQ(ns.reader().counters().allocatedBytes, 0u);
   expectNoTrace();
