@@ -11,6 +11,9 @@ namespace cairn {
 namespace {
 
 constexpr uint64_t ROOM_PART = 50;      // of all there is, made at once where room is wanted
+constexpr Nanos ROOM_WAIT = SECOND / 2;
+constexpr Nanos LOOK_FROM_START = 60 * SECOND;
+constexpr size_t ENTRY_WORK = 16;         // of a log entry, in names
 constexpr size_t TREES_LOOKED_AT = 16;  // for one that nobody uses
 
 bool isDone(const Result<Applied>& applied, const char* what) {
@@ -52,11 +55,12 @@ void TrashKeeper::tick() {
 Task<void> TrashKeeper::work() {
   KJ_DEFER(working_ = false);
   bool prepared = co_await prepare();
-  for (size_t i = 0; prepared && i < ENTRIES_A_TICK; ++i) {
-    bool did = co_await step();
-    if (!did) {
+  for (size_t done = 0; prepared && done < WORK_A_TICK;) {
+    size_t more = co_await step();
+    if (more == 0) {
       break;
     }
+    done += more + ENTRY_WORK;
   }
 }
 
@@ -81,8 +85,8 @@ Task<bool> TrashKeeper::prepare() {
   co_return isDone(done, "what is deleted can't be kept");
 }
 
-// False: there is nothing to do.
-Task<bool> TrashKeeper::step() {
+// How much it did; 0: there is nothing to do.
+Task<size_t> TrashKeeper::step() {
   auto ids = due();
   if (!ids.empty()) {
     auto purge = [&ids](wire::Command::Builder command) {
@@ -92,27 +96,40 @@ Task<bool> TrashKeeper::step() {
       }
     };
     auto done = co_await propose(parts_.replica, purge);
-    co_return isDone(done, "the trash can't be emptied");
+    purgedUpTo_ = ids.back();
+    co_return isDone(done, "the trash can't be emptied") ? ids.size() : 0;
   }
-  InodeId tree = someTree();
+  size_t names = 0;
+  InodeId tree = someTree(names);
   if (raw(tree) == 0) {
-    co_return false;
+    co_return size_t{0};
   }
   auto reclaim = [tree](wire::Command::Builder command) { command.initTrashChange().setReclaim(raw(tree)); };
   auto done = co_await propose(parts_.replica, reclaim);
-  co_return isDone(done, "a deleted tree can't be taken apart");
+  co_return isDone(done, "a deleted tree can't be taken apart") ? names + 1 : 0;
 }
 
-std::vector<uint64_t> TrashKeeper::due() const {
+std::vector<uint64_t> TrashKeeper::due() {
   std::vector<uint64_t> ids;
   if (reader().trashItems() == 0) {
     return ids;
   }
+  if (parts_.clock.monotonic() - lookedFromStart_ > LOOK_FROM_START) {
+    lookedFromStart_ = parts_.clock.monotonic();
+    purgedUpTo_ = 0;
+  }
   auto now = static_cast<uint64_t>(std::max<int64_t>(nowSeconds(), 0));
   bool room = mustMakeRoom();
+  auto first = reader().trash(purgedUpTo_, 1);
+  if (first.empty() || (!room && expiresSeconds(first[0].id) > now)) {
+    return ids;
+  }
+  if (room) {
+    madeRoom_ = parts_.clock.monotonic();
+  }
   uint64_t freed = 0;
   uint64_t enough = rawSpace(parts_.chunkservers.roster()).totalBytes / ROOM_PART;
-  for (auto& item : reader().trash(0, PURGE_AT_ONCE)) {
+  for (auto& item : reader().trash(purgedUpTo_, PURGE_AT_ONCE)) {
     if (expiresSeconds(item.id) <= now || (room && freed <= enough)) {
       ids.push_back(item.id);
       freed += item.allocated;
@@ -121,27 +138,38 @@ std::vector<uint64_t> TrashKeeper::due() const {
   return ids;
 }
 
-// What was purged last must have come free first: else all would go at once where a part is enough.
+// What was purged last gets time to come free: else all would go at once where a part is enough. Not for ever, for a
+// server that is away keeps its part from being finished.
 bool TrashKeeper::mustMakeRoom() const {
   bool wanted = isFilling(parts_.chunkservers.roster()) || parts_.ownSpace.isLow();
-  return reader().trashItems() > ITEMS_MAX || (wanted && parts_.cleanup.backlog() == 0);
+  bool waited = parts_.clock.monotonic() - madeRoom_ >= ROOM_WAIT;
+  return reader().trashItems() > ITEMS_MAX || (wanted && (waited || parts_.cleanup.backlog() == 0));
 }
 
 // A file of a loose tree that somebody holds open would be lost to him. While there is one the tree waits.
-bool TrashKeeper::isInUse(InodeId tree) const {
-  for (auto& child : reader().children(tree, 0, TAKE_APART_MAX)) {
-    if (!parts_.sessions.holders(child.inode).empty()) {
-      return true;
-    }
-  }
-  return false;
+bool TrashKeeper::isInUse(const LooseTree& tree, size_t& names) const {
+  auto children = reader().children(tree.directory, std::max<uint64_t>(tree.cookie, 1) - 1, TAKE_APART_MAX);
+  names = children.size();
+  return std::any_of(children.begin(), children.end(), [this](const NamespaceReader::Child& child) {
+    return !parts_.sessions.holders(child.inode).empty();
+  });
 }
 
-InodeId TrashKeeper::someTree() {
-  for (InodeId tree : reader().looseTrees(TREES_LOOKED_AT)) {
-    if (!isInUse(tree)) {
-      return tree;
+InodeId TrashKeeper::someTree(size_t& names) {
+  if (!reader().hasLooseTrees()) {
+    return InodeId{};
+  }
+  auto trees = reader().looseTrees(lastTree_, TREES_LOOKED_AT);
+  if (trees.empty()) {
+    lastTree_ = InodeId{};
+    trees = reader().looseTrees(lastTree_, TREES_LOOKED_AT);
+  }
+  for (const LooseTree& tree : trees) {
+    if (!isInUse(tree, names)) {
+      lastTree_ = InodeId{raw(tree.directory) - 1};  // it may need more than one step
+      return tree.directory;
     }
+    lastTree_ = tree.directory;
   }
   return InodeId{};
 }

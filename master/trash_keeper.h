@@ -19,7 +19,7 @@ class TrashKeeper final : private kj::TaskSet::ErrorHandler {
   // More than that isn't kept, however young: the state would be of things that are gone.
   static constexpr uint64_t ITEMS_MAX = 1 << 20;
   static constexpr size_t PURGE_AT_ONCE = 256;  // in one log entry
-  static constexpr size_t ENTRIES_A_TICK = 8;
+  static constexpr size_t WORK_A_TICK = 1024;   // names and items; an entry counts a little too
 
   struct Parts {
     Clock& clock;
@@ -38,12 +38,12 @@ class TrashKeeper final : private kj::TaskSet::ErrorHandler {
  private:
   const NamespaceReader& reader() const { return parts_.replica.reader(); }
   Task<void> work();
-  Task<bool> step();
+  Task<size_t> step();
   Task<bool> prepare();
-  std::vector<uint64_t> due() const;
+  std::vector<uint64_t> due();
   bool mustMakeRoom() const;
-  InodeId someTree();
-  bool isInUse(InodeId tree) const;
+  InodeId someTree(size_t& names);
+  bool isInUse(const LooseTree& tree, size_t& names) const;
   int64_t nowSeconds() const;
   void taskFailed(kj::Exception&& e) override;
 
@@ -51,6 +51,11 @@ class TrashKeeper final : private kj::TaskSet::ErrorHandler {
   const uint32_t defaultSeconds_;
   const int64_t startedSeconds_;  // by the log's clock, and by our own
   const Nanos started_;
+  // Where to look on: a look from the start passes over all that was erased there. Now and then it is from there.
+  uint64_t purgedUpTo_ = 0;
+  InodeId lastTree_{};
+  Nanos lookedFromStart_ = 0;
+  Nanos madeRoom_ = 0;
   bool working_ = false;
   kj::TaskSet tasks_;
 };

@@ -29,7 +29,7 @@
 //   Z <trash id>                   TrashItem
 //   Q <directory> <trash id>       the same, found from the directory whose name it had
 //   J <inode>                      TrashItem of an orphan, for when nobody holds it any more
-//   Y <directory>                  nothing leads to it any more: what is below it is being taken apart
+//   Y <directory>                  nothing leads to it: it is being taken apart, its names from that cookie on
 #pragma once
 #include <string>
 #include <string_view>

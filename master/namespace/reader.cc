@@ -22,7 +22,7 @@ uint64_t NamespaceReader::digest() const {
   return head_.digest;
 }
 Counters NamespaceReader::counters() const {
-  return {head_.inodes, head_.allocated};
+  return {head_.inodes, head_.allocated, head_.trashAllocated};
 }
 
 Status NamespaceReader::attributes(InodeId id, wire::Attributes::Builder out) const {
@@ -257,10 +257,11 @@ uint64_t NamespaceReader::trashSeconds(InodeId directory) const {
   return 0;
 }
 
-std::vector<InodeId> NamespaceReader::looseTrees(size_t max) const {
-  std::vector<InodeId> found;
-  for (auto at = store_.scan(keys::LOOSE_TREES); at.valid() && found.size() < max; at.next()) {
-    found.push_back(InodeId{keys::numberAt(at.key(), keys::FIRST_ID)});
+std::vector<LooseTree> NamespaceReader::looseTrees(InodeId after, size_t max) const {
+  std::vector<LooseTree> found;
+  auto at = store_.scan(keys::LOOSE_TREES);
+  for (at.seek(keys::looseTree(next(after))); at.valid() && found.size() < max; at.next()) {
+    found.push_back({InodeId{keys::numberAt(at.key(), keys::FIRST_ID)}, decodeNumber(at.value())});
   }
   return found;
 }

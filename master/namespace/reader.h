@@ -19,14 +19,20 @@ namespace cairn {
 class Store;
 
 struct Counters {
-  uint64_t inodes = 0;          // existing, orphans included
-  uint64_t allocatedBytes = 0;  // of all files, one copy
+  uint64_t inodes = 0;               // existing, orphans included
+  uint64_t allocatedBytes = 0;       // of all files, one copy
+  uint64_t trashAllocatedBytes = 0;  // of those in the trash
 };
 
 // A nameless inode that sessions still hold.
 struct Orphan {
   InodeId inode{};
   std::vector<SessionId> holders;
+};
+
+struct LooseTree {
+  InodeId directory{};
+  uint64_t cookie = 0;
 };
 
 struct SessionRecord {
@@ -106,8 +112,9 @@ class NamespaceReader {
   uint64_t trashItems() const { return head_.trashItems; }
   // For how long what is deleted in it is kept.
   uint64_t trashSeconds(InodeId directory) const;
-  // Directories that are to be taken apart.
-  std::vector<InodeId> looseTrees(size_t max) const;
+  // Directories above `after` that are to be taken apart, and from which cookie on they still have names.
+  std::vector<LooseTree> looseTrees(InodeId after, size_t max) const;
+  bool hasLooseTrees() const { return head_.looseTrees > 0; }
   int64_t nowSeconds() const { return head_.time.seconds; }  // as of the last applied entry
   std::vector<SessionRecord> sessions() const;
   bool sessionExists(SessionId session) const;

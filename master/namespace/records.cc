@@ -208,6 +208,7 @@ void headFields(Record& r, Coder& code) {
   code.later(r.counted);
   code.later(r.trashItems);
   code.later(r.trashAllocated);
+  code.later(r.looseTrees);
 }
 
 template <typename Record, typename Coder>

@@ -98,6 +98,7 @@ struct Head {
   bool counted = false;         // every directory has an account (namespace/accounts.h)
   uint64_t trashItems = 0;
   uint64_t trashAllocated = 0;  // bytes of them all, one copy
+  uint64_t looseTrees = 0;
 };
 
 // Where a term begins, and what its leader drew then: two histories that have a term in common, as when a data

@@ -69,7 +69,8 @@ bool gaveAnything(const Store& store, const Head& head, InodeId directory) {
 }
 
 void letLoose(Execution& execution, const InodeRecord& directory) {
-  execution.store.put(keys::looseTree(directory.id), {});
+  execution.store.put(keys::looseTree(directory.id), encodeNumber(0));
+  ++execution.head.looseTrees;
   save(execution, directory);
 }
 
@@ -107,9 +108,10 @@ struct Name {
   Entry entry;
 };
 
-std::vector<Name> someNames(const Store& store, InodeId directory, size_t max) {
+std::vector<Name> someNames(const Store& store, InodeId directory, uint64_t from, size_t max) {
   std::vector<Name> found;
-  for (auto at = store.scan(keys::cookies(directory)); at.valid() && found.size() < max; at.next()) {
+  auto at = store.scan(keys::cookies(directory));
+  for (at.seek(keys::cookie(directory, from)); at.valid() && found.size() < max; at.next()) {
     Position position;
     decode(at.value(), position);
     uint64_t cookie = keys::numberAt(at.key(), keys::IN_DIRECTORY);
@@ -135,33 +137,41 @@ void takeApart(Execution& execution, InodeRecord& directory, const Name& name) {
   }
 }
 
-// Some of what a loose directory has, and the directory with the last of it.
-Status takeApartSome(Execution& execution, InodeId id) {
-  InodeRecord directory;
-  if (!execution.store.has(keys::looseTree(id)) || !find(execution.store, id, directory)) {
-    return Error{ENOENT, "that tree is gone already"};
-  }
-  auto names = someNames(execution.store, id, TAKE_APART_MAX);
-  for (const auto& name : names) {
-    takeApart(execution, directory, name);
-  }
+void purgeSomeOf(Execution& execution, InodeId directory, size_t max) {
   std::vector<uint64_t> items;
-  for (auto at = execution.store.scan(keys::trashOf(id)); at.valid(); at.next()) {
-    if (items.size() + names.size() >= TAKE_APART_MAX) {
-      break;
-    }
+  for (auto at = execution.store.scan(keys::trashOf(directory)); at.valid() && items.size() < max; at.next()) {
     items.push_back(keys::numberAt(at.key(), keys::SECOND_ID));
   }
   for (uint64_t number : items) {
     TrashItem item;
-    KJ_ASSERT(findItem(execution.store, number, item), "the trash of a directory names what isn't there", raw(id));
+    KJ_ASSERT(findItem(execution.store, number, item), "the trash of a directory names what isn't there", number);
     purge(execution, item);
+  }
+}
+
+// Some of what a loose directory has, and the directory with the last of it. Where it left off is noted, for looking
+// for the first name that is left would wade through all that are gone.
+Status takeApartSome(Execution& execution, InodeId id) {
+  InodeRecord directory;
+  std::string value;
+  auto key = keys::looseTree(id);
+  if (!execution.store.get(key, value) || !find(execution.store, id, directory)) {
+    return Error{ENOENT, "that tree is gone already"};
+  }
+  auto names = someNames(execution.store, id, decodeNumber(value), TAKE_APART_MAX);
+  for (const auto& name : names) {
+    takeApart(execution, directory, name);
+  }
+  if (execution.head.trashItems > 0) {
+    purgeSomeOf(execution, id, TAKE_APART_MAX - names.size());
   }
   if (directory.entries > 0 || gaveAnything(execution.store, execution.head, id)) {
     save(execution, directory);
-      return {};
+    execution.store.put(key, encodeNumber(names.empty() ? decodeNumber(value) : names.back().entry.cookie + 1));
+    return {};
   }
-  execution.store.erase(keys::looseTree(id));
+  execution.store.erase(key);
+  --execution.head.looseTrees;
   freeInode(execution, directory, false);
   return {};
 }

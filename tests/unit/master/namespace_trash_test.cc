@@ -56,8 +56,9 @@ class Trash : public testing::Test {
   // Until nothing loose is left; how many steps that took.
   int takeApart() {
     int steps = 0;
-    for (auto trees = ns.reader().looseTrees(1); !trees.empty(); trees = ns.reader().looseTrees(1)) {
-      EXPECT_EQ(change([&](auto trash) { trash.setReclaim(raw(trees[0])); }), 0);
+    while (ns.reader().hasLooseTrees()) {
+      auto tree = ns.reader().looseTrees(InodeId{}, 1).at(0);
+      EXPECT_EQ(change([&](auto trash) { trash.setReclaim(raw(tree.directory)); }), 0);
       ++steps;
     }
     return steps;
