@@ -8,6 +8,7 @@
 #include "master/admin_copies.h"
 #include "master/admin_group.h"
 #include "master/admin_locks.h"
+#include "master/admin_trash.h"
 #include "master/health.h"
 #include "master/replicas.h"
 #include "master/server_states.h"
@@ -167,6 +168,18 @@ class AdminService final : public wire::Admin::Server {
   }
   kj::Promise<void> cancelCopyTask(CancelCopyTaskContext context) override {
     return lifeline_->run([&](Core& core) { return cancelCopy(core, context); });
+  }
+  kj::Promise<void> trash(TrashContext context) override {
+    return lifeline_->run([&](Core& core) { return listTrash(core, context); });
+  }
+  kj::Promise<void> restoreTrash(RestoreTrashContext context) override {
+    return lifeline_->run([&](Core& core) { return cairn::restoreTrash(core, context); });
+  }
+  kj::Promise<void> purgeTrash(PurgeTrashContext context) override {
+    return lifeline_->run([&](Core& core) { return cairn::purgeTrash(core, context); });
+  }
+  kj::Promise<void> setTrash(SetTrashContext context) override {
+    return lifeline_->run([&](Core& core) { return cairn::setTrash(core, context); });
   }
   kj::Promise<void> raftDigest(RaftDigestContext context) override {
     return lifeline_->run([&](Core& core) { return digest(core, context); });

@@ -188,6 +188,8 @@ uint8_t ClientService::leasesWith(Core& core, wire::Op::Reader op, wire::Reply::
       return names(op.getLink().getParent()) | attributes();
     case wire::Op::UNLINK:
       return names(op.getUnlink().getParent());
+    case wire::Op::DETACH:
+      return names(op.getDetach().getParent());
     case wire::Op::RENAME:
       return names(op.getRename().getParent()) | attributes() |
              lease(core, InodeId{op.getRename().getNewParent()}, wire::LEASED_NEW_PARENT);

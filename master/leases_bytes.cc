@@ -1,5 +1,5 @@
-// Leases on the bytes of files: who may have one and when, what their writers know, and what an evicted one's late writes
-// hold up.
+// Leases on the bytes of files: who may have one and when, what their writers know, and what an evicted one's late
+// writes hold up.
 #include <algorithm>
 
 #include "common/log.h"

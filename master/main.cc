@@ -19,6 +19,7 @@
 namespace cairn {
 namespace {
 
+constexpr uint32_t TRASH_SECONDS = 24 * 3600;  // until `dfsadmin trash set` says otherwise
 constexpr int EXIT_DONE = 0;
 constexpr int EXIT_BROKEN = 1;   // it failed while working: disk errors, no space
 constexpr int EXIT_REFUSED = 2;  // what it was given can't be right
@@ -122,6 +123,7 @@ Result<MemberOptions> memberOptions(const Flags& flags) {
   options.rootUid = ::geteuid();
   options.rootGid = ::getegid();
   options.cacheBytes = flags.cacheBytes;
+  options.trashSeconds = TRASH_SECONDS;
   options.version = CAIRN_VERSION;
   std::string known;
   bool found = false;

@@ -29,6 +29,7 @@ struct MemberOptions {
   uint64_t segmentBytes = 32 << 20;
   uint64_t snapshotLogBytes = uint64_t{256} << 20;
   uint8_t shardBits = DEFAULT_SHARD_BITS;
+  uint32_t trashSeconds = 0;  // a cluster that was never told keeps what is deleted for so long
   std::string version;
 };
 

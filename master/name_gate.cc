@@ -60,6 +60,9 @@ NameGate::Plan NameGate::planOf(wire::Op::Reader op) {
       }
       break;
     }
+    case wire::Op::DETACH:  // a directory: nobody holds it as an open file is held
+      mean(op.getDetach().getParent(), op.getDetach().getName());
+      break;
     default:
       break;
   }

@@ -5,13 +5,14 @@
 
 #include "master/core.h"
 #include "master/space.h"
+#include "master/trash_keeper.h"
 
 namespace cairn {
 
 class Office final : private ReplicaObserver {
  public:
   Office(Clock& clock, Random& random, Replica& replica, const ClusterFile& cluster, std::string name,
-         std::string version, OwnSpace& ownSpace)
+         std::string version, OwnSpace& ownSpace, uint32_t trashSeconds)
       : replica_(replica),
         publisher_(clock, replica.reader().map()),
         chunkservers_(clock, replica, PlacementRules{cluster.servers, cluster.repairDelaySeconds * SECOND}),
@@ -19,6 +20,7 @@ class Office final : private ReplicaObserver {
         mover_(clock, random, replica, chunkservers_),
         sessions_(clock, random, replica, chunkservers_),
         locks_(clock, replica),
+        trash_({clock, replica, chunkservers_, sessions_, cleanup_, ownSpace}, trashSeconds),
         core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
               cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
@@ -38,6 +40,7 @@ class Office final : private ReplicaObserver {
     locks_.tick();
     cleanup_.tick(isFilling(chunkservers_.roster()));
     mover_.tick();
+    trash_.tick();
   }
 
  private:
@@ -62,6 +65,7 @@ class Office final : private ReplicaObserver {
   Mover mover_;
   Sessions sessions_;
   LockQueue locks_;
+  TrashKeeper trash_;
   NameGate names_;
   Core core_;
   kj::Own<Lifeline> lifeline_;

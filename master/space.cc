@@ -69,12 +69,27 @@ bool isFilling(const Roster& roster) {
   return false;
 }
 
+namespace {
+
+// What is in the trash gives way to what is written, so there is room for it. Not where that is happening already: then
+// there is as much room as the disks say, and more each moment.
+void giveWay(const NamespaceReader& reader, const Roster& roster, uint8_t copies, RawSpace& raw) {
+  uint64_t kept = isFilling(roster) ? 0 : reader.counters().trashAllocatedBytes;
+  uint64_t keptRaw = std::min(kept * copies, raw.usedBytes);
+  raw.usedBytes -= keptRaw;
+  raw.retiredBytes += keptRaw;
+  raw.boundBytes += std::min(kept, UINT64_MAX - raw.boundBytes);
+}
+
+}  // namespace
+
 void writeSpace(const NamespaceReader& reader, const Roster& roster, InodeId inode, wire::Space::Builder out) {
   auto& map = reader.map();
   auto found = reader.classOf(inode);
   auto cls = found.ok() ? map.classes.find(found.value()) : map.classes.begin();
   uint8_t copies = cls == map.classes.end() ? 1 : cls->second.copies;
   RawSpace raw = cls == map.classes.end() ? rawSpace(roster) : rawSpace(roster, map, cls->first);
+  giveWay(reader, roster, copies, raw);
   uint64_t files = reader.counters().inodes;
   // Every file needs some room of its own: a guess that makes `df -i` useful.
   constexpr uint64_t BYTES_PER_FILE = 4096;

@@ -124,7 +124,7 @@ Task<void> ByteLeases::leave(kj::Own<Inode> inode, bool share) {
   }
 }
 
-// The master knows, or is not to be told, all that was done here. A report that is still on its way would be one about a
+// The master knows, or is not to be told, all that was done here. A report that is still on its way would be about a
 // file that others have by then: it would wait for them, and they may wait for this mount.
 bool ByteLeases::isSettled(const Inode& inode) {
   const FileReport& report = inode.report;

@@ -1,6 +1,6 @@
-// ByteLeases: the right to read and to write files' bytes at this mount. The lease on a file's attributes is the one to
-// read its bytes. To write them a mount must be the only one with a lease: then it may keep what it writes, with size and
-// times, until another wants to know.
+// ByteLeases: the right to read and to write files' bytes at this mount. The lease on a file's attributes is the one
+// to read its bytes. To write them a mount must be the only one with a lease: then it may keep what it writes, with
+// size and times, until another wants to know.
 //
 // When a lease is wanted back (a recall), operations under way come to their end, what was written is stored and synced
 // and its size told, and only then does the master hear that others may go on. Synced, because bytes that are kept for
@@ -20,8 +20,8 @@ namespace cairn {
 
 class ByteLeases final : private kj::TaskSet::ErrorHandler {
  public:
-  ByteLeases(Context& context, MasterSession& session, InodeTable& inodes, const LeaseBook& leases, SizeReporter& reporter,
-             FileSync& sync)
+  ByteLeases(Context& context, MasterSession& session, InodeTable& inodes, const LeaseBook& leases,
+             SizeReporter& reporter, FileSync& sync)
       : context_(context),
         session_(session),
         inodes_(inodes),

@@ -43,8 +43,8 @@ enum class AllocateMode {
 
 enum class Whence { DATA, HOLE };
 
-// Who keeps a copy of what the library told, for as long as it said (Client::believed): the kernel. A promise resolves when
-// nothing that was told before counts any more; the master waits for it before it lets another client go on.
+// Who keeps a copy of what the library told, for as long as it said (Client::believed): the kernel. A promise resolves
+// when nothing that was told before counts any more; the master waits for it before it lets another client go on.
 class CacheListener {
  public:
   // Attributes, and a file's bytes.

@@ -30,8 +30,8 @@ Attributes Inode::effective() const {
 
 bool Inode::isIdle() const {
   return handles == 0 && !isShared() && !hasLocalChanges() && writes.unsynced.empty() && writes.calls == 0 &&
-         !report.queued && !report.underWay && errors_ == told_ && bytes.users == 0 && !bytes.leaving && !bytes.asking &&
-         table_.now() >= promisedUntil_;
+         !report.queued && !report.underWay && errors_ == told_ && bytes.users == 0 && !bytes.leaving &&
+         !bytes.asking && table_.now() >= promisedUntil_;
 }
 
 bool Inode::isLeased() const {

@@ -101,6 +101,10 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
         names.drop(inode);
       }
       break;
+    case wire::Op::DETACH:
+      noteName(InodeId{op.getDetach().getParent()}, textOf(op.getDetach().getName()), InodeId{}, grant);
+      names.drop(inode);
+      break;
     case wire::Op::RENAME: {
       auto rename = op.getRename();
       InodeId from{rename.getParent()};

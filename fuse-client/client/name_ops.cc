@@ -281,8 +281,18 @@ Task<Result<std::string>> Client::getXattr(InodeId inode, std::string name, Call
   co_return textOf(answer.value().getAnswer().getBytes());
 }
 
+// Setting this one on a directory detaches what it has under that name: an attribute, for there is no system call.
+constexpr const char* DETACH_XATTR = "user.dfs.detach";
+
 Task<Status> Client::setXattr(InodeId inode, std::string name, std::string value, uint32_t flags, Caller caller) {
   auto op = newOp(caller);
+  if (name == DETACH_XATTR) {
+    auto detach = (*op)->initDetach();
+    detach.setParent(raw(inode));
+    detach.setName(wireBytes(value));
+    auto detached = co_await impl_->execute(kj::mv(op));
+    co_return statusOf(detached);
+  }
   auto set = (*op)->initSetXattr();
   set.setInode(raw(inode));
   set.setName(wireBytes(name));

@@ -135,7 +135,9 @@ bool KernelCache::isContended(InodeId inode) {
 // On a worker, for the kernel may wait for a lock. The job outlives whoever waits for it.
 kj::Promise<int> KernelCache::send(Workers& workers, int code, std::string body) {
   auto result = std::make_shared<int>(0);
-  auto job = [result, descriptor = descriptor_, code, body = kj::mv(body)] { *result = notify(descriptor, code, body); };
+  auto job = [result, descriptor = descriptor_, code, body = kj::mv(body)] {
+    *result = notify(descriptor, code, body);
+  };
   return workers.run(kj::mv(job)).then([result] { return *result; });
 }
 
@@ -181,8 +183,9 @@ kj::Promise<void> KernelCache::forgetInode(InodeId inode) {
 
 Task<void> KernelCache::forgetClosed(InodeId inode, bool pages) {
   const Nanos began = clock_.monotonic();
+  Workers& workers = pages ? waiters_ : workers_;
   for (;;) {
-    int code = co_await send(pages ? waiters_ : workers_, FUSE_NOTIFY_INVAL_INODE, inodeBody(nodeOf(inode), pages ? 0 : -1));
+    int code = co_await send(workers, FUSE_NOTIFY_INVAL_INODE, inodeBody(nodeOf(inode), pages ? 0 : -1));
     Node* node = nodes_.find(inode);
     bool onItsWay = code == ENOENT && node != nullptr && began < node->toldAt + ARRIVAL;
     if (!onItsWay || clock_.monotonic() - began > ARRIVAL) {

@@ -1,15 +1,17 @@
-// KernelCache: what the kernel was told it may believe without asking, and how it is told to forget it. Time-outs end with
-// the leases, so a mount whose process stands still misleads nobody for longer.
+// KernelCache: what the kernel was told it may believe without asking, and how it is told to forget it. Time-outs end
+// with the leases, so a mount whose process stands still misleads nobody for longer.
 //
-// Notifications are written raw: libfuse 3.14 doesn't know all of them. Those that may wait for a lock inside the kernel
-// are written by worker threads, for who holds the lock may wait for this very process. A name is forgotten under the
-// lock of its directory, which also every local change in that directory holds while it waits for the master: where that
-// takes long all names are made to be asked about again instead (an "epoch" ends), which waits for nothing.
+// Notifications are written raw: libfuse 3.14 doesn't know all of them. Those that may wait for a lock inside the
+// kernel are written by worker threads, for who holds the lock may wait for this very process. A name is forgotten
+// under the lock of its directory, which also every local change in that directory holds while it waits for the
+// master: where that takes long all names are made to be asked about again instead (an "epoch" ends), which waits for
+// nothing.
 //
-// An answer about attributes that meets such a notification on its way is ignored by the kernel, which then reads with the
-// size and the pages that it has. So files that are open here are never notified about: what is told of them counts for
-// a hundredth of a second at most, a recall waits for that time to pass, and while others use the file too it counts for
-// nothing. Then the kernel asks for attributes before each use of a page, and drops all of them when the file has changed.
+// An answer about attributes that meets such a notification on its way is ignored by the kernel, which then reads with
+// the size and the pages that it has. So files that are open here are never notified about: what is told of them
+// counts for a hundredth of a second at most, a recall waits for that time to pass, and while others use the file too
+// it counts for nothing. Then the kernel asks for attributes before each use of a page, and drops all of them when the
+// file has changed.
 #pragma once
 #include <fuse_lowlevel.h>
 #include <kj/async.h>
@@ -40,9 +42,9 @@ class KernelCache final : public CacheListener, private kj::TaskSet::ErrorHandle
   // For how long the kernel may believe what it is being told now of an inode's attributes, or of a name.
   Nanos tellAttributes(const Attributes& attributes, Nanos leased);
   Nanos tellName(InodeId directory, Nanos leased);
-  // The modification time to tell: the kernel knows changed bytes by it alone, so it must not be the same as before when
-  // they have changed and somebody has set the time back. Then it is a nanosecond off, once.
-  // Not every answer makes it look (`looks`): that to a change of attributes just tells.
+  // The modification time to tell: the kernel knows changed bytes by it alone, so it must not be the same as before
+  // when they have changed and somebody has set the time back. Then it is a nanosecond off, once. Not every answer
+  // makes it look (`looks`): that to a change of attributes just tells.
   FileTime tellModified(const Attributes& attributes, bool looks);
 
   // A regular file is being opened; to be awaited before the answer. Each has its closed().

@@ -37,7 +37,8 @@ struct Node {
 
 class Nodes {
  public:
-  // Null when the kernel doesn't know the inode. The root of the mount, which it never forgets, is told once by its owner.
+  // Null when the kernel doesn't know the inode. The root of the mount, which it never forgets, is told once by its
+  // owner.
   Node* find(InodeId inode) {
     auto found = nodes_.find(raw(inode));
     return found == nodes_.end() ? nullptr : &found->second;

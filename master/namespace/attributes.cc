@@ -101,6 +101,7 @@ bool resize(Execution& execution, const Credentials& caller, InodeRecord& inode,
   if (wish.has(ONLY_GROW)) {
     size = std::max(size, inode.size);
   }
+  uint64_t sizeBefore = inode.size;
   uint64_t allocatedBefore = inode.allocated;
   if (size == 0) {  // even of an empty file: bytes written before this, of which no size told yet, must not come back
     reclaimObject(execution, inode, true);
@@ -122,6 +123,7 @@ bool resize(Execution& execution, const Credentials& caller, InodeRecord& inode,
     inode.modified = execution.now();
   }
   inode.size = size;
+  resized(execution, inode, sizeBefore, allocatedBefore);
   inode.largestSize = std::max(inode.largestSize, size);
   if (!caller.isRoot()) {
     dropPrivileges(execution, inode);

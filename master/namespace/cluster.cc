@@ -76,6 +76,8 @@ Status format(Execution& execution, wire::Format::Reader command) {
     putClass(execution, readClass(item));
   }
   makeRoot(execution, command, ClassId{command.getClasses()[0].getId()});
+  execution.head.counted = true;
+  execution.accounts.put(ROOT_INODE, Account());
   raiseMap(execution);
   return {};
 }

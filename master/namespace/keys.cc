@@ -139,6 +139,30 @@ std::string move(InodeId inode) {
 std::string moveTask(uint64_t id) {
   return make(MOVE_TASKS, id);
 }
+std::string account(InodeId directory) {
+  return make(ACCOUNTS, raw(directory));
+}
+std::string names(InodeId inode, InodeId directory) {
+  return make("B", raw(inode), raw(directory));
+}
+std::string names(InodeId inode) {
+  return make("B", raw(inode));
+}
+std::string trash(uint64_t id) {
+  return make(TRASH, id);
+}
+std::string trashOf(InodeId directory, uint64_t id) {
+  return make("Q", raw(directory), id);
+}
+std::string trashOf(InodeId directory) {
+  return make("Q", raw(directory));
+}
+std::string will(InodeId inode) {
+  return make("J", raw(inode));
+}
+std::string looseTree(InodeId directory) {
+  return make(LOOSE_TREES, raw(directory));
+}
 
 std::string locks(InodeId inode, uint8_t kind) {
   std::string key = make(LOCKS, raw(inode));

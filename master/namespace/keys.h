@@ -26,6 +26,12 @@
 //   W <task>                       MoveTask
 //   F <inode> <kind> <first byte> <session> <owner>          LockRecord: a lock on bytes of a file
 //   f <session> <inode>            how many locks the session has on the file
+//   U <directory>                  Account: what is below it
+//   B <inode> <directory>          how many names that directory has of a file with several
+//   Z <trash id>                   TrashItem
+//   Q <directory> <trash id>       the same, found from the directory whose name it had
+//   J <inode>                      TrashItem of an orphan, for when nobody holds it any more
+//   Y <directory>                  nothing leads to it: it is being taken apart, its names from that cookie on
 #pragma once
 #include <string>
 #include <string_view>
@@ -54,6 +60,10 @@ inline constexpr std::string_view SEALS = "Mo";
 inline constexpr std::string_view MOVES = "V";
 inline constexpr std::string_view MOVE_TASKS = "W";
 inline constexpr std::string_view LOCKS = "F";
+inline constexpr std::string_view ENTRIES = "D";
+inline constexpr std::string_view ACCOUNTS = "U";
+inline constexpr std::string_view TRASH = "Z";
+inline constexpr std::string_view LOOSE_TREES = "Y";
 // Sorts after every key.
 inline constexpr std::string_view END = "~";
 // True for the keys that belong to this store rather than to the replicated state: head, marks and checkpoint.
@@ -100,6 +110,14 @@ LockParts lockParts(std::string_view key);
 std::string locks(InodeId inode, uint8_t kind);  // prefix
 std::string locked(SessionId session, InodeId inode);
 std::string locked(SessionId session);  // prefix
+std::string account(InodeId directory);
+std::string names(InodeId inode, InodeId directory);
+std::string names(InodeId inode);  // prefix
+std::string trash(uint64_t id);
+std::string trashOf(InodeId directory, uint64_t id);
+std::string trashOf(InodeId directory);  // prefix
+std::string will(InodeId inode);
+std::string looseTree(InodeId directory);
 
 // The number at `offset` of a key. REQUIRES: it is there.
 uint64_t numberAt(std::string_view key, size_t offset);

@@ -56,6 +56,7 @@ Status link(Execution& execution, const Requester& client, wire::Op::Link::Reade
   ++inode.links;
   inode.changed = execution.now();
   addEntry(execution, parent, viewOf(op.getName()), inode);
+  gainName(execution, inode, parent.id, viewOf(op.getName()));
   save(execution, inode);
   save(execution, parent);
   writeAttributes(inode, reply.initAttributes());

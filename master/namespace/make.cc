@@ -159,6 +159,7 @@ Status make(Execution& execution, const Requester& client, wire::Op::Make::Reade
     return {};
   }
   addEntry(execution, parent, viewOf(op.getName()), inode);
+  gainName(execution, inode, parent.id, viewOf(op.getName()));
   save(execution, inode);
   save(execution, parent);
   execution.changes.made = inode.id;

@@ -2,6 +2,7 @@
 // which ext4 and Linux's VFS make them, before it changes anything; what it returns is the reply's outcome.
 #pragma once
 #include "master/namespace/tables.h"
+#include "master/namespace/trash.h"
 
 namespace cairn {
 
@@ -13,11 +14,14 @@ constexpr size_t WRITTEN_MAX = 4096;  // items of one `written`
 constexpr size_t XATTR_NAME_BYTES_MAX = 255;
 constexpr size_t XATTR_VALUE_BYTES_MAX = 65536;
 constexpr size_t XATTR_LIST_BYTES_MAX = 65536;
+constexpr std::string_view OWN_XATTRS = "user.dfs.";  // never stored and never listed
 constexpr std::string_view CAPABILITY_XATTR = "security.capability";
 
 // ---- a client's operations ----
 Status make(Execution& execution, const Requester& client, wire::Op::Make::Reader op, wire::Reply::Builder reply);
 Status link(Execution& execution, const Requester& client, wire::Op::Link::Reader op, wire::Reply::Builder reply);
+// A whole tree at once: into the trash, or taken apart behind.
+Status detach(Execution& execution, const Requester& client, wire::Op::Detach::Reader op, wire::Reply::Builder reply);
 Status unlink(Execution& execution, const Requester& client, wire::Op::Unlink::Reader op, wire::Reply::Builder reply);
 Status rename(Execution& execution, const Requester& client, wire::Op::Rename::Reader op, wire::Reply::Builder reply);
 Status setAttributes(Execution& execution, const Requester& client, wire::SetAttributes::Reader op,
@@ -43,6 +47,8 @@ Status openSession(Execution& execution, wire::OpenSession::Reader command);
 Status endSession(Execution& execution, SessionId session);
 Status dropHolds(Execution& execution, wire::DropHolds::Reader command);
 Status changeCluster(Execution& execution, wire::ClusterChange::Reader command);
+Status changeQuota(Execution& execution, wire::QuotaChange::Reader command);
+Status changeTrash(Execution& execution, wire::TrashChange::Reader command, wire::Reply::Builder reply);
 void beginTerm(Execution& execution, uint64_t drawn);
 Status changeClass(Execution& execution, wire::ClassChange::Reader command);
 Status beginMoves(Execution& execution, wire::ClassChange::Begin::Reader command);
@@ -59,8 +65,14 @@ Status reclaimed(Execution& execution, capnp::List<uint64_t>::Reader ids);
 Status cutsApplied(Execution& execution, capnp::List<uint64_t>::Reader ids);
 
 // ---- steps that several of them share ----
-// After the last name went (links is 0): keeps the inode as an orphan of those who hold it, or frees it.
-void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode);
+// Where an inode had the name that it has lost.
+struct LostName {
+  const InodeRecord& directory;
+  std::string_view name;
+};
+// After the last name went (links is 0): keeps the inode as an orphan of those who hold it; else it goes into the
+// trash, or is freed.
+void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode, const LostName& lost);
 // The nameless inode lives as long as the session holds it.
 void keepOrphan(Execution& execution, InodeId inode, SessionId session);
 // The nameless inode gets a name, so that it needs no holder.

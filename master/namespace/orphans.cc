@@ -1,4 +1,6 @@
 // Orphans: inodes without a name that sessions still hold open, and the end of inodes.
+#include <sys/stat.h>
+
 #include <set>
 
 #include "master/namespace/keys.h"
@@ -25,13 +27,28 @@ std::set<SessionId> holdersOf(const Execution& execution, const Requester& clien
   return holders;
 }
 
+// Nobody can reach it any more.
+void leave(Execution& execution, InodeRecord& inode, std::optional<TrashItem> item, bool inUse) {
+  if (item) {
+    bury(execution, inode, *item, inUse);
+  } else if (S_ISDIR(inode.mode)) {
+    freeDirectory(execution, inode);
+  } else {
+    freeInode(execution, inode, inUse);
+  }
+}
+
 }  // namespace
 
-void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode) {
+void loseLastName(Execution& execution, const Requester& client, InodeRecord& inode, const LostName& lost) {
+  auto item = trashItemFor(execution, inode, lost);
   auto holders = holdersOf(execution, client, inode);
   if (holders.empty()) {
-    freeInode(execution, inode, false);
+    leave(execution, inode, item, false);
     return;
+  }
+  if (item) {
+    execution.store.put(keys::will(inode.id), encode(*item));
   }
   for (SessionId session : holders) {
     keepOrphan(execution, inode.id, session);
@@ -58,6 +75,9 @@ void adopt(Execution& execution, InodeRecord& inode) {
 }
 
 void freeInode(Execution& execution, const InodeRecord& inode, bool inUse) {
+  if (S_ISDIR(inode.mode) && execution.head.counted) {
+    execution.accounts.erase(inode.id);
+  }
   reclaimObject(execution, inode, inUse);
   if (inode.xattrs > 0) {
     std::vector<std::string> names;
@@ -81,7 +101,7 @@ void dropHold(Execution& execution, SessionId session, InodeId id) {
   execution.store.erase(keys::held(session, id));
   InodeRecord inode;
   if (!hasHolder(execution.store, id) && find(execution.store, id, inode)) {
-    freeInode(execution, inode, true);
+    leave(execution, inode, takeWill(execution, id), true);
   }
 }
 

@@ -164,11 +164,36 @@ class Answerer {
       return acl.empty() ? Status(Error{ENODATA, {}}) : Status();
     }
     std::string value;
+    if (name.starts_with(OWN_XATTRS)) {
+      auto own = ownXattr(inode, name.substr(OWN_XATTRS.size()));
+      answer_.setBytes(bytesOf(own));
+      return own.empty() ? Status(Error{ENODATA, {}}) : Status();
+    }
     if (inode.xattrs == 0 || !store_.get(keys::xattr(id, name), value)) {
       return Error{ENODATA, {}};
     }
     answer_.setBytes(bytesOf(value));
     return {};
+  }
+
+  // What the accounts say of a directory; empty: no such attribute.
+  std::string ownXattr(const InodeRecord& inode, std::string_view name) {
+    std::string value;
+    Account account;
+    if (!S_ISDIR(inode.mode) || !store_.get(keys::account(inode.id), value)) {
+      return {};
+    }
+    decode(value, account);
+    if (name == "rbytes") {
+      return std::to_string(account.bytes);
+    }
+    if (name == "rallocated") {
+      return std::to_string(account.allocated);
+    }
+    if (name == "rfiles") {
+      return std::to_string(account.files);
+    }
+    return name == "rsubdirs" ? std::to_string(account.directories) : std::string();
   }
 
   Status listXattr(InodeId id) {

@@ -22,7 +22,7 @@ uint64_t NamespaceReader::digest() const {
   return head_.digest;
 }
 Counters NamespaceReader::counters() const {
-  return {head_.inodes, head_.allocated};
+  return {head_.inodes, head_.allocated, head_.trashAllocated};
 }
 
 Status NamespaceReader::attributes(InodeId id, wire::Attributes::Builder out) const {
@@ -187,6 +187,81 @@ std::vector<TermBegin> NamespaceReader::terms() const {
     auto& start = found.emplace_back();
     decode(at.value(), start);
     start.term = Term{keys::numberAt(at.key(), keys::FIRST_ID)};
+  }
+  return found;
+}
+
+std::optional<Account> NamespaceReader::account(InodeId directory) const {
+  std::string value;
+  if (!store_.get(keys::account(directory), value)) {
+    return std::nullopt;
+  }
+  Account account;
+  decode(value, account);
+  return account;
+}
+
+// By the inodes, whose `parent` stays what it was when the last name goes.
+Result<std::string> NamespaceReader::pathOf(InodeId directory) const {
+  std::string path;
+  InodeRecord inode;
+  for (InodeId at = directory; at != ROOT_INODE; at = inode.parent) {
+    auto found = account(at);
+    if (!found || !find(store_, at, inode)) {
+      return Error{ENOENT, "what it was in is gone"};
+    }
+    path = "/" + found->name + path;
+  }
+  return path.empty() ? "/" : path;
+}
+
+std::vector<TrashItem> NamespaceReader::trash(uint64_t after, size_t max) const {
+  std::vector<TrashItem> items;
+  auto at = store_.scan(keys::TRASH);
+  for (at.seek(keys::trash(after + 1)); at.valid() && items.size() < max; at.next()) {
+    auto& item = items.emplace_back();
+    decode(at.value(), item);
+    item.id = keys::numberAt(at.key(), keys::FIRST_ID);
+  }
+  return items;
+}
+
+std::vector<TrashItem> NamespaceReader::trashOf(InodeId directory, uint64_t after, size_t max) const {
+  std::vector<TrashItem> items;
+  auto at = store_.scan(keys::trashOf(directory));
+  for (at.seek(keys::trashOf(directory, after + 1)); at.valid() && items.size() < max; at.next()) {
+    auto item = trashItem(keys::numberAt(at.key(), keys::SECOND_ID));
+    KJ_ASSERT(item.has_value(), "the trash of a directory names what isn't there", raw(directory));
+    items.push_back(kj::mv(*item));
+  }
+  return items;
+}
+
+std::optional<TrashItem> NamespaceReader::trashItem(uint64_t id) const {
+  std::string value;
+  if (!store_.get(keys::trash(id), value)) {
+    return std::nullopt;
+  }
+  TrashItem item;
+  decode(value, item);
+  item.id = id;
+  return item;
+}
+
+uint64_t NamespaceReader::trashSeconds(InodeId directory) const {
+  for (auto found = account(directory); found; found = account(found->parent)) {
+    if (found->trashSeconds != Account::AS_ABOVE) {
+      return found->trashSeconds;
+    }
+  }
+  return 0;
+}
+
+std::vector<LooseTree> NamespaceReader::looseTrees(InodeId after, size_t max) const {
+  std::vector<LooseTree> found;
+  auto at = store_.scan(keys::LOOSE_TREES);
+  for (at.seek(keys::looseTree(next(after))); at.valid() && found.size() < max; at.next()) {
+    found.push_back({InodeId{keys::numberAt(at.key(), keys::FIRST_ID)}, decodeNumber(at.value())});
   }
   return found;
 }

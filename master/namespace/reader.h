@@ -20,14 +20,20 @@ namespace cairn {
 class Store;
 
 struct Counters {
-  uint64_t inodes = 0;          // existing, orphans included
-  uint64_t allocatedBytes = 0;  // of all files, one copy
+  uint64_t inodes = 0;               // existing, orphans included
+  uint64_t allocatedBytes = 0;       // of all files, one copy
+  uint64_t trashAllocatedBytes = 0;  // of those in the trash
 };
 
 // A nameless inode that sessions still hold.
 struct Orphan {
   InodeId inode{};
   std::vector<SessionId> holders;
+};
+
+struct LooseTree {
+  InodeId directory{};
+  uint64_t cookie = 0;
 };
 
 struct SessionRecord {
@@ -99,6 +105,22 @@ class NamespaceReader {
   // In the order of their first bytes.
   std::vector<FileLock> locks(InodeId inode, wire::LockKind kind) const;
   std::vector<FileLock> allLocks(size_t max) const;
+  // False: a state from before there were accounts, which is to be counted.
+  bool counted() const { return head_.counted; }
+  std::optional<Account> account(InodeId directory) const;
+  // Of a directory, from the root; of one in the trash: as it was. ENOENT: its place is gone.
+  Result<std::string> pathOf(InodeId directory) const;
+  // In the order in which they go, above `after`; those that came out of one directory.
+  std::vector<TrashItem> trash(uint64_t after, size_t max) const;
+  std::vector<TrashItem> trashOf(InodeId directory, uint64_t after, size_t max) const;
+  std::optional<TrashItem> trashItem(uint64_t id) const;
+  uint64_t trashItems() const { return head_.trashItems; }
+  // For how long what is deleted in it is kept.
+  uint64_t trashSeconds(InodeId directory) const;
+  // Directories above `after` that are to be taken apart, and from which cookie on they still have names.
+  std::vector<LooseTree> looseTrees(InodeId after, size_t max) const;
+  bool hasLooseTrees() const { return head_.looseTrees > 0; }
+  int64_t nowSeconds() const { return head_.time.seconds; }  // as of the last applied entry
   std::vector<SessionRecord> sessions() const;
   bool sessionExists(SessionId session) const;
   std::vector<Orphan> orphans() const;

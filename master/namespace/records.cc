@@ -171,6 +171,12 @@ void inodeFields(Record& r, Coder& code) {
   code.later(r.accessAcl);
   code.later(r.defaultAcl);
   code.later(r.linkable);
+  if (!S_ISDIR(r.mode)) {
+    code.later(r.parent);
+  }
+  if (r.links == 0) {
+    code.later(r.trashItem);
+  }
 }
 
 template <typename Record, typename Coder>
@@ -202,6 +208,10 @@ void headFields(Record& r, Coder& code) {
   code(r.inodes);
   code(r.allocated);
   code(r.generationBase);
+  code.later(r.counted);
+  code.later(r.trashItems);
+  code.later(r.trashAllocated);
+  code.later(r.looseTrees);
 }
 
 template <typename Record, typename Coder>
@@ -256,6 +266,32 @@ void taskFields(Record& r, Coder& code) {
   code(r.except);
   code(r.filesDone);
   code(r.bytesDone);
+}
+
+template <typename Record, typename Coder>
+void accountFields(Record& r, Coder& code) {
+  code(r.parent);
+  code(r.name);
+  code(r.bytes);
+  code(r.allocated);
+  code(r.files);
+  code(r.directories);
+  code(r.trashSeconds);
+}
+
+template <typename Record, typename Coder>
+void trashFields(Record& r, Coder& code) {
+  code(r.inode);
+  code(r.parent);
+  code(r.name);
+  code(r.era);
+  code(r.deletedSeconds);
+  code(r.keepSeconds);
+  code(r.mode);
+  code(r.links);
+  code(r.bytes);
+  code(r.allocated);
+  code(r.files);
 }
 
 template <typename Record, typename Coder>
@@ -366,6 +402,12 @@ std::string encode(const MoveItem& in) {
 std::string encode(const MoveTask& in) {
   return encodeAll<MoveTask>(in, taskFields, 64 + in.path.size());
 }
+std::string encode(const Account& in) {
+  return encodeAll<Account>(in, accountFields, 64 + in.name.size());
+}
+std::string encode(const TrashItem& in) {
+  return encodeAll<TrashItem>(in, trashFields, 96 + in.name.size());
+}
 std::string encode(const ReplicationClass& in) {
   return encodeAll<ReplicationClass>(in, classFields, 8);
 }
@@ -414,6 +456,12 @@ void decode(std::string_view in, MoveItem& out) {
 }
 void decode(std::string_view in, MoveTask& out) {
   decodeAll<MoveTask>(in, out, taskFields);
+}
+void decode(std::string_view in, Account& out) {
+  decodeAll<Account>(in, out, accountFields);
+}
+void decode(std::string_view in, TrashItem& out) {
+  decodeAll<TrashItem>(in, out, trashFields);
 }
 void decode(std::string_view in, ReplicationClass& out) {
   decodeAll<ReplicationClass>(in, out, classFields);

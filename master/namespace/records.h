@@ -49,8 +49,12 @@ struct InodeRecord {
   std::string defaultAcl;       // directories: of what is made in it
   bool linkable = false;        // was made without a name, and may still get one
 
-  // directories
+  // Directories: where it stands. Others: the directory whose account they are charged to, which has a name of them; 0
+  // without names.
   InodeId parent{};
+  uint64_t trashItem = 0;  // without names (links is 0): the item of the trash that keeps it; 0: none
+
+  // directories
   uint64_t entries = 0;
   uint64_t nextCookie = 0;
 
@@ -94,6 +98,10 @@ struct Head {
   uint64_t inodes = 0;
   uint64_t allocated = 0;
   uint32_t generationBase = 0;  // no layout is of an earlier generation
+  bool counted = false;         // every directory has an account (namespace/accounts.h)
+  uint64_t trashItems = 0;
+  uint64_t trashAllocated = 0;  // bytes of them all, one copy
+  uint64_t looseTrees = 0;
 };
 
 // Where a term begins, and what its leader drew then: two histories that have a term in common, as when a data
@@ -154,6 +162,41 @@ struct MoveTask {
   uint64_t bytesDone = 0;
 };
 
+// What is below a directory, and what holds for it.
+struct Account {
+  static constexpr uint64_t AS_ABOVE = UINT64_MAX;
+
+  InodeId parent{};         // the next one to be charged; 0: none, for it is the root, or has no name
+  std::string name;         // in the parent, or where it was last
+  uint64_t bytes = 0;       // sizes of the regular files
+  uint64_t allocated = 0;   // bytes that they take up, one copy
+  uint64_t files = 0;       // whatever is no directory
+  uint64_t directories = 0; // without itself
+  uint64_t trashSeconds = AS_ABOVE;  // for which what is deleted below it is kept
+};
+
+// What was deleted and can be brought back.
+struct TrashItem {
+  uint64_t id = 0;  // from the key; see makeTrashId()
+  InodeId inode{};
+  InodeId parent{};  // the directory that had its last name
+  std::string name;
+  uint64_t era = 0;  // nextCookie of `parent` then: equal for what went since something was last added there
+  int64_t deletedSeconds = 0;
+  uint64_t keepSeconds = 0;
+  uint32_t mode = 0;
+  uint32_t links = 0;  // to be given back
+  uint64_t bytes = 0;  // as in Account; of a tree that was detached whole: all of it
+  uint64_t allocated = 0;
+  uint64_t files = 0;
+};
+
+// Sorts by when it goes.
+constexpr uint64_t makeTrashId(uint64_t expiresSeconds, uint64_t number) {
+  return expiresSeconds << 32 | (number & UINT32_MAX);
+}
+constexpr uint64_t expiresSeconds(uint64_t trashId) { return trashId >> 32; }
+
 // Bytes at or past `firstDead` written under a generation below `generation` are dead on every copy.
 struct CutItem {
   uint64_t id = 0;  // from the key
@@ -178,6 +221,8 @@ std::string encode(const ReclaimItem& in);
 std::string encode(const CutItem& in);
 std::string encode(const MoveItem& in);
 std::string encode(const MoveTask& in);
+std::string encode(const Account& in);
+std::string encode(const TrashItem& in);
 std::string encode(const ReplicationClass& in);
 std::string encode(const ServerRecord& in);
 std::string encode(const VolumeRecord& in);
@@ -196,6 +241,8 @@ void decode(std::string_view in, ReclaimItem& out);
 void decode(std::string_view in, CutItem& out);
 void decode(std::string_view in, MoveItem& out);
 void decode(std::string_view in, MoveTask& out);
+void decode(std::string_view in, Account& out);
+void decode(std::string_view in, TrashItem& out);
 void decode(std::string_view in, ReplicationClass& out);
 void decode(std::string_view in, ServerRecord& out);
 void decode(std::string_view in, VolumeRecord& out);

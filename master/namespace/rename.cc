@@ -153,6 +153,8 @@ void reparent(InodeRecord& directory, InodeRecord& from, InodeRecord& into) {
 
 void exchange(Execution& execution, Move& move) {
   InodeRecord& into = move.destination();
+  moveName(execution, move.source, move.from.id, into.id, move.newName);
+  moveName(execution, move.target, into.id, move.from.id, move.oldName);
   replaceEntry(execution, move.from, move.oldName, move.oldEntry, move.target);
   replaceEntry(execution, into, move.newName, move.newEntry, move.source);
   reparent(move.source, move.from, into);
@@ -169,14 +171,16 @@ void removeTarget(Execution& execution, const Requester& client, Move& move) {
   } else {
     --move.target.links;
   }
+  loseName(execution, move.target, move.destination().id);
   if (move.target.links == 0) {
-    loseLastName(execution, client, move.target);
+    loseLastName(execution, client, move.target, {move.destination(), move.newName});
   } else {
     save(execution, move.target);
   }
 }
 
-InodeRecord makeWhiteout(Execution& execution, const Requester& client, const InodeRecord& directory) {
+InodeRecord makeWhiteout(Execution& execution, const Requester& client, const InodeRecord& directory,
+                         std::string_view name) {
   InodeRecord whiteout;
   whiteout.id = InodeId{execution.head.nextInode++};
   whiteout.mode = S_IFCHR;
@@ -186,14 +190,17 @@ InodeRecord makeWhiteout(Execution& execution, const Requester& client, const In
   whiteout.accessed = whiteout.modified = whiteout.changed = whiteout.created = execution.now();
   whiteout.madeAt = execution.head.index;
   ++execution.head.inodes;
+  gainName(execution, whiteout, directory.id, name);
   save(execution, whiteout);
   return whiteout;
 }
 
-void moveName(Execution& execution, const Requester& client, Move& move) {
+void transfer(Execution& execution, const Requester& client, Move& move) {
   InodeRecord& into = move.destination();
+  moveName(execution, move.source, move.from.id, into.id, move.newName);
   if (move.has(WHITEOUT)) {
-    replaceEntry(execution, move.from, move.oldName, move.oldEntry, makeWhiteout(execution, client, move.from));
+    auto whiteout = makeWhiteout(execution, client, move.from, move.oldName);
+    replaceEntry(execution, move.from, move.oldName, move.oldEntry, whiteout);
   } else {
     removeEntry(execution, move.from, move.oldName, move.oldEntry);
   }
@@ -220,7 +227,7 @@ Status rename(Execution& execution, const Requester& client, wire::Op::Rename::R
     if (move.has(EXCHANGE)) {
       exchange(execution, move);
     } else {
-      moveName(execution, client, move);
+      transfer(execution, client, move);
     }
     move.source.changed = execution.now();
     save(execution, move.source);

@@ -30,7 +30,7 @@ Status run(Execution& execution, const Requester& client, wire::Op::Reader op, w
     case wire::Op::LOCK:
       return lock(execution, client, op.getLock());
     case wire::Op::DETACH:
-      break;
+      return detach(execution, client, op.getDetach(), reply);
   }
   return Error{ENOSYS, "an operation that this master doesn't know"};
 }

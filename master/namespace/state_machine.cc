@@ -40,7 +40,7 @@ ShardMap loadMap(const Store& store, MapVersion version) {
   return map;
 }
 
-Status runCommand(Execution& execution, wire::Command::Reader command) {
+Status runCommand(Execution& execution, wire::Command::Reader command, wire::Reply::Builder reply) {
   switch (command.which()) {
     case wire::Command::NOOP:
       return {};
@@ -68,9 +68,11 @@ Status runCommand(Execution& execution, wire::Command::Reader command) {
       return breakLock(execution, command.getBreakLock());
     case wire::Command::UNFENCE:
       return unfence(execution, command.getUnfence());
-    case wire::Command::CLIENT:
     case wire::Command::QUOTA_CHANGE:
+      return changeQuota(execution, command.getQuotaChange());
     case wire::Command::TRASH_CHANGE:
+      return changeTrash(execution, command.getTrashChange(), reply);
+    case wire::Command::CLIENT:
       break;
   }
   KJ_FAIL_REQUIRE("a command in the log that this master doesn't know", raw(execution.head.index));
@@ -89,6 +91,7 @@ StateMachine::StateMachine(kj::Own<Store> store)
       store_(kj::mv(store)),
       head_(store_->writtenHead()),
       map_(loadMap(*store_, head_.map)),
+      accounts_(*store_),
       reader_(*store_, head_, map_) {
   memset(reply_.begin(), 0, reply_.asBytes().size());
   store_->setGenerationBase(head_.generationBase);
@@ -104,7 +107,7 @@ Applied StateMachine::apply(LogIndex index, Term term, wire::Command::Reader com
   Applied applied;
   applied.term = term;
   applied.index = index;
-  Execution execution{*store_, head_, map_, applied.changes};
+  Execution execution{*store_, head_, map_, accounts_, applied.changes};
   if (newTerm) {
     beginTerm(execution, command.getDrawn());
   }
@@ -114,7 +117,7 @@ Applied StateMachine::apply(LogIndex index, Term term, wire::Command::Reader com
   reply.setIndex(raw(index));
   bool keep = false;
   if (!command.isClient()) {
-    writeOutcome(runCommand(execution, command), reply.initOutcome());
+    writeOutcome(runCommand(execution, command, reply), reply.initOutcome());
   } else {
     std::string stored;
     auto how = runOnce(execution, command.getClient(), reply, stored);
@@ -124,6 +127,7 @@ Applied StateMachine::apply(LogIndex index, Term term, wire::Command::Reader com
       applied.reply = wordsOf(stored);
     }
   }
+  accounts_.fold();
   if (!applied.repeated) {
     applied.reply = capnp::messageToFlatArray(message);
   }

@@ -9,6 +9,7 @@
 
 #include "common/ids.h"
 #include "common/result.h"
+#include "master/namespace/accounts.h"
 #include "master/namespace/reader.h"
 #include "master/namespace/records.h"
 #include "master/namespace/store.h"
@@ -58,6 +59,7 @@ class StateMachine {
   kj::Own<Store> store_;
   Head head_;
   ShardMap map_;
+  Accounts accounts_;
   NamespaceReader reader_;
 };
 

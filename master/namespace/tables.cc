@@ -43,6 +43,7 @@ bool find(const Store& store, InodeId id, InodeRecord& out) {
   if (!store.get(keys::inode(id), value)) {
     return false;
   }
+  out = InodeRecord();  // what its kind and number of links leave out mustn't stay from another
   decode(value, out);
   out.id = id;
   out.generation = std::max(out.generation, store.generationBase());
@@ -61,7 +62,7 @@ bool find(const Store& store, InodeId directory, std::string_view name, Entry& o
 bool isOrphan(const Store& store, InodeId id) {
   // Not a scan for holders: it would wade through all that were dropped before.
   InodeRecord inode;
-  return find(store, id, inode) && inode.links == 0;
+  return find(store, id, inode) && inode.links == 0 && inode.trashItem == 0;
 }
 bool hasHolder(const Store& store, InodeId id) {
   return store.scan(keys::orphan(id)).valid();
@@ -82,7 +83,8 @@ Status enter(const Store& store, const Credentials& caller, InodeId id, InodeRec
 }
 
 Status reach(const Store& store, InodeId id, InodeRecord& out) {
-  return find(store, id, out) ? Status() : Status(Error{ESTALE, "the inode is gone"});
+  bool there = find(store, id, out) && out.trashItem == 0;
+  return there ? Status() : Status(Error{ESTALE, "the inode is gone"});
 }
 
 std::string_view viewOf(capnp::Data::Reader data) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <string_view>
 
+#include "master/namespace/accounts.h"
 #include "master/namespace/permissions.h"
 #include "master/namespace/records.h"
 #include "master/namespace/state_machine.h"
@@ -14,6 +15,7 @@ struct Execution {
   Store& store;
   Head& head;  // index, term and time are this command's
   ShardMap& map;
+  Accounts& accounts;
   Changes& changes;
 
   Timestamp now() const { return head.time; }
@@ -35,7 +37,7 @@ bool hasHolder(const Store& store, InodeId id);
 bool sessionExists(const Store& store, SessionId session);
 // The directory to look a name up in: ESTALE when it is gone, ENOTDIR, EACCES without search permission.
 Status enter(const Store& store, const Credentials& caller, InodeId id, InodeRecord& out);
-// The inode by its number: ESTALE when it is gone.
+// The inode by its number: ESTALE when it is gone, or in the trash.
 Status reach(const Store& store, InodeId id, InodeRecord& out);
 
 std::string_view viewOf(capnp::Data::Reader data);

@@ -1,4 +1,4 @@
-// unlink and rmdir: a name goes, and with the last one the inode.
+// unlink and rmdir: a name goes, and with the last one the inode. detach: with a directory all that is below it.
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -53,12 +53,47 @@ Status unlink(Execution& execution, const Requester& client, wire::Op::Unlink::R
   } else {
     --victim.links;
   }
+  loseName(execution, victim, parent.id);
   if (victim.links == 0) {
-    loseLastName(execution, client, victim);
+    loseLastName(execution, client, victim, {parent, viewOf(op.getName())});
   } else {
     save(execution, victim);
   }
   save(execution, parent);
+  writeAttributes(victim, reply.initAttributes());
+  writeAttributes(parent, reply.initParent());
+  return {};
+}
+
+// Nobody looks at what is below: whoever owns the directory could move it out of everybody's sight as well.
+Status detach(Execution& execution, const Requester& client, wire::Op::Detach::Reader op, wire::Reply::Builder reply) {
+  InodeRecord parent;
+  auto entered = enter(execution.store, client.caller, InodeId{op.getParent()}, parent);
+  if (!entered.ok()) {
+    return entered;
+  }
+  auto name = viewOf(op.getName());
+  auto named = isDots(name) ? Status(Error{EINVAL, {}}) : checkName(name);
+  if (!named.ok()) {
+    return named;
+  }
+  Entry entry;
+  if (!find(execution.store, parent.id, name, entry)) {
+    return Error{ENOENT, {}};
+  }
+  InodeRecord victim;
+  KJ_ASSERT(find(execution.store, entry.inode, victim), "a name without an inode", raw(entry.inode));
+  auto allowed = mayTake(client.caller, parent, victim, S_ISDIR(victim.mode));
+  if (!allowed.ok()) {
+    return allowed;
+  }
+  if (!S_ISDIR(victim.mode)) {
+    return Error{ENOTDIR, "only a directory is detached"};
+  }
+  if (!client.caller.owns(victim)) {
+    return Error{EPERM, "only its owner detaches a directory with all that is in it"};
+  }
+  detachTree(execution, parent, name, entry, victim);
   writeAttributes(victim, reply.initAttributes());
   writeAttributes(parent, reply.initParent());
   return {};

@@ -28,12 +28,15 @@ Status writtenOne(Execution& execution, wire::Written::Reader item, wire::Attrib
   if (item.getSize() > sizeMax(inode.chunkBits)) {
     return Error{EFBIG, {}};
   }
+  uint64_t sizeBefore = inode.size;
+  uint64_t allocatedBefore = inode.allocated;
   inode.size = std::max(inode.size, item.getSize());
   inode.largestSize = std::max(inode.largestSize, inode.size);
   int64_t change = std::max(item.getAllocatedDelta(), -static_cast<int64_t>(inode.allocated));
   change = std::min(change, static_cast<int64_t>(sizeMax(inode.chunkBits)) - static_cast<int64_t>(inode.allocated));
   inode.allocated += static_cast<uint64_t>(change);
   execution.head.allocated += static_cast<uint64_t>(change);
+  resized(execution, inode, sizeBefore, allocatedBefore);
   if (item.hasModified()) {
     inode.modified = readTime(item.getModified());
     // That of the write, which its mount has shown since; not that of this report, which comes later.

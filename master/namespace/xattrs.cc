@@ -80,6 +80,9 @@ Status reachXattr(Execution& execution, const Requester& client, uint64_t id, st
     return reached;
   }
   auto named = checkXattrName(name);
+  if (named.ok() && inSpace(name, OWN_XATTRS)) {
+    return Error{EPERM, "what CairnFS says of a file can't be set"};
+  }
   return named.ok() ? mayWriteXattr(client.caller, inode, name) : kj::mv(named);
 }
 

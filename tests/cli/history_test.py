@@ -31,6 +31,7 @@ class RolledBack(CommandTest):
             self.c.play("kill", name)
             self.c.play("start", name)
         self.c.wait_healthy()
+        self.c.admin("trash", "set", "/", "off")  # what is deleted is to reach the chunkservers
 
     def data(self, name):
         return os.path.join(self.c.dir, name)

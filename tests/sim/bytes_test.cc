@@ -1,5 +1,5 @@
-// Several mounts read, write and append to the same files while masters die, links break and mounts are cut off: what they
-// see is one file, one operation after another.
+// Several mounts read, write and append to the same files while masters die, links break and mounts are cut off: what
+// they see is one file, one operation after another.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <kj/debug.h>

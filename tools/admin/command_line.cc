@@ -26,6 +26,7 @@ class Words {
     add(app, "df", "space for files and on the disks", "dfsadmin df --explain", showSpace)
         ->add_flag("--explain", options_.explain, "say why so much is available and no more");
     addRemoval(app);
+    addTrash(app);
     addRaft(app);
     addScrub(app);
     addCluster(app);
@@ -248,6 +249,27 @@ class Words {
         applyRemoval)
         ->add_option("PLAN", options_.planId, "as listed")
         ->required();
+  }
+
+  void addTrash(CLI::App& app) {
+    auto& noun = addNoun(app, "trash", "what was deleted and can be brought back", "dfsadmin trash list");
+    add(noun, "list", "what is in it, first what goes first; a deleted tree is one item", "dfsadmin trash list",
+        listTrash)
+        ->add_option("PATH", options_.path, "only what was below it");
+    auto* restore = add(noun, "restore", "bring an item back to where it was, a directory with its tree",
+                        "dfsadmin trash restore 7306921\n  dfsadmin trash restore 7306921 --to mnt/found",
+                        restoreTrash);
+    restore->add_option("ITEM", options_.id, "as listed")->required();
+    restore->add_option("--to", options_.to, "another path for it, from the cluster's root or below a mount point");
+    auto* purge = add(noun, "purge", "end items for good. Shows what would go; nothing is done without --apply",
+                      "dfsadmin trash purge --older-than 1h\n  dfsadmin trash purge 7306921 --apply", purgeTrash);
+    purge->add_option("ITEM", options_.id, "as listed (default: all)");
+    purge->add_option("--older-than", options_.olderThan, "only what was deleted so long ago: 90s, 30m, 2h, 1d");
+    purge->add_flag("--apply", options_.apply, "do it");
+    auto* set = add(noun, "set", "how long what is deleted below a directory is kept; / is for the whole cluster",
+                    "dfsadmin trash set mnt/scratch off\n  dfsadmin trash set / 2d", setTrash);
+    set->add_option("PATH", options_.path, "a directory, from the cluster's root or below a mount point")->required();
+    set->add_option("TIME", options_.keep, "90s, 30m, 2h, 1d; off: not at all; default: as above it")->required();
   }
 
   void addCluster(CLI::App& app) {

@@ -6,6 +6,7 @@
 
 #include "fuse-client/client/wire.h"
 #include "tools/admin/move_plan.h"
+#include "tools/admin/output.h"
 #include "tools/admin/shards.h"
 #include "tools/admin/status.h"
 #include "tools/admin/verbs.h"
@@ -13,20 +14,6 @@
 namespace cairn::admin {
 
 namespace {
-
-// "30m": seconds; 0 when it makes no sense.
-uint32_t secondsOf(const std::string& text) {
-  size_t digits = 0;
-  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') {
-    ++digits;
-  }
-  std::string unit = text.substr(digits);
-  uint64_t factor = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : unit == "d" ? 86400 : 0;
-  if (digits == 0 || digits > 7 || factor == 0) {
-    return 0;
-  }
-  return static_cast<uint32_t>(std::min<uint64_t>(std::stoul(text.substr(0, digits)) * factor, UINT32_MAX));
-}
 
 int report(const Context& context, const std::string& name, const Status& outcome, const std::string& done) {
   if (!outcome.ok()) {

@@ -29,6 +29,19 @@ std::string durationText(uint64_t seconds) {
   return std::to_string(seconds / 3600) + " h " + std::to_string(seconds % 3600 / 60) + " m";
 }
 
+uint32_t secondsOf(const std::string& text) {
+  size_t digits = 0;
+  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') {
+    ++digits;
+  }
+  std::string unit = text.substr(digits);
+  uint64_t factor = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : unit == "d" ? 86400 : 0;
+  if (digits == 0 || digits > 7 || factor == 0) {
+    return 0;
+  }
+  return static_cast<uint32_t>(std::min<uint64_t>(std::stoul(text.substr(0, digits)) * factor, UINT32_MAX));
+}
+
 std::string joined(const std::vector<std::string>& parts, const char* between) {
   std::string out;
   for (const auto& part : parts) {

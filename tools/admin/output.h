@@ -15,6 +15,8 @@ using Json = nlohmann::ordered_json;
 std::string sizeText(uint64_t bytes);
 // "3 m 20 s"
 std::string durationText(uint64_t seconds);
+// The other way, "30m" or "90s"; 0 when it makes no sense.
+uint32_t secondsOf(const std::string& text);
 std::string joined(const std::vector<std::string>& parts, const char* between);
 
 // Left-aligned columns as wide as their widest cell, under a heading.

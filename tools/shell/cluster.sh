@@ -21,6 +21,12 @@ existingCluster() {
     fail "there is no cluster in $DIR: it has no cluster.toml" "start one with: tools/dfs up --dir $1" \
       "or name another directory with --dir"
 }
+# What needs a mount alone.
+commandUser() {
+  local bin=${CAIRN_BIN:-$SOURCE/build/release}
+  [ -x "$bin/dfs-user" ] || fail "there is no $bin/dfs-user" "build it with: tools/dfs build"
+  exec "$bin/dfs-user" "$@"
+}
 # One command at a time for a directory. The lock ends with this process: daemons don't inherit it.
 lockCluster() {
   mkdir -p "$DIR/run" "$DIR/log" || fail "cannot make $DIR/run" "look at the permissions of $DIR"

@@ -14,14 +14,15 @@ class RegisterHistory {
   static constexpr uint64_t NOTHING = 0;  // what a register holds at first
   static constexpr Nanos NEVER = INT64_MAX;
 
-  // `end`: when it was answered; NEVER: it was not, or with an error, and may have taken place at any time or not at all.
+  // `end`: when it was answered; NEVER: it was not, or with an error, and may have taken place at any time or not at
+  // all.
   void wrote(uint64_t block, uint64_t value, Nanos begin, Nanos end);
   void read(uint64_t block, uint64_t value, Nanos begin, Nanos end);
 
   size_t size() const { return operations_; }
-  // Empty, or a value that no order explains. After Gibbons and Korach (1997): all operations on one value lie in a zone
-  // between the first end and the last begin of any of them. Two zones that are spans of time may not overlap, and no
-  // value may have come and gone wholly inside the span of another.
+  // Empty, or a value that no order explains. After Gibbons and Korach (1997): all operations on one value lie in a
+  // zone between the first end and the last begin of any of them. Two zones that are spans of time may not overlap,
+  // and no value may have come and gone wholly inside the span of another.
   std::string problem() const;
 
  private:

@@ -315,6 +315,26 @@ void TestNamespace::writeOut() {
   machine_->store().endWrite();
 }
 
+void TestNamespace::forgetAccounts() {
+  for (const auto& [key, value] : contents()) {
+    if (key.front() == 'U' || key.front() == 'B') {
+      machine_->store().erase(key);
+    } else if (key.front() == 'I') {
+      InodeRecord inode;
+      decode(value, inode);
+      inode.parent = S_ISDIR(inode.mode) ? inode.parent : InodeId{};
+      machine_->store().put(key, encode(inode));
+    }
+  }
+  writeOut();
+  Head head = machine_->store().writtenHead();
+  head.counted = false;
+  machine_->store().beginWrite(head)();
+  machine_->store().endWrite();
+  machine_ = nullptr;
+  open();
+}
+
 std::map<std::string, std::string> TestNamespace::contents() {
   std::map<std::string, std::string> all;
   for (auto at = machine_->store().scan(""); at.valid(); at.next()) {

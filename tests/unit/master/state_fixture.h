@@ -109,6 +109,8 @@ class TestNamespace {
   void writeOut();
   // Writes out, closes and opens again.
   void reopen();
+  // Makes the state what it was before there were accounts, and opens it again.
+  void forgetAccounts();
   // All keys and values but the store's own.
   std::map<std::string, std::string> contents();
 
