@@ -53,6 +53,37 @@ TEST(LeaseTable, NobodyElseIsGrantedWhatIsBeingChanged) {
   EXPECT_TRUE(table.grant(A, X));
 }
 
+TEST(LeaseTable, AWriterIsAlone) {
+  LeaseTable table;
+  EXPECT_TRUE(table.grant(A, X));
+  EXPECT_TRUE(table.grant(B, X));
+  EXPECT_FALSE(table.grantWriting(A, X)) << "another reads";
+  table.release(B, X);
+  EXPECT_TRUE(table.grantWriting(A, X));
+  EXPECT_TRUE(table.grantWriting(A, X)) << "again";
+  EXPECT_FALSE(table.grant(B, X));
+  EXPECT_FALSE(table.grantWriting(B, X));
+  EXPECT_EQ(table.writerBut(B, X), A);
+  EXPECT_EQ(table.writerBut(A, X), std::nullopt);
+  EXPECT_THAT(table.writtenBy(A), ElementsAre(X));
+  EXPECT_THAT(table.holdersBut(B, X), ElementsAre(A)) << "a change asks it too";
+
+  table.endWriting(B, X);
+  EXPECT_TRUE(table.isWriting(A, X)) << "of another";
+  table.endWriting(A, X);
+  EXPECT_TRUE(table.grant(B, X));
+  EXPECT_THAT(table.holdersBut(B, X), ElementsAre(A)) << "who wrote goes on reading";
+  EXPECT_FALSE(table.takeUpWriting(A, X)) << "others have leases by now";
+  table.releaseAll(B);
+  EXPECT_TRUE(table.takeUpWriting(A, X));
+  table.release(A, X);
+  EXPECT_FALSE(table.isWriting(A, X));
+  EXPECT_THAT(table.writtenBy(A), IsEmpty());
+  table.beginChange(C, X);
+  EXPECT_FALSE(table.grantWriting(A, X)) << "what another is changing";
+  table.endChange(C, X);
+}
+
 TEST(LeaseTable, OneSessionCantTakeAllTheRoom) {
   LeaseTable table;
   for (uint64_t i = 0; i < LeaseTable::OF_ONE_MAX; ++i) {
