@@ -34,8 +34,6 @@ ON_MOUNT = {
     "times/list-directory/*": "reads don't move atime",
     "set-ids/chown-nothing/*": "the kernel doesn't tell a FUSE file system of a chown that changes neither id",
     "btime/*": "FUSE_STATX isn't answered, libfuse 3.14 doesn't know it",
-    "tmpfile/*": "O_TMPFILE isn't answered yet",
-    "acl/*": "ACLs aren't served yet",
 }
 
 
