@@ -1,7 +1,5 @@
 #include "master/client_service.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
 
 #include "common/log.h"
@@ -16,7 +14,6 @@ namespace {
 
 // Of a result beside the reply: its root and pointers.
 constexpr uint64_t RESULT_WORDS = 8;
-constexpr uint32_t SIZE_IS_SET = 8;  // a bit of SetAttributes.which
 
 bool addsNames(wire::Op::Reader op) {
   return op.isMake() || op.isLink() || op.isSetXattr();
@@ -173,17 +170,9 @@ uint8_t ClientService::leasesWith(Core& core, wire::Op::Reader op, wire::Reply::
   }
   auto names = [&](uint64_t directory) { return lease(core, InodeId{directory}, wire::LEASED_NAMES); };
   auto attributes = [&] { return lease(core, InodeId{reply.getAttributes().getInode()}, wire::LEASED_ATTRIBUTES); };
-  // What was made, or emptied, to be written: nobody else has it yet, and the first write needn't ask.
-  auto writing = [&](bool wanted) {
-    bool granted = wanted && core.sessions.leases().grantWriting(session_, InodeId{reply.getAttributes().getInode()});
-    return granted ? wire::LEASED_WRITING : uint8_t{0};
-  };
   switch (op.which()) {
     case wire::Op::MAKE:
-      return (op.getMake().getUnnamed() ? uint8_t{0} : names(op.getMake().getParent())) | attributes() |
-             writing(op.getMake().getHold() && S_ISREG(op.getMake().getMode()));
-    case wire::Op::SET_ATTRIBUTES:
-      return attributes() | writing((op.getSetAttributes().getWhich() & SIZE_IS_SET) != 0);
+      return op.getMake().getUnnamed() ? attributes() : names(op.getMake().getParent()) | attributes();
     case wire::Op::LINK:
       return names(op.getLink().getParent()) | attributes();
     case wire::Op::UNLINK:
@@ -335,11 +324,12 @@ void ClientService::answerAcquired(Core& core, AcquireContext& context) {
     return;
   }
   uint8_t leased = lease(core, inode, wire::LEASED_ATTRIBUTES);
-  if (context.getParams().getWrite() && core.sessions.leases().grantWriting(session_, inode)) {
+  const uint64_t order = core.sessions.leases().nextOrder();
+  if (context.getParams().getWrite() && core.sessions.leases().grantWriting(session_, inode, order)) {
     leased |= wire::LEASED_WRITING;
   }
   results.setLeased(leased);
-  results.setOrder(core.sessions.leases().nextOrder());
+  results.setOrder(order);
 }
 
 void ClientService::answer(Core& core, ReadContext& context) {

@@ -8,7 +8,7 @@
 namespace cairn {
 
 Leases::Leases(Clock& clock, const NamespaceReader& reader, Evictor& evictor)
-    : clock_(clock), reader_(reader), evictor_(evictor) {
+    : clock_(clock), reader_(reader), evictor_(evictor), lastOrder_(raw(reader.appliedTerm()) << ORDERS_OF_TERM_BITS) {
   for (auto& session : reader.sessions()) {
     if (session.leases) {
       unknown_.insert(session.id);
@@ -72,9 +72,10 @@ bool Leases::stillWrites(SessionId session, const std::vector<Item>& items) cons
   return std::any_of(items.begin(), items.end(), [&](auto& item) { return table_.isWriting(session, item.inode); });
 }
 
-void Leases::answered(SessionId session, const std::vector<Item>& items, capnp::List<uint64_t>::Reader dropped) {
+void Leases::answered(SessionId session, const std::vector<Item>& items, uint64_t order,
+                      capnp::List<uint64_t>::Reader dropped) {
   for (auto& item : items) {
-    table_.endWriting(session, item.inode);
+    table_.endWriting(session, item.inode, order);
   }
   for (uint64_t inode : dropped) {
     table_.release(session, InodeId{inode});
@@ -93,7 +94,8 @@ Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
     try {
       auto request = link->second.recallRequest();
       request.setIndex(raw(reader_.appliedIndex()));
-      request.setOrder(nextOrder());
+      const uint64_t order = nextOrder();
+      request.setOrder(order);
       auto list = request.initChanges(static_cast<unsigned>(items.size()));
       for (unsigned i = 0; i < list.size(); ++i) {
         list[i].setInode(raw(items[i].inode));
@@ -103,7 +105,7 @@ Task<void> Leases::ask(SessionId session, std::vector<Item> items) {
       using Answer = capnp::Response<wire::LeaseHolder::RecallResults>;
       kj::Promise<Answer> sent = request.send();
       auto answer = co_await sent.exclusiveJoin(late<Answer>());
-      answered(session, items, answer.getDropped());
+      answered(session, items, order, answer.getDropped());
       co_return;
     } catch (const kj::Exception& e) {
       // Still writing out what it has: as long as it says so it is waited for.

@@ -97,7 +97,7 @@ class Leases final {
   // What stands between a session and its lease to read an inode, or (beside those who hold leases, whom a Change
   // recalls) to write it: resolves when that may be gone. Nothing: it may be granted.
   kj::Maybe<kj::Promise<void>> obstacle(SessionId to, InodeId inode);
-  bool grantWriting(SessionId session, InodeId inode);
+  bool grantWriting(SessionId session, InodeId inode, uint64_t order);
   // Of recalls and of grants by themselves, as they are given out.
   uint64_t nextOrder() { return ++lastOrder_; }
   std::optional<SessionId> writerBut(SessionId but, InodeId inode) const { return table_.writerBut(but, inode); }
@@ -142,10 +142,13 @@ class Leases final {
     std::set<InodeId> inodes;
   };
 
+  static constexpr unsigned ORDERS_OF_TERM_BITS = 40;
+
   bool othersMayHold(SessionId by) const;
   Task<void> recallFrom(SessionId session, std::vector<Item> items);
   Task<void> ask(SessionId session, std::vector<Item> items);
-  void answered(SessionId session, const std::vector<Item>& items, capnp::List<uint64_t>::Reader dropped);
+  void answered(SessionId session, const std::vector<Item>& items, uint64_t order,
+                capnp::List<uint64_t>::Reader dropped);
   bool stillWrites(SessionId session, const std::vector<Item>& items) const;
   Task<void> share(SessionId by, InodeId inode);
   bool isFenced(InodeId inode) const;
@@ -162,7 +165,7 @@ class Leases final {
   Events<InodeId> changesEnded_;
   std::unordered_map<InodeId, std::deque<Turn*>> turns_;
   std::vector<Fence> fences_;
-  uint64_t lastOrder_ = 0;
+  uint64_t lastOrder_;  // higher than any that an earlier leader gave out
   Events<int> drained_;  // one, of no meaning: any fence went
 };
 

@@ -52,9 +52,9 @@ kj::Maybe<kj::Promise<void>> Leases::obstacle(SessionId to, InodeId inode) {
   return nullptr;
 }
 
-bool Leases::grantWriting(SessionId session, InodeId inode) {
+bool Leases::grantWriting(SessionId session, InodeId inode, uint64_t order) {
   return links_.contains(session) && !isFenced(inode) && !isAnyUnknownBut(session) &&
-         table_.grantWriting(session, inode);
+         table_.grantWriting(session, inode, order);
 }
 
 Task<void> Leases::share(SessionId by, InodeId inode) {
@@ -75,9 +75,10 @@ Task<void> Leases::whenKnown(SessionId but) {
 // ---- what writers know --------------------------------------------------------------------------
 
 Task<bool> Leases::report(SessionId writer, std::vector<InodeId> inodes, std::vector<Written>& out) {
+  bool linkLost = false;
   auto link = links_.find(writer);
   if (link != links_.end()) {
-    bool linkLost = false;
+    const uint64_t order = nextOrder();
     try {
       auto request = link->second.reportRequest();
       auto list = request.initInodes(static_cast<unsigned>(inodes.size()));
@@ -96,7 +97,7 @@ Task<bool> Leases::report(SessionId writer, std::vector<InodeId> inodes, std::ve
       }
       for (InodeId inode : inodes) {
         if (!told.contains(inode)) {
-          table_.endWriting(writer, inode);
+          table_.endWriting(writer, inode, order);
         }
       }
       co_return true;
@@ -104,11 +105,21 @@ Task<bool> Leases::report(SessionId writer, std::vector<InodeId> inodes, std::ve
       spdlog::info("session {} does not say what it writes: {}", raw(writer), e.getDescription().cStr());
       linkLost = e.getType() == kj::Exception::Type::DISCONNECTED;
     }
-    if (!linkLost) {
+  }
+  auto writesAny = [&] {
+    return std::any_of(inodes.begin(), inodes.end(), [&](InodeId inode) { return table_.isWriting(writer, inode); });
+  };
+  while (writesAny()) {  // it may have ended, or come anew, while it was asked
+    bool linked = links_.contains(writer);
+    if (linked && linkLost) {
+      co_return false;
+    }
+    if (linked) {
       evictor_.evict(writer, "it left a question about the files that it writes unanswered");
     }
+    auto either = when(freed_, writer).exclusiveJoin(clock_.after(SESSION_LEASE));
+    co_await kj::mv(either);
   }
-  co_await when(freed_, writer);
   co_return false;
 }
 

@@ -133,7 +133,7 @@ bool ByteLeases::isSettled(const Inode& inode) {
 }
 
 Task<void> ByteLeases::untilReported(Inode& inode) {
-  while (inode.report.queued || inode.report.underWay || inode.report.allocatedDelta != 0) {
+  while (!inode.gone && (inode.report.queued || inode.report.underWay || inode.report.allocatedDelta != 0)) {
     reporter_.dueNow(inode);
     co_await inode.report.changed.wait();
   }
@@ -142,15 +142,6 @@ Task<void> ByteLeases::untilReported(Inode& inode) {
 Task<void> ByteLeases::untilUnused(Inode& inode) {
   while (inode.bytes.users > 0) {
     co_await inode.bytes.changed.wait();
-  }
-}
-
-void ByteLeases::learn(wire::Reply::Reader reply, const Grant& grant) {
-  if (!grant.has(wire::LEASED_WRITING) || !leases_.stands(grant)) {
-    return;
-  }
-  KJ_IF_MAYBE(inode, inodes_.find(InodeId{reply.getAttributes().getInode()})) {
-    inode->bytes.writer = session_.id();
   }
 }
 

@@ -52,8 +52,8 @@ class ByteLeases final : private kj::TaskSet::ErrorHandler {
   Task<Result<kj::Own<Use>>> enter(kj::Own<Inode> inode, bool write);
   // Gives the lease back; `share`: only the right to be alone. Resolves when others may go on.
   Task<void> giveBack(kj::Own<Inode> inode, bool share);
-  // The right to write may come with a change's reply.
-  void learn(wire::Reply::Reader reply, const Grant& grant);
+  // This mount alone has the bytes, for as long as its session lasts.
+  bool isWriter(const Inode& inode) const;
   // Others may change the bytes from now on, unless this mount goes on writing them.
   void linkLost(Inode& inode);
   // As MasterSession::Listener.
@@ -67,7 +67,6 @@ class ByteLeases final : private kj::TaskSet::ErrorHandler {
   // A reader that waits for a chunkserver must not hold up a writer for long: it reads again.
   static constexpr Nanos READERS_WAIT = 500 * MILLISECOND;
 
-  bool isWriter(const Inode& inode) const;
   bool has(const Inode& inode, bool write) const;
   static bool isSettled(const Inode& inode);
   Task<void> untilReported(Inode& inode);

@@ -89,7 +89,7 @@ class Client {
                                             Caller caller);
 
   // ---- attributes -------------------------------------------------------------------------------
-  // Asks the master.
+  // Asks the master, unless they are leased.
   Task<Result<Attributes>> attributes(InodeId inode);
   // For how long the kernel may believe what it is told now without asking again, unless the listener hears otherwise:
   // of an inode's attributes, and of what a name in a directory stands for. 0: not at all.

@@ -33,7 +33,7 @@ bool Client::Impl::believes(InodeId id) {
     return true;
   }
   KJ_IF_MAYBE(inode, inodes.find(id)) {
-    return inode->mayBeLeased();
+    return inode->mayBeLeased() || bytes.isWriter(*inode);
   }
   return false;
 }
@@ -129,7 +129,6 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
 
 void Client::Impl::executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) {
   inodes.learn(reply, grant);
-  bytes.learn(reply, grant);
   noteNames(op, reply, grant);
   auto written = op.isWritten() ? op.getWritten() : capnp::List<wire::Written>::Reader();
   auto now = reply.getWrittenNow();

@@ -66,8 +66,20 @@ void ReadAhead::invalidate(uint64_t from, uint64_t to) {
       continue;
     }
     it->second->stale = true;
-    it = drop(it);
+    budget_.giveBack(it->second->length);
+    if (!it->second->done) {
+      bury(kj::mv(it->second));
+    }
+    it = segments_.erase(it);
   }
+}
+
+// Who calls may be the very fetch of the segment, having learned that the file has changed: no task may end itself.
+void ReadAhead::bury(kj::Own<Segment> segment) {
+  if (buried_.empty()) {
+    burial_ = kj::evalLater([this] { buried_.clear(); }).eagerlyEvaluate(nullptr);
+  }
+  buried_.push_back(kj::mv(segment));
 }
 
 void ReadAhead::observe(uint64_t offset, uint64_t length) {

@@ -77,6 +77,7 @@ class ReadAhead final : public CachedReader {
   Task<void> fetch(Segment& segment);
   Task<Status> readPart(Part& part, std::vector<Slice>& out);
   void consume(Segment& segment, uint64_t bytes);
+  void bury(kj::Own<Segment> segment);
   std::map<uint64_t, kj::Own<Segment>>::iterator drop(std::map<uint64_t, kj::Own<Segment>>::iterator it);
 
   Context& context_;
@@ -89,6 +90,8 @@ class ReadAhead final : public CachedReader {
   uint64_t window_ = 0;     // 0: not sequential
   uint64_t fetchedTo_ = 0;  // end of the last segment asked for
   std::map<uint64_t, kj::Own<Segment>> segments_;
+  std::vector<kj::Own<Segment>> buried_;  // invalid, and perhaps being fetched; gone at the next turn
+  kj::Promise<void> burial_ = nullptr;
 };
 
 }  // namespace cairn

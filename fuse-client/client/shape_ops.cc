@@ -124,7 +124,8 @@ Task<Status> Client::allocate(HandleId id, AllocateMode mode, uint64_t offset, u
   const uint64_t end = offset + length;
   if (mode != AllocateMode::ALLOCATE && mode != AllocateMode::KEEP_SIZE) {
     auto work = impl_->zero(kj::addRef(*handle->inode), offset, end, mode == AllocateMode::ZERO).promise();
-    co_return co_await impl_->toTheEnd(kj::mv(work));
+    auto kept = work.attach(kj::mv(use.value()));  // its program may not wait for the end
+    co_return co_await impl_->toTheEnd(kj::mv(kept));
   }
   // Blocks aren't set aside; but what can't fit is refused now rather than at some write.
   auto space = co_await this->space(handle->inode->id);
@@ -138,7 +139,8 @@ Task<Status> Client::allocate(HandleId id, AllocateMode mode, uint64_t offset, u
     co_return Status();
   }
   auto work = impl_->grow(kj::addRef(*handle->inode), end).promise();
-  co_return co_await impl_->toTheEnd(kj::mv(work));
+  auto kept = work.attach(kj::mv(use.value()));
+  co_return co_await impl_->toTheEnd(kj::mv(kept));
 }
 
 Task<Result<uint64_t>> Client::seek(HandleId id, uint64_t offset, Whence whence) {

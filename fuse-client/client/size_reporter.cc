@@ -55,7 +55,7 @@ void SizeReporter::due(Inode& inode, bool drained) {
 }
 
 void SizeReporter::dueNow(Inode& inode) {
-  if (isNeeded(inode) && !inode.report.underWay) {
+  if (isNeeded(inode) && !inode.report.underWay && inode.report.blocked == 0) {
     enqueue(inode);
     flushSoon(0);
   }

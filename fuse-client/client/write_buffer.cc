@@ -286,6 +286,9 @@ void WriteBuffer::acknowledged(Inode& inode, Batch& batch, Acknowledged reply) {
   if (batch.bytes >= MESSAGE_BYTES_MAX / 2) {
     writes.window = std::min(writes.window + 1, WINDOW_MAX);
   }
+  if (inode.gone) {
+    return;  // there is nobody to tell of it
+  }
   if (end > inode.committed().sizeBytes) {
     inode.report.end = std::max(inode.report.end, end);
   }
@@ -338,12 +341,17 @@ void WriteBuffer::forget(Inode& inode) {
 void WriteBuffer::sessionLost(std::vector<kj::Own<Inode>> inodes, const Error& error) {
   for (auto& inode : inodes) {
     FileWrites& writes = inode->writes;
-    if (writes.dirty.empty() && writes.lostHoles.empty() && writes.unsynced.empty()) {
-      continue;  // what is under way fails by itself
+    // What is under way fails by itself. Sizes and times go too: told under the next session they would be believed.
+    bool untold = inode->hasLocalChanges();
+    if (!untold && writes.unsynced.empty()) {
+      continue;
     }
     dropDirty(*inode, 0, UINT64_MAX);
     unsynced_.forget(*inode);
+    inode->report.end = inode->report.promised = 0;
+    inode->report.reported = inode->report.change;
     inode->fail(error);
+    inode->report.changed.raise();
     writes.changed.raise();
   }
 }
@@ -409,9 +417,11 @@ Task<Status> WriteBuffer::punchPart(kj::Own<Inode> inode, uint64_t from, uint64_
   if (reply.ok()) {
     reply.value().verifiers->order = ++acknowledgements_;
     hole.acknowledged = kj::mv(reply.value().verifiers);
-    unsynced_.keep(*inode, kj::mv(hole));
-    inode->report.allocatedDelta += reply.value().allocatedDelta;
-    reporter_.due(*inode, !inode->hasUnsent());
+    if (!inode->gone) {
+      unsynced_.keep(*inode, kj::mv(hole));
+      inode->report.allocatedDelta += reply.value().allocatedDelta;
+      reporter_.due(*inode, !inode->hasUnsent());
+    }
   } else {
     out = reply.error();
   }

@@ -193,7 +193,7 @@ void Operations::sendPage(Request& request, Directory& directory, uint64_t offse
   auto out = kj::heapArray<char>(std::min(size, REPLY_BYTES_MAX));
   size_t used = addDots(request, directory, out, offset, plus);
   const auto& entries = directory.page.entries;
-  // What the kernel may not get, for want of room or of the reader, is taken back.
+  // What the kernel doesn't get, for the reader is gone, is taken back.
   auto tell = [&](const DirectoryEntry& entry) {
     if (plus && entry.hasAttributes) {
       told(entry.attributes);
@@ -207,13 +207,13 @@ void Operations::sendPage(Request& request, Directory& directory, uint64_t offse
   size_t first = directory.at;
   for (; directory.at < entries.size(); directory.at++) {
     const DirectoryEntry& entry = entries[directory.at];
-    tell(entry);
-    size_t length = addEntry(request, directory.inode, out.slice(used, out.size()), entry, plus);
+    size_t length = plus ? fuse_add_direntry_plus(request.raw(), nullptr, 0, entry.name.c_str(), nullptr, 0)
+                         : fuse_add_direntry(request.raw(), nullptr, 0, entry.name.c_str(), nullptr, 0);
     if (length > out.size() - used) {
-      takeBack(entry);
       break;
     }
-    used += length;
+    tell(entry);  // first, for it notes what the kernel is told
+    used += addEntry(request, directory.inode, out.slice(used, out.size()), entry, plus);
   }
   bool delivered = request.bytes(out.begin(), used);
   for (size_t i = first; !delivered && i < directory.at; i++) {

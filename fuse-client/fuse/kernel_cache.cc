@@ -1,5 +1,6 @@
 #include "fuse-client/fuse/kernel_cache.h"
 
+#include <kj/vector.h>
 #include <linux/fuse.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -162,13 +163,17 @@ kj::Promise<void> KernelCache::forgetInode(InodeId inode) {
   node->plainUntil = 0;
   if (isOpenFile(*node)) {
     node->pagesStale = true;
-    return now < until ? clock_.after(until - now + KERNEL_TICKS) : kj::Promise<void>(kj::READY_NOW);
+    return untilForgotten(*node, now, until);
   }
   bool pages = std::exchange(node->opened, false) && S_ISREG(node->mode);
+  auto earlier = forgetting_.find(inode);
+  kj::Promise<void> before = earlier == forgetting_.end() ? kj::Promise<void>(kj::READY_NOW)
+                                                          : earlier->second.done.addBranch();
   if (now >= until && !pages) {
-    return kj::READY_NOW;
+    return before;
   }
-  auto done = forgetClosed(inode, pages).promise().fork();
+  auto forgotten = forgetClosed(inode, pages).promise();
+  auto done = forgotten.then([before = kj::mv(before)]() mutable { return kj::mv(before); }).fork();
   auto branch = done.addBranch();
   const uint64_t serial = ++lastForgetting_;
   tasks_.add(done.addBranch().then([this, inode, serial] {
@@ -179,6 +184,14 @@ kj::Promise<void> KernelCache::forgetInode(InodeId inode) {
   }));
   forgetting_.insert_or_assign(inode, Forgetting{serial, kj::mv(done)});
   return branch;
+}
+
+// Of an open file. An earlier recall may still wait for what was told before it; this one waits as long.
+kj::Promise<void> KernelCache::untilForgotten(Node& node, Nanos now, Nanos until) {
+  if (now < until) {
+    node.obeyedAt = std::max(node.obeyedAt, until + KERNEL_TICKS);
+  }
+  return now < node.obeyedAt ? clock_.after(node.obeyedAt - now) : kj::Promise<void>(kj::READY_NOW);
 }
 
 Task<void> KernelCache::forgetClosed(InodeId inode, bool pages) {
@@ -241,30 +254,37 @@ kj::Promise<void> KernelCache::forgetEverything() {
   }
   forgetNames();
   const Nanos now = clock_.monotonic();
-  std::vector<fuse_ino_t> believed;
+  // Only files have pages that may go bad; those of a symlink are locked while the kernel reads it, which may have to
+  // wait for this very mount to come back to a master.
+  std::vector<std::pair<fuse_ino_t, int64_t>> believed;
   Nanos openUntil = 0;
   nodes_.forEach([&](InodeId inode, Node& node) {
     Nanos until = std::exchange(node.attributesUntil, 0);
     if (isOpenFile(node)) {
       node.pagesStale = true;
       node.recalledAt = now;
-      openUntil = std::max(openUntil, until);
+      openUntil = std::max({openUntil, node.obeyedAt, now < until ? until + KERNEL_TICKS : 0});
     } else if (now < until || node.opened) {
-      believed.push_back(nodeOf(inode));
+      believed.emplace_back(nodeOf(inode), S_ISREG(node.mode) ? 0 : -1);
       node.opened = false;
     }
     node.namesUntil = node.plainUntil = 0;
   });
-  auto passed = now < openUntil ? clock_.after(openUntil - now + KERNEL_TICKS) : kj::Promise<void>(kj::READY_NOW);
-  if (believed.empty()) {
-    return passed;
+  kj::Vector<kj::Promise<void>> all;
+  for (auto& [inode, forgetting] : forgetting_) {
+    all.add(forgetting.done.addBranch());
   }
-  everything_ = waiters_.run([descriptor = descriptor_, believed = kj::mv(believed)] {
-    for (fuse_ino_t node : believed) {
-      notify(descriptor, FUSE_NOTIFY_INVAL_INODE, inodeBody(node, 0));
+  if (now < openUntil) {
+    all.add(clock_.after(openUntil - now));
+  }
+  auto job = [descriptor = descriptor_, believed = kj::mv(believed)] {
+    for (auto& [node, offset] : believed) {
+      notify(descriptor, FUSE_NOTIFY_INVAL_INODE, inodeBody(node, offset));
     }
-  }).fork();
-  return everything_.addBranch().then([passed = kj::mv(passed)]() mutable { return kj::mv(passed); });
+  };
+  all.add(waiters_.run(kj::mv(job)));
+  everything_ = kj::joinPromises(all.releaseAsArray()).fork();
+  return everything_.addBranch();
 }
 
 }  // namespace cairn

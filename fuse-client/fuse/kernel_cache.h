@@ -63,9 +63,10 @@ class KernelCache final : public CacheListener, private kj::TaskSet::ErrorHandle
  private:
   // The kernel may not have taken in yet what it was told so shortly ago: it doesn't know what it is to forget.
   static constexpr Nanos ARRIVAL = 100 * MILLISECOND;
-  // Of a file that is open: for how long it is believed, and by how much the kernel's clock ticks may make that longer.
+  // Of a file that is open: for how long it is believed, and by how much a program that isn't
+  // scheduled, and the kernel's clock ticks, may make that longer.
   static constexpr Nanos OPEN_TRUST = 10 * MILLISECOND;
-  static constexpr Nanos KERNEL_TICKS = 20 * MILLISECOND;
+  static constexpr Nanos KERNEL_TICKS = 50 * MILLISECOND;
   // A file counts as used by others for so long after a recall.
   static constexpr Nanos CONTENDED = SECOND;
   static constexpr Nanos LOCK_PATIENCE = 2 * MILLISECOND;
@@ -75,6 +76,7 @@ class KernelCache final : public CacheListener, private kj::TaskSet::ErrorHandle
   fuse_ino_t nodeOf(InodeId inode) const { return inode == root_ ? FUSE_ROOT_ID : raw(inode); }
   kj::Promise<int> send(Workers& workers, int code, std::string body);
   static std::string inodeBody(uint64_t node, int64_t offset);
+  kj::Promise<void> untilForgotten(Node& node, Nanos now, Nanos until);
   Task<void> forgetClosed(InodeId inode, bool pages);
   Task<void> forgetOneName(InodeId directory, std::string name);
   bool isOpenFile(const Node& node) const;

@@ -25,6 +25,7 @@ struct Node {
   Nanos namesToldAt = 0;      // of a directory: a name in it, last
   Nanos namesUntil = 0;
   Nanos recalledAt = 0;       // another client used it
+  Nanos obeyedAt = 0;         // from then on nothing counts that was told before
   uint32_t opens = 0;         // of a regular file, here
   bool pagesStale = false;    // and not dropped since
   FileTime toldModified;      // with the attributes that were told last

@@ -33,12 +33,12 @@ void LeaseTable::add(SessionId session, InodeId inode) {
   }
 }
 
-bool LeaseTable::grantWriting(SessionId session, InodeId inode) {
+bool LeaseTable::grantWriting(SessionId session, InodeId inode, uint64_t order) {
   if (changesForOthers(session, inode) || !holdersBut(session, inode).empty()) {
     return false;
   }
   add(session, inode);
-  writers_[inode] = session;
+  writers_[inode] = {session, order};
   return true;
 }
 
@@ -47,24 +47,25 @@ bool LeaseTable::takeUpWriting(SessionId session, InodeId inode) {
     return false;
   }
   add(session, inode);
-  writers_[inode] = session;
+  writers_[inode] = {session, 0};
   return true;
 }
 
-void LeaseTable::endWriting(SessionId session, InodeId inode) {
-  if (isWriting(session, inode)) {
-    writers_.erase(inode);
+void LeaseTable::endWriting(SessionId session, InodeId inode, uint64_t order) {
+  auto it = writers_.find(inode);
+  if (it != writers_.end() && it->second.session == session && it->second.order < order) {
+    writers_.erase(it);
   }
 }
 
 std::optional<SessionId> LeaseTable::writerBut(SessionId but, InodeId inode) const {
   auto it = writers_.find(inode);
-  return it == writers_.end() || it->second == but ? std::nullopt : std::optional(it->second);
+  return it == writers_.end() || it->second.session == but ? std::nullopt : std::optional(it->second.session);
 }
 
 bool LeaseTable::isWriting(SessionId session, InodeId inode) const {
   auto it = writers_.find(inode);
-  return it != writers_.end() && it->second == session;
+  return it != writers_.end() && it->second.session == session;
 }
 
 std::vector<InodeId> LeaseTable::writtenBy(SessionId session) const {

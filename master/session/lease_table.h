@@ -7,6 +7,7 @@
 // A file has one writer at most: a session that alone may read and change its bytes, and knows its size and times.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -29,12 +30,14 @@ class LeaseTable {
   void releaseAll(SessionId session);
 
   // Beyond the bounds too, for nobody could write without it. False: others hold it, write it, or are changing it.
-  bool grantWriting(SessionId session, InodeId inode);
+  // `order`: when, among all grants and questions.
+  bool grantWriting(SessionId session, InodeId inode, uint64_t order);
   // The session comes anew and goes on writing, as it was allowed to by this leader or an earlier one. False: others
   // have leases on it, so it has lost that right.
   bool takeUpWriting(SessionId session, InodeId inode);
-  // It stays a holder.
-  void endWriting(SessionId session, InodeId inode);
+  // It stays a holder. Nothing happens to a right that was granted after `order`: an answer to an earlier question doesn't
+  // speak of it.
+  void endWriting(SessionId session, InodeId inode, uint64_t order = UINT64_MAX);
   // The writer, unless that is `but`.
   std::optional<SessionId> writerBut(SessionId but, InodeId inode) const;
   bool isWriting(SessionId session, InodeId inode) const;
@@ -58,7 +61,11 @@ class LeaseTable {
   void add(SessionId session, InodeId inode);
 
   std::unordered_map<InodeId, std::vector<SessionId>> holders_;
-  std::unordered_map<InodeId, SessionId> writers_;
+  struct Writer {
+    SessionId session{};
+    uint64_t order = 0;
+  };
+  std::unordered_map<InodeId, Writer> writers_;
   std::map<SessionId, std::unordered_set<InodeId>> leases_;
   std::unordered_map<InodeId, std::vector<Change>> changes_;
   size_t all_ = 0;

@@ -57,12 +57,12 @@ TEST(LeaseTable, AWriterIsAlone) {
   LeaseTable table;
   EXPECT_TRUE(table.grant(A, X));
   EXPECT_TRUE(table.grant(B, X));
-  EXPECT_FALSE(table.grantWriting(A, X)) << "another reads";
+  EXPECT_FALSE(table.grantWriting(A, X, 5)) << "another reads";
   table.release(B, X);
-  EXPECT_TRUE(table.grantWriting(A, X));
-  EXPECT_TRUE(table.grantWriting(A, X)) << "again";
+  EXPECT_TRUE(table.grantWriting(A, X, 5));
+  EXPECT_TRUE(table.grantWriting(A, X, 5)) << "again";
   EXPECT_FALSE(table.grant(B, X));
-  EXPECT_FALSE(table.grantWriting(B, X));
+  EXPECT_FALSE(table.grantWriting(B, X, 5));
   EXPECT_EQ(table.writerBut(B, X), A);
   EXPECT_EQ(table.writerBut(A, X), std::nullopt);
   EXPECT_THAT(table.writtenBy(A), ElementsAre(X));
@@ -70,6 +70,8 @@ TEST(LeaseTable, AWriterIsAlone) {
 
   table.endWriting(B, X);
   EXPECT_TRUE(table.isWriting(A, X)) << "of another";
+  table.endWriting(A, X, 4);
+  EXPECT_TRUE(table.isWriting(A, X)) << "granted after the question that was answered";
   table.endWriting(A, X);
   EXPECT_TRUE(table.grant(B, X));
   EXPECT_THAT(table.holdersBut(B, X), ElementsAre(A)) << "who wrote goes on reading";
@@ -80,7 +82,7 @@ TEST(LeaseTable, AWriterIsAlone) {
   EXPECT_FALSE(table.isWriting(A, X));
   EXPECT_THAT(table.writtenBy(A), IsEmpty());
   table.beginChange(C, X);
-  EXPECT_FALSE(table.grantWriting(A, X)) << "what another is changing";
+  EXPECT_FALSE(table.grantWriting(A, X, 5)) << "what another is changing";
   table.endChange(C, X);
 }
 
