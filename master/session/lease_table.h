@@ -35,8 +35,8 @@ class LeaseTable {
   // The session comes anew and goes on writing, as it was allowed to by this leader or an earlier one. False: others
   // have leases on it, so it has lost that right.
   bool takeUpWriting(SessionId session, InodeId inode);
-  // It stays a holder. Nothing happens to a right that was granted after `order`: an answer to an earlier question doesn't
-  // speak of it.
+  // It stays a holder. Nothing happens to a right that was granted after `order`: an answer to an earlier question
+  // doesn't speak of it.
   void endWriting(SessionId session, InodeId inode, uint64_t order = UINT64_MAX);
   // The writer, unless that is `but`.
   std::optional<SessionId> writerBut(SessionId but, InodeId inode) const;
