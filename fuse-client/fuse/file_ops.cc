@@ -80,10 +80,20 @@ bool Operations::sameContents(const Attributes& attributes) {
          node->modified == attributes.modified;
 }
 
+namespace {
+
+// Nothing is read through a descriptor that can't read. Written past the kernel's pages the bytes are seen by nobody
+// before this mount has the right to write them.
+bool passesCache(int flags) {
+  return (flags & O_APPEND) != 0 || (flags & O_ACCMODE) == O_WRONLY;
+}
+
+}  // namespace
+
 void Operations::setOpenMode(fuse_file_info& file, const Attributes& attributes) {
   // An appending write goes where the file ends now, which the kernel can't know: it must not put the bytes
   // into its own pages at the offset that it thinks.
-  file.direct_io = (file.flags & O_APPEND) != 0 || kernel_.isContended(attributes.inode);
+  file.direct_io = passesCache(file.flags) || kernel_.isContended(attributes.inode);
   file.keep_cache = sameContents(attributes) && kernel_.mayKeepPages(attributes.inode);
 }
 
@@ -164,7 +174,7 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
   }
   const Attributes& attributes = made.value().attributes;
   file.fh = raw(made.value().handle);
-  file.direct_io = (file.flags & O_APPEND) != 0;
+  file.direct_io = passesCache(file.flags);
   Node& node = told(attributes);
   Opening opening(kernel_, attributes.inode);
   auto entry = entryOf(parent, name, attributes);
@@ -208,6 +218,7 @@ Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, u
     }
   }
   auto accepted = co_await client_.write(handle, offset, data.bytes(), ofMap);
+  kernel_.written(inode);
   co_return accepted.ok() ? request.written(accepted.value()) : request.fail(accepted.error());
 }
 

@@ -63,11 +63,9 @@ Nanos KernelCache::tellAttributes(const Attributes& attributes, Nanos leased) {
   if (node == nullptr) {
     return 0;
   }
-  Nanos believed = leased;
-  if (isOpenFile(*node)) {
-    believed = isContended(*node) ? 0 : std::min(leased, OPEN_TRUST);
-  }
   node->toldAt = clock_.monotonic();
+  bool news = isContended(*node) || node->toldAt < node->newsAt + ARRIVAL;
+  Nanos believed = isOpenFile(*node) && news ? 0 : leased;
   node->attributesUntil = std::max(node->attributesUntil, node->toldAt + believed);
   return believed;
 }
@@ -83,6 +81,9 @@ FileTime KernelCache::tellModified(const Attributes& attributes, bool looks) {
     time.nanos ^= 1;
   }
   node->pagesStale = node->pagesStale && !looks;
+  if (!looksUnchanged) {
+    node->newsAt = clock_.monotonic();
+  }
   node->toldModified = time;
   node->toldSize = attributes.sizeBytes;
   return time;
@@ -98,17 +99,19 @@ Nanos KernelCache::tellName(InodeId directory, Nanos leased) {
   return leased;
 }
 
-// The inode is in use, so this notification waits for nothing.
+void KernelCache::written(InodeId inode) {
+  Node* node = nodes_.find(inode);
+  if (node != nullptr) {
+    node->newsAt = clock_.monotonic();
+  }
+}
+
 kj::Promise<void> KernelCache::opening(InodeId inode) {
   Node* node = nodes_.find(inode);
   if (node == nullptr) {
     return kj::READY_NOW;
   }
   ++node->opens;
-  if (descriptor_ >= 0 && node->opens == 1 && clock_.monotonic() < node->attributesUntil) {
-    notify(descriptor_, FUSE_NOTIFY_INVAL_INODE, inodeBody(nodeOf(inode), -1));
-    node->attributesUntil = 0;
-  }
   auto forgetting = forgetting_.find(inode);
   if (forgetting == forgetting_.end()) {
     return everything_.addBranch();
@@ -163,7 +166,11 @@ kj::Promise<void> KernelCache::forgetInode(InodeId inode) {
   node->plainUntil = 0;
   if (isOpenFile(*node)) {
     node->pagesStale = true;
-    return untilForgotten(*node, now, until);
+    node->newsAt = now;
+    if (now < until) {  // it is in use, so this waits for nothing
+      notify(descriptor_, FUSE_NOTIFY_INVAL_INODE, inodeBody(nodeOf(inode), -1));
+    }
+    return kj::READY_NOW;
   }
   bool pages = std::exchange(node->opened, false) && S_ISREG(node->mode);
   auto earlier = forgetting_.find(inode);
@@ -184,14 +191,6 @@ kj::Promise<void> KernelCache::forgetInode(InodeId inode) {
   }));
   forgetting_.insert_or_assign(inode, Forgetting{serial, kj::mv(done)});
   return branch;
-}
-
-// Of an open file. An earlier recall may still wait for what was told before it; this one waits as long.
-kj::Promise<void> KernelCache::untilForgotten(Node& node, Nanos now, Nanos until) {
-  if (now < until) {
-    node.obeyedAt = std::max(node.obeyedAt, until + KERNEL_TICKS);
-  }
-  return now < node.obeyedAt ? clock_.after(node.obeyedAt - now) : kj::Promise<void>(kj::READY_NOW);
 }
 
 Task<void> KernelCache::forgetClosed(InodeId inode, bool pages) {
@@ -257,13 +256,14 @@ kj::Promise<void> KernelCache::forgetEverything() {
   // Only files have pages that may go bad; those of a symlink are locked while the kernel reads it, which may have to
   // wait for this very mount to come back to a master.
   std::vector<std::pair<fuse_ino_t, int64_t>> believed;
-  Nanos openUntil = 0;
   nodes_.forEach([&](InodeId inode, Node& node) {
     Nanos until = std::exchange(node.attributesUntil, 0);
     if (isOpenFile(node)) {
       node.pagesStale = true;
-      node.recalledAt = now;
-      openUntil = std::max({openUntil, node.obeyedAt, now < until ? until + KERNEL_TICKS : 0});
+      node.recalledAt = node.newsAt = now;
+      if (now < until) {
+        believed.emplace_back(nodeOf(inode), -1);
+      }
     } else if (now < until || node.opened) {
       believed.emplace_back(nodeOf(inode), S_ISREG(node.mode) ? 0 : -1);
       node.opened = false;
@@ -273,9 +273,6 @@ kj::Promise<void> KernelCache::forgetEverything() {
   kj::Vector<kj::Promise<void>> all;
   for (auto& [inode, forgetting] : forgetting_) {
     all.add(forgetting.done.addBranch());
-  }
-  if (now < openUntil) {
-    all.add(clock_.after(openUntil - now));
   }
   auto job = [descriptor = descriptor_, believed = kj::mv(believed)] {
     for (auto& [node, offset] : believed) {

@@ -7,11 +7,11 @@
 // master: where that takes long all names are made to be asked about again instead (an "epoch" ends), which waits for
 // nothing.
 //
-// An answer about attributes that meets such a notification on its way is ignored by the kernel, which then reads with
-// the size and the pages that it has. So files that are open here are never notified about: what is told of them
-// counts for a hundredth of a second at most, a recall waits for that time to pass, and while others use the file too
-// it counts for nothing. Then the kernel asks for attributes before each use of a page, and drops all of them when the
-// file has changed.
+// An answer about attributes that meets such a notification on its way is ignored by the kernel, which then reads
+// with the size and the pages that it has. Of a file that is open here this may only happen to an answer without
+// news. So what is new is told without a time-out: the kernel asks before each use of a page until it has had a tenth
+// of a second to take it in, and as long as others use the file too. It drops a file's pages when it is told another
+// time of modification.
 #pragma once
 #include <fuse_lowlevel.h>
 #include <kj/async.h>
@@ -47,6 +47,8 @@ class KernelCache final : public CacheListener, private kj::TaskSet::ErrorHandle
   // makes it look (`looks`): that to a change of attributes just tells.
   FileTime tellModified(const Attributes& attributes, bool looks);
 
+  // This mount has written to the file: the kernel ignores answers that were on their way.
+  void written(InodeId inode);
   // A regular file is being opened; to be awaited before the answer. Each has its closed().
   kj::Promise<void> opening(InodeId inode);
   void closed(InodeId inode);
@@ -63,10 +65,6 @@ class KernelCache final : public CacheListener, private kj::TaskSet::ErrorHandle
  private:
   // The kernel may not have taken in yet what it was told so shortly ago: it doesn't know what it is to forget.
   static constexpr Nanos ARRIVAL = 100 * MILLISECOND;
-  // Of a file that is open: for how long it is believed, and by how much a program that isn't
-  // scheduled, and the kernel's clock ticks, may make that longer.
-  static constexpr Nanos OPEN_TRUST = 10 * MILLISECOND;
-  static constexpr Nanos KERNEL_TICKS = 50 * MILLISECOND;
   // A file counts as used by others for so long after a recall.
   static constexpr Nanos CONTENDED = SECOND;
   static constexpr Nanos LOCK_PATIENCE = 2 * MILLISECOND;
@@ -76,7 +74,6 @@ class KernelCache final : public CacheListener, private kj::TaskSet::ErrorHandle
   fuse_ino_t nodeOf(InodeId inode) const { return inode == root_ ? FUSE_ROOT_ID : raw(inode); }
   kj::Promise<int> send(Workers& workers, int code, std::string body);
   static std::string inodeBody(uint64_t node, int64_t offset);
-  kj::Promise<void> untilForgotten(Node& node, Nanos now, Nanos until);
   Task<void> forgetClosed(InodeId inode, bool pages);
   Task<void> forgetOneName(InodeId directory, std::string name);
   bool isOpenFile(const Node& node) const;

@@ -25,7 +25,7 @@ struct Node {
   Nanos namesToldAt = 0;      // of a directory: a name in it, last
   Nanos namesUntil = 0;
   Nanos recalledAt = 0;       // another client used it
-  Nanos obeyedAt = 0;         // from then on nothing counts that was told before
+  Nanos newsAt = 0;           // when it was told last what it can't have known, or may have ignored what it was told
   uint32_t opens = 0;         // of a regular file, here
   bool pagesStale = false;    // and not dropped since
   FileTime toldModified;      // with the attributes that were told last

@@ -106,10 +106,11 @@ def problem_of(history):
 
 def work_on_registers(root, number, seed):
     """Reads and writes of blocks of a file (through descriptors that stay open, and through new ones) and of names (a
-    symlink that is replaced)."""
+    symlink that is replaced). Bytes are written through descriptors that can only write: of others, opened before
+    anybody else used the file, the kernel shows written pages to programs of its own mount before they are written."""
     chance = random.Random(seed * 1000 + number)
     path = os.path.join(root, "bytes")
-    kept = os.open(path, os.O_RDWR)
+    kept = {os.O_RDONLY: os.open(path, os.O_RDONLY), os.O_WRONLY: os.open(path, os.O_WRONLY)}
     history, value = [], number * 10_000_000
     for _ in range(STEPS):
         value += 1
@@ -120,7 +121,8 @@ def work_on_registers(root, number, seed):
             os.symlink(str(value), spare)
         begin = time.monotonic()
         if register[0] == "b":
-            fd = os.open(path, os.O_RDWR) if anew else kept
+            how = os.O_WRONLY if write else os.O_RDONLY
+            fd = os.open(path, how) if anew else kept[how]
             at = int(register[1:]) * BLOCK
             if write:
                 os.pwrite(fd, value.to_bytes(8, "little") * (BLOCK // 8), at)
@@ -139,7 +141,8 @@ def work_on_registers(root, number, seed):
             except FileNotFoundError:
                 value_read = 0
         history.append([register, "w" if write else "r", value if write else value_read, begin, time.monotonic()])
-    os.close(kept)
+    for fd in kept.values():
+        os.close(fd)
     return history
 
 

@@ -118,7 +118,8 @@ TEST(Durability, FsyncAfterAServersRestartHasTheDataOrFails) {
 
 TEST(Durability, ThreeCopiesTornInOneBlockAdoptOneVersion) {
   uint64_t adopted = 0;
-  for (uint64_t seed = 1; seed <= 3; ++seed) {
+  // Whether a block is torn everywhere is chance.
+  for (uint64_t seed = 1; seed <= 3 || (adopted == 0 && seed <= 20); ++seed) {
     World world(seed);
     SimCluster cluster(world);
     cluster.start();
