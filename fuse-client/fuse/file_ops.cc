@@ -217,6 +217,10 @@ Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, u
       co_return request.fail(dropped.error());
     }
   }
+  auto plain = co_await dropCapability(inode);
+  if (!plain.ok()) {
+    co_return request.fail(plain.error());
+  }
   auto accepted = co_await client_.write(handle, offset, data.bytes(), ofMap);
   kernel_.written(inode);
   co_return accepted.ok() ? request.written(accepted.value()) : request.fail(accepted.error());

@@ -174,6 +174,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   Task<void> getXattr(Request& request, InodeId inode, std::string name, size_t size);
   Task<void> setXattr(Request& request, InodeId inode, std::string name, std::string value, uint32_t flags);
   Task<void> removeXattr(Request& request, InodeId inode, std::string name);
+  // A file that is written loses its security.capability. The kernel sees to that but where its pages are passed by.
+  Task<Status> dropCapability(InodeId inode);
   Task<void> listXattr(Request& request, InodeId inode, size_t size);
   static void sendXattr(Request& request, const std::string& bytes, size_t size);
 

@@ -76,6 +76,27 @@ Task<void> Operations::getXattr(Request& request, InodeId inode, std::string nam
   request.fail(value.error());
 }
 
+Task<Status> Operations::dropCapability(InodeId inode) {
+  Node* node = nodes_.find(inode);
+  const Nanos asked = clock_.monotonic();
+  if (node == nullptr || asked < node->plainUntil) {
+    co_return Status();
+  }
+  Caller root;
+  auto value = co_await client_.getXattr(inode, CAPABILITY, root);
+  if (value.ok()) {
+    co_return co_await client_.removeXattr(inode, CAPABILITY, root);
+  }
+  if (value.code() != ENODATA) {
+    co_return value.error();
+  }
+  node = nodes_.find(inode);
+  if (node != nullptr) {
+    node->plainUntil = asked + client_.believed(inode);
+  }
+  co_return Status();
+}
+
 Task<void> Operations::setXattr(Request& request, InodeId inode, std::string name, std::string value, uint32_t flags) {
   auto status = co_await client_.setXattr(inode, name, value, flags, caller(request));
   Node* node = name == CAPABILITY ? nodes_.find(inode) : nullptr;

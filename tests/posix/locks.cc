@@ -232,6 +232,32 @@ long waitFor(int operation, off_t start) {
   return ::fcntl(fd, operation, &wanted);
 }
 
+void addDeadlock(Suite& suite) {
+  suite.add("lock/record/two-wait-for-each-other/EDEADLK", [] {
+    makeFile("x");
+    File file("x", O_RDWR);
+    set(file, F_WRLCK, 0, 10);
+    int ready[2];
+    works(::pipe(ready));
+    pid_t child = waiter([&ready]() -> long {
+      int fd = ::open("x", O_RDWR);
+      set(fd, F_WRLCK, 100, 10);
+      works(::write(ready[1], "", 1));
+      return waitFor(F_SETLKW, 0);
+    });
+    // It may have been seen sleeping over its first lock.
+    char byte = 0;
+    works(::read(ready[0], &byte, 1));
+    while (!sleepsInLock(child)) {
+      holds(::waitpid(child, nullptr, WNOHANG) == 0, "it waits");
+    }
+    struct flock wanted = lockOf(F_WRLCK, {"", 100, 10});
+    fails(EDEADLK, ::fcntl(file, F_SETLKW, &wanted));
+    set(file, F_UNLCK, 0, 10);
+    same(codeOf(child), 0, "how the other ended");
+  });
+}
+
 void addWaits(Suite& suite) {
   suite.add("lock/record/waits/until-it-is-free", [] {
     makeFile("x");
@@ -269,20 +295,6 @@ void addWaits(Suite& suite) {
     pid_t child = waiter([] { return waitFor(F_SETLKW, 0); });
     works(::kill(child, SIGUSR1));
     same(codeOf(child), EINTR, "what the waiter got");
-  });
-  suite.add("lock/record/two-wait-for-each-other/EDEADLK", [] {
-    makeFile("x");
-    File file("x", O_RDWR);
-    set(file, F_WRLCK, 0, 10);
-    pid_t child = waiter([]() -> long {
-      int fd = ::open("x", O_RDWR);
-      set(fd, F_WRLCK, 100, 10);
-      return waitFor(F_SETLKW, 0);
-    });
-    struct flock wanted = lockOf(F_WRLCK, {"", 100, 10});
-    fails(EDEADLK, ::fcntl(file, F_SETLKW, &wanted));
-    set(file, F_UNLCK, 0, 10);
-    same(codeOf(child), 0, "how the other ended");
   });
 }
 
@@ -394,6 +406,7 @@ void addLocks(Suite& suite) {
   addRecordRules(suite);
   addRecordErrors(suite);
   addWaits(suite);
+  addDeadlock(suite);
   addWholeFiles(suite);
   addFileRules(suite);
   addDescriptions(suite);

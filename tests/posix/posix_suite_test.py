@@ -33,6 +33,8 @@ ON_MOUNT = {
     "times/copy_file_range/*": "reads don't move atime",
     "times/list-directory/*": "reads don't move atime",
     "set-ids/chown-nothing/*": "the kernel doesn't tell a FUSE file system of a chown that changes neither id",
+    "open-unlinked/path-descriptor/file": "O_PATH isn't told to a FUSE file system, so nothing holds the file",
+    "open-removed/directory/dots": "nor is who stands in a directory that is removed",
     "btime/*": "FUSE_STATX isn't answered, libfuse 3.14 doesn't know it",
 }
 
