@@ -107,9 +107,7 @@ Task<void> ByteLeases::leave(kj::Own<Inode> inode, bool share) {
     bytes.changed.raise();
   });
   if (isWriter(*inode)) {
-    while (bytes.users > 0) {
-      co_await bytes.changed.wait();
-    }
+    co_await untilUnused(*inode);
     while (!inode->gone && !isSettled(*inode)) {
       co_await sync_.sync(kj::addRef(*inode), false);
       co_await untilReported(*inode);

@@ -4,7 +4,6 @@ same as on the kernel's own tmpfs: lists, modes, and what each user may."""
 import errno
 import os
 import random
-import signal
 import stat
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import BIN, Cluster, run, wait_for  # noqa: E402
+from cluster import AnotherMount, Cluster, run, wait_for  # noqa: E402
 
 USERS = [(1001, 1001), (1002, 1002), (1003, 2000), (1000, 1000)]  # uid, gid; the last one owns the files
 GROUPS = [1002, 2000]
@@ -59,21 +58,12 @@ class Acls(unittest.TestCase):
         cls.addClassCleanup(cls.cluster.close)
         cls.cluster.__enter__()
         os.chmod(cls.cluster.base, 0o755)
-        cls.second = tempfile.mkdtemp(prefix="second-", dir=cls.cluster.base)
-        cls.mount = subprocess.Popen([os.path.join(BIN, "dfs-mount"), "--foreground", "--connect-timeout", "120",
-                                      "-o", "allow_other", os.path.join(cls.cluster.dir, "cluster.toml"), cls.second],
-                                     stderr=subprocess.DEVNULL)
-        cls.addClassCleanup(cls.end_second)
-        wait_for("the second mount", lambda: os.path.ismount(cls.second) or cls.mount.poll() is not None)
+        second = AnotherMount(cls.cluster, "allow_other")
+        cls.addClassCleanup(second.close)
+        cls.second = second.mnt
         cls.reference = tempfile.mkdtemp(prefix="cairn-acl-", dir="/dev/shm")
         os.chmod(cls.reference, 0o755)
         cls.addClassCleanup(lambda: subprocess.run(["rm", "-rf", cls.reference]))
-
-    @classmethod
-    def end_second(cls):
-        cls.mount.kill()
-        cls.mount.wait()
-        subprocess.run(["fusermount3", "-uz", cls.second], stderr=subprocess.DEVNULL)
 
     def setUp(self):
         self.name = self.id().rsplit(".", 1)[-1]
@@ -195,18 +185,13 @@ class Acls(unittest.TestCase):
         def files():
             return os.statvfs(self.roots[0]).f_files - os.statvfs(self.roots[0]).f_ffree
         before = files()
-        at = tempfile.mkdtemp(prefix="third-", dir=self.cluster.base)
-        mount = subprocess.Popen([os.path.join(BIN, "dfs-mount"), "--foreground",
-                                  os.path.join(self.cluster.dir, "cluster.toml"), at], stderr=subprocess.DEVNULL)
+        third = AnotherMount(self.cluster)
         try:
-            wait_for("the third mount", lambda: os.path.ismount(at) or mount.poll() is not None)
-            fd = self.unnamed(os.path.join(at, self.name))
+            fd = self.unnamed(os.path.join(third.mnt, self.name))
             os.write(fd, b"x")
             wait_for("it to count", lambda: files() == before + 1)
         finally:
-            mount.send_signal(signal.SIGKILL)
-            mount.wait()
-            subprocess.run(["fusermount3", "-uz", at], stderr=subprocess.DEVNULL)
+            third.close()
         with self.assertRaises(OSError):
             os.write(fd, b"y")
         try:

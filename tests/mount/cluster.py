@@ -219,3 +219,21 @@ def _on_signal(number, _):
 atexit.register(_close_all)
 for _number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(_number, _on_signal)
+
+
+class AnotherMount:
+    """A dfs-mount of the same cluster beside the one that came with it. `options`: as after -o."""
+
+    def __init__(self, cluster, options=""):
+        self.mnt = tempfile.mkdtemp(prefix="another-", dir=cluster.base)
+        words = [os.path.join(BIN, "dfs-mount"), "--foreground", "--connect-timeout", "120",
+                 *(["-o", options] if options else []), os.path.join(cluster.dir, "cluster.toml"), self.mnt]
+        with open(os.path.join(cluster.base, "another.log"), "a") as log:
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=log)
+        wait_for("another mount", lambda: os.path.ismount(self.mnt) or self.process.poll() is not None)
+        assert self.process.poll() is None, "the other mount ended"
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        subprocess.run(["fusermount3", "-uz", self.mnt], stderr=subprocess.DEVNULL)

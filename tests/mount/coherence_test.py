@@ -9,14 +9,12 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import BIN, Cluster, wait_for  # noqa: E402
+from cluster import AnotherMount, Cluster, wait_for  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 PROGRAMS = 3  # on each mount
@@ -28,22 +26,6 @@ TRANSACTIONS = 200 if FULL else 25  # of each program, in each journal mode
 RACES = 300 if FULL else 60
 DIRECTORIES = 1000 if FULL else 150
 NEVER = float("inf")
-
-
-class SecondMount:
-    """Another dfs-mount of the same cluster."""
-
-    def __init__(self, cluster):
-        self.mnt = tempfile.mkdtemp(prefix="second-", dir=cluster.base)
-        self.process = subprocess.Popen([os.path.join(BIN, "dfs-mount"), "--foreground", "--connect-timeout", "120",
-                                         os.path.join(cluster.dir, "cluster.toml"), self.mnt],
-                                        stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for("the second mount", lambda: os.path.ismount(self.mnt) or self.process.poll() is not None)
-
-    def close(self):
-        subprocess.run(["fusermount3", "-uz", self.mnt], stderr=subprocess.DEVNULL)
-        self.process.kill()
-        self.process.wait()
 
 
 def programs(works):
@@ -186,7 +168,7 @@ class Coherence(unittest.TestCase):
         cls.cluster = Cluster(masters=3)
         cls.addClassCleanup(cls.cluster.close)
         cls.cluster.__enter__()
-        cls.second = SecondMount(cls.cluster)
+        cls.second = AnotherMount(cls.cluster)
         cls.addClassCleanup(cls.second.close)
 
     def setUp(self):

@@ -11,12 +11,11 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import BIN, Cluster, await_gone, kill, wait_for  # noqa: E402
+from cluster import AnotherMount, Cluster, await_gone, kill, wait_for  # noqa: E402
 
 GETLK, SETLK, SETLKW = fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW
 OFD_SETLK, OFD_SETLKW = 37, 38
@@ -162,19 +161,13 @@ class Locks(unittest.TestCase):
 
     @classmethod
     def begin_second(cls):
-        cls.second = tempfile.mkdtemp(prefix="second-", dir=cls.cluster.base)
-        with open(os.path.join(cls.cluster.base, "second.log"), "a") as log:
-            cls.mount = subprocess.Popen([os.path.join(BIN, "dfs-mount"), "--foreground", "--connect-timeout", "120",
-                                          os.path.join(cls.cluster.dir, "cluster.toml"), cls.second], stderr=log)
-        wait_for("the second mount", lambda: os.path.ismount(cls.second) or cls.mount.poll() is not None)
-        assert cls.mount.poll() is None, "the second mount ended"
+        cls.mount = AnotherMount(cls.cluster)
+        cls.second = cls.mount.mnt
 
     @classmethod
     def end_second(cls):
         if cls.mount is not None:
-            cls.mount.kill()
-            cls.mount.wait()
-        subprocess.run(["fusermount3", "-uz", cls.second], stderr=subprocess.DEVNULL)
+            cls.mount.close()
 
     def setUp(self):
         self.name = self.id().rsplit(".", 1)[-1]
@@ -341,8 +334,8 @@ class Locks(unittest.TestCase):
         self.assertEqual(b.do("lock", "f", SETLK, "exclusive"), 0)
         a.start("lock", "f", SETLKW, "exclusive")
         self.until_waiting()
-        self.mount.kill()
-        self.mount.wait()
+        self.mount.process.kill()
+        self.mount.process.wait()
         self.assertEqual(a.result(), 0)
         self.end_second()
         self.begin_second()
