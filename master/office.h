@@ -25,6 +25,8 @@ class Office final : private ReplicaObserver {
               cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
     replica.setObserver(this);
+    // Whether deletes are kept must be in the log before the first client's session.
+    trash_.tick();
   }
   KJ_DISALLOW_COPY(Office);
   ~Office() noexcept(false) {

@@ -18,7 +18,7 @@ Status SpaceBudget::refresh() {
     return found.error();
   }
   found_ = found.value();
-  sinceAsked_ = 0;
+  sinceAsked_ = doubtful_ = 0;
   return {};
 }
 
@@ -27,13 +27,13 @@ bool SpaceBudget::admits(uint64_t bytes) {
     return true;
   }
   // An answer that can't be had doesn't change what is allowed; the next write will tell what is wrong.
-  if (sinceAsked_ + bytes >= ASK_AGAIN_BYTES) {
+  if (doubtful_ + bytes >= ASK_AGAIN_BYTES) {
     (void)refresh();
   } else if (roomBytes() < bytes) {
     // No refusal by old figures: room may have been made. What was allocated since may not be on the disk yet.
-    uint64_t since = sinceAsked_;
+    uint64_t doubtful = doubtful_;
     (void)refresh();
-    sinceAsked_ = since;
+    doubtful_ = doubtful;
   }
   return roomBytes() >= bytes;
 }
@@ -41,7 +41,9 @@ bool SpaceBudget::admits(uint64_t bytes) {
 void SpaceBudget::allocated(int64_t deltaBytes) {
   used_ = deltaBytes < 0 ? used_ - std::min(used_, static_cast<uint64_t>(-deltaBytes))
                          : used_ + static_cast<uint64_t>(deltaBytes);
-  sinceAsked_ += deltaBytes > 0 ? static_cast<uint64_t>(deltaBytes) : 0;
+  uint64_t more = deltaBytes > 0 ? static_cast<uint64_t>(deltaBytes) : 0;
+  sinceAsked_ += more;
+  doubtful_ += more;
 }
 
 void SpaceBudget::retired(int64_t deltaBytes) {
@@ -50,7 +52,7 @@ void SpaceBudget::retired(int64_t deltaBytes) {
 }
 
 uint64_t SpaceBudget::roomBytes() const {
-  uint64_t reserve = reserveOf(found_.totalBytes) + sinceAsked_;
+  uint64_t reserve = reserveOf(found_.totalBytes) + doubtful_;
   uint64_t room = found_.availableBytes > reserve ? found_.availableBytes - reserve : 0;
   if (limit_ > 0) {
     uint64_t usable = limit_ - reserveOf(limit_);

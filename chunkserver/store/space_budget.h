@@ -34,7 +34,9 @@ class SpaceBudget {
   uint64_t limit_;
   uint64_t used_ = 0;  // by blocks of chunks
   uint64_t retired_ = 0;
+  // Allocated since the disk was asked; and what it may not have counted when it was, besides.
   uint64_t sinceAsked_ = 0;
+  uint64_t doubtful_ = 0;
   DiskSpace found_;
 };
 

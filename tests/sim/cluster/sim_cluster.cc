@@ -76,6 +76,7 @@ void SimCluster::addHost(const std::string& name, const std::string& address, bo
   host.setup.rack = std::move(rack);
   host.setup.life = 0;
   host.setup.shardBits = options_.shardBits;
+  host.setup.trashSeconds = options_.trashSeconds;
   host.setup.founds = isMaster && name == masters_.front();
   host.isMaster = isMaster;
 }

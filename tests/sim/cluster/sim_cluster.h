@@ -31,6 +31,7 @@ struct SimClusterOptions {
   uint32_t copies = 3;
   uint32_t minCopies = 2;
   uint32_t repairDelaySeconds = 20;
+  uint32_t trashSeconds = 0;
   unsigned racks = 0;  // r1, r2, ...: servers are in them in turn; 0: they don't say
 };
 
@@ -80,6 +81,8 @@ class SimCluster {
   bool isHealthy();
   // A master leads, and every shard has its copies in sync where they belong, on chunkservers that are up.
   bool isRepaired();
+  // What is in the trash, as the leading master has it.
+  uint64_t trashItems() { return hosts_.at(leader()).process->trashItems(); }
   // How many copies the chunkserver holds or makes.
   size_t copiesOn(const std::string& host);
   void waitHealthy(Nanos limit = LIMIT);

@@ -33,6 +33,8 @@ class SimProcess {
     bool operator==(const State&) const = default;
   };
   virtual State state() { return {}; }
+  // What a master's trash holds.
+  virtual uint64_t trashItems() { return 0; }
 };
 
 struct SimProcessSetup {
@@ -43,6 +45,7 @@ struct SimProcessSetup {
   unsigned life = 1;     // the n-th process of this host
   bool founds = false;   // a master that begins the cluster; the others join it in their first life
   uint8_t shardBits = 3;
+  uint32_t trashSeconds = 0;  // that deletes are kept
 };
 
 // The data directory is the volume `host`; empty at life 1.
