@@ -83,8 +83,9 @@ HandleId Client::Impl::addHandle(kj::Own<Inode> inode, uint32_t bits) {
 }
 
 HandleId Client::open(InodeId inode, uint32_t openBits) {
-  impl_->session.take(inode);
-  return impl_->addHandle(impl_->inodes.get(inode), openBits);
+  auto opened = impl_->inodes.get(inode);
+  impl_->session.take(inode, opened->isLeased());
+  return impl_->addHandle(kj::mv(opened), openBits);
 }
 
 Task<Result<Client::Created>> Client::Impl::create(InodeId parent, std::string name, uint32_t mode, uint32_t openBits,

@@ -16,7 +16,7 @@
 #include "fuse-client/client/map_holder.h"
 #include "fuse-client/client/master_session.h"
 #include "fuse-client/client/name_cache.h"
-#include "fuse-client/client/no_acls.h"
+#include "fuse-client/client/no_xattrs.h"
 #include "fuse-client/client/read_ahead.h"
 #include "fuse-client/client/size_reporter.h"
 #include "fuse-client/client/unsynced.h"
@@ -92,8 +92,10 @@ class Client::Impl final : public MasterSession::Listener,
   void giveUpDropped();
   void noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
   void noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
-  void noteNoAcl(InodeId inode, const std::string& name, const Grant& grant);
-  bool hasNoAcl(InodeId inode, const std::string& name);
+  void noteNoXattr(InodeId inode, const std::string& name, const Grant& grant);
+  // That it has no such extended attribute can be said without asking.
+  bool hasNoXattr(InodeId inode, const std::string& name);
+  bool hasNoXattrs(InodeId inode);
   void noteNames(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant);
   // What leases say of a name without asking. Nothing: ask the master.
   std::optional<Result<Attributes>> leasedLookup(InodeId parent, const std::string& name);
@@ -141,7 +143,7 @@ class Client::Impl final : public MasterSession::Listener,
   ChunkLinks links;
   LeaseBook leases;
   NameCache names;
-  NoAcls noAcls;
+  NoXattrs noXattrs;
   LockBook locks;
   MasterSession session;
   InodeTable inodes;

@@ -178,7 +178,7 @@ void Client::Impl::setDoubt(wire::Op::Reader op, bool begins) {
 
 void Client::Impl::refused(wire::Query::Reader query, int code, const Grant& grant) {
   if (query.isGetXattr() && code == ENODATA) {
-    noteNoAcl(InodeId{query.getGetXattr().getInode()}, textOf(query.getGetXattr().getName()), grant);
+    noteNoXattr(InodeId{query.getGetXattr().getInode()}, textOf(query.getGetXattr().getName()), grant);
   }
   if (query.isLookup() && code == ENOENT) {
     noteFound(InodeId{query.getLookup().getParent()}, textOf(query.getLookup().getName()), InodeId{}, grant);
@@ -186,17 +186,26 @@ void Client::Impl::refused(wire::Query::Reader query, int code, const Grant& gra
 }
 
 // True for as long as the inode is leased and its change time is what it is now.
-void Client::Impl::noteNoAcl(InodeId id, const std::string& name, const Grant& grant) {
+void Client::Impl::noteNoXattr(InodeId id, const std::string& name, const Grant& grant) {
   KJ_IF_MAYBE(inode, inodes.find(id)) {
     if (inode->isLeased() && inode->index() <= grant.index) {
-      noAcls.note(id, name, inode->committed().changed);
+      noXattrs.note(id, name, inode->committed().changed);
     }
   }
 }
 
-bool Client::Impl::hasNoAcl(InodeId id, const std::string& name) {
+bool Client::Impl::hasNoXattr(InodeId id, const std::string& name) {
   KJ_IF_MAYBE(inode, inodes.find(id)) {
-    return inode->isLeased() && noAcls.contains(id, name, inode->committed().changed);
+    const Attributes& known = inode->committed();
+    return inode->isLeased() && (lacksXattr(known, name) || noXattrs.contains(id, name, known.changed));
+  }
+  return false;
+}
+
+bool Client::Impl::hasNoXattrs(InodeId id) {
+  KJ_IF_MAYBE(inode, inodes.find(id)) {
+    constexpr uint8_t ALL = wire::LACKS_ACCESS_ACL | wire::LACKS_DEFAULT_ACL | wire::LACKS_OTHER_XATTRS;
+    return inode->isLeased() && inode->committed().lacks == ALL;
   }
   return false;
 }

@@ -131,7 +131,7 @@ void MasterSession::deliver(Result<Executed> result, kj::PromiseFulfiller<Result
   // A master that answers a second time may have lost the hold that the first time made.
   hold.known = hold.known || !resent;
   if (resent) {
-    holdChanged(inode);
+    holdChanged(inode, false);
   }
   if (done.isWaiting()) {
     done.fulfill(kj::mv(result));
@@ -252,6 +252,7 @@ void MasterSession::flushUnwanted(bool all) {
   if (inodes.empty()) {
     return;
   }
+  flushHolds();  // some may wait for the leases' sake
   auto request = KJ_ASSERT_NONNULL(client_).forgetRequest();
   auto list = request.initInodes(static_cast<unsigned>(inodes.size()));
   for (unsigned i = 0; i < list.size(); ++i) {
@@ -266,9 +267,9 @@ void MasterSession::flushUnwanted(bool all) {
 
 // ---- holds --------------------------------------------------------------------------------------
 
-void MasterSession::take(InodeId inode) {
+void MasterSession::take(InodeId inode, bool leased) {
   if (++holds_[inode].count == 1) {
-    holdChanged(inode);
+    holdChanged(inode, leased);
   }
 }
 
@@ -276,20 +277,19 @@ void MasterSession::drop(InodeId inode) {
   Hold& hold = holds_[inode];
   KJ_ASSERT(hold.count > 0, "a hold dropped twice", raw(inode));
   if (--hold.count == 0) {
-    holdChanged(inode);
+    holdChanged(inode, true);
   }
 }
 
-void MasterSession::holdChanged(InodeId inode) {
+void MasterSession::holdChanged(InodeId inode, bool mayWait) {
   holdsChanged_.insert(inode);
-  bool taken = holds_[inode].count > 0;
-  if (taken && !takesWait_) {
+  if (!mayWait && !takesWait_) {
     takesWait_ = true;
     tasks_.add(kj::evalLast([this] { flushHolds(); }));
-  } else if (!taken && !dropsWait_) {
-    dropsWait_ = true;
-    tasks_.add(context_.clock.after(DROP_DELAY).then([this] {
-      dropsWait_ = false;
+  } else if (mayWait && !changesWait_) {
+    changesWait_ = true;
+    tasks_.add(context_.clock.after(HOLD_DELAY).then([this] {
+      changesWait_ = false;
       flushHolds();
     }));
   }

@@ -18,6 +18,7 @@ class MasterSession::Holder final : public wire::LeaseHolder::Server {
     auto params = context.getParams();
     session_.leases_.recalled(params.getIndex());
     ++session_.context_.stats.recalls;
+    session_.flushHolds();
     auto obeyed = kj::heapArrayBuilder<kj::Promise<void>>(params.getChanges().size());
     for (auto change : params.getChanges()) {
       obeyed.add(session_.listener_.recalled(change, params.getOrder()));

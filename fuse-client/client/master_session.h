@@ -105,8 +105,10 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   // Resolves when a lock that was refused may be free. It may take any time, and may be dropped (lock_calls.cc).
   Task<Status> awaitLock(kj::Own<Draft<wire::LockRequest>> wanted);
 
-  // An open file more or less on this inode. Sent in order with execute(), gathered over a turn, not awaited.
-  void take(InodeId inode);
+  // An open file more or less on this inode. Sent in order with execute(), gathered over a turn, not awaited. `leased`:
+  // its attributes are, so that the master asks before it takes the inode's last name. Then the master needn't know
+  // yet, for all holds are told before an answer to it: who opens and closes what is known calls nobody.
+  void take(InodeId inode, bool leased);
   void drop(InodeId inode);
 
  private:
@@ -117,7 +119,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos CONNECT_LIMIT = 2 * SECOND;
   static constexpr Nanos DETACH_LIMIT = 2 * SECOND;
   // Many files are closed in that time, and some opened again. Until the master hears of it they count as open.
-  static constexpr Nanos DROP_DELAY = 50 * MILLISECOND;
+  static constexpr Nanos HOLD_DELAY = 50 * MILLISECOND;
   static constexpr Nanos BUSY_DELAY = 20 * MILLISECOND;
   static constexpr Nanos RENEW_LIMIT_MIN = 500 * MILLISECOND;
   // A new leader changes nothing before everybody who may believe something has come to it, so also a mount that has
@@ -194,7 +196,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void flushUnwanted(bool all = false);
 
   // ---- holds (master_calls.cc)
-  void holdChanged(InodeId inode);
+  void holdChanged(InodeId inode, bool mayWait);
   void flushHolds();
   void resendHolds();
   void sendHolds(std::vector<InodeId> taken, std::vector<InodeId> dropped);
@@ -234,7 +236,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   std::map<InodeId, Hold> holds_;
   std::set<InodeId> holdsChanged_;
   bool takesWait_ = false;  // for the end of this turn, or the next call
-  bool dropsWait_ = false;  // for DROP_DELAY, or the next change
+  bool changesWait_ = false;  // for HOLD_DELAY, the next change, or a recall
   uint64_t nextHoldBatch_ = 0;
   std::map<uint64_t, std::vector<InodeId>> dropsUnderWay_;
 

@@ -267,7 +267,7 @@ Task<Result<Attributes>> Client::setAttributes(InodeId inode, AttributeChange ch
 }
 
 Task<Result<std::string>> Client::getXattr(InodeId inode, std::string name, Caller caller) {
-  if (impl_->hasNoAcl(inode, name)) {
+  if (impl_->hasNoXattr(inode, name)) {
     co_return Error{ENODATA, {}};
   }
   auto query = newQuery(caller);
@@ -312,6 +312,9 @@ Task<Status> Client::removeXattr(InodeId inode, std::string name, Caller caller)
 }
 
 Task<Result<std::string>> Client::listXattr(InodeId inode, Caller caller) {
+  if (impl_->hasNoXattrs(inode)) {
+    co_return std::string();
+  }
   auto query = newQuery(caller);
   (*query)->setListXattr(raw(inode));
   auto answer = co_await impl_->session.query(kj::mv(query));

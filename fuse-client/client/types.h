@@ -60,6 +60,7 @@ struct Attributes {
   FileTime accessed, modified, changed, created;
   Layout layout;      // regular files
   InodeId parent{};   // directories
+  uint8_t lacks = 0;  // of extended attributes: bits as in types.capnp
 };
 
 // Which attributes setAttributes changes; the bits of SetAttributes.which in master.capnp.

@@ -175,7 +175,7 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
   const Attributes& attributes = made.value().attributes;
   file.fh = raw(made.value().handle);
   file.direct_io = passesCache(file.flags);
-  Node& node = told(attributes);
+  told(attributes);
   Opening opening(kernel_, attributes.inode);
   auto entry = entryOf(parent, name, attributes);
   if (!request.created(entry, file)) {
@@ -184,7 +184,6 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
     co_return;
   }
   opening.done();
-  node.plainUntil = clock_.monotonic() + client_.believed(attributes.inode);
   rememberContents(attributes);
 }
 

@@ -163,7 +163,6 @@ kj::Promise<void> KernelCache::forgetInode(InodeId inode) {
   const Nanos now = clock_.monotonic();
   const Nanos until = std::exchange(node->attributesUntil, 0);
   node->recalledAt = now;
-  node->plainUntil = 0;
   if (isOpenFile(*node)) {
     node->pagesStale = true;
     node->newsAt = now;
@@ -268,7 +267,7 @@ kj::Promise<void> KernelCache::forgetEverything() {
       believed.emplace_back(nodeOf(inode), S_ISREG(node.mode) ? 0 : -1);
       node.opened = false;
     }
-    node.namesUntil = node.plainUntil = 0;
+    node.namesUntil = 0;
   });
   kj::Vector<kj::Promise<void>> all;
   for (auto& [inode, forgetting] : forgetting_) {

@@ -32,8 +32,6 @@ struct Node {
   uint64_t toldSize = 0;
   // The kernel opens FIFOs, sockets and devices without a word: one that it knows may be open, and is held.
   HandleId held{};
-  // Until then the file is known to have no security.capability, which the kernel asks for before writes.
-  Nanos plainUntil = 0;
 };
 
 class Nodes {

@@ -59,50 +59,24 @@ void Operations::sendXattr(Request& request, const std::string& bytes, size_t si
 }
 
 Task<void> Operations::getXattr(Request& request, InodeId inode, std::string name, size_t size) {
-  bool capability = name == CAPABILITY;
-  Node* node = capability ? nodes_.find(inode) : nullptr;
-  if (node != nullptr && clock_.monotonic() < node->plainUntil) {
-    co_return request.fail(ENODATA);
-  }
-  Nanos asked = clock_.monotonic();
   auto value = co_await client_.getXattr(inode, name, caller(request));
-  if (value.ok()) {
-    co_return sendXattr(request, value.value(), size);
+  if (!value.ok()) {
+    co_return request.fail(value.error());
   }
-  node = capability && value.code() == ENODATA ? nodes_.find(inode) : nullptr;
-  if (node != nullptr) {
-    node->plainUntil = asked + client_.believed(inode);
-  }
-  request.fail(value.error());
+  sendXattr(request, value.value(), size);
 }
 
 Task<Status> Operations::dropCapability(InodeId inode) {
-  Node* node = nodes_.find(inode);
-  const Nanos asked = clock_.monotonic();
-  if (node == nullptr || asked < node->plainUntil) {
-    co_return Status();
-  }
   Caller root;
   auto value = co_await client_.getXattr(inode, CAPABILITY, root);
   if (value.ok()) {
     co_return co_await client_.removeXattr(inode, CAPABILITY, root);
   }
-  if (value.code() != ENODATA) {
-    co_return value.error();
-  }
-  node = nodes_.find(inode);
-  if (node != nullptr) {
-    node->plainUntil = asked + client_.believed(inode);
-  }
-  co_return Status();
+  co_return value.code() == ENODATA ? Status() : value.error();
 }
 
 Task<void> Operations::setXattr(Request& request, InodeId inode, std::string name, std::string value, uint32_t flags) {
   auto status = co_await client_.setXattr(inode, name, value, flags, caller(request));
-  Node* node = name == CAPABILITY ? nodes_.find(inode) : nullptr;
-  if (node != nullptr) {
-    node->plainUntil = 0;
-  }
   request.finish(status);
 }
 

@@ -103,6 +103,9 @@ void writeTime(Timestamp in, wire::Time::Builder out) {
 void writeAttributes(const InodeRecord& inode, wire::Attributes::Builder out) {
   out.setInode(raw(inode.id));
   out.setMode(inode.mode);
+  out.setLacks((inode.accessAcl.empty() ? wire::LACKS_ACCESS_ACL : 0) |
+               (inode.defaultAcl.empty() ? wire::LACKS_DEFAULT_ACL : 0) |
+               (inode.xattrs == 0 ? wire::LACKS_OTHER_XATTRS : 0));
   out.setUid(inode.uid);
   out.setGid(inode.gid);
   out.setLinks(inode.links);

@@ -53,7 +53,12 @@ struct Attributes {
   layout @12 :Layout;       # regular files
   parent @13 :UInt64;       # directories
   quotaRoot @14 :UInt64;    # the directory whose quota it counts for; 0: none
+  lacks @15 :UInt8;         # bits, below: what it is known not to have
 }
+
+const lacksAccessAcl :UInt8 = 1;
+const lacksDefaultAcl :UInt8 = 2;
+const lacksOtherXattrs :UInt8 = 4;
 
 struct Server {
   id @0 :Uuid;

@@ -132,6 +132,22 @@ TEST(Leases, WrittenSizesAreSeen) {
   EXPECT_EQ(stage.calls(*stage.a, again), 0u) << "its own report told it";
 }
 
+// Who opens what is leased to him tells the master only when it matters.
+TEST(Leases, AnOpenFileThatTheMasterHadNotHeardOf) {
+  Stage stage;
+  InodeId file = stage.make(*stage.a, ROOT_INODE, "f");
+  EXPECT_TRUE(stage.cluster.wait(stage.b->attributes(file)).ok());
+  HandleId handle = stage.b->open(file, 0);
+  EXPECT_TRUE(stage.cluster.wait(stage.a->unlink(ROOT_INODE, "f", superuser())).ok());
+  auto nameless = stage.cluster.wait(stage.b->attributes(file));
+  ASSERT_TRUE(nameless.ok()) << "it is open";
+  EXPECT_EQ(nameless.value().links, 0u);
+  stage.b->release(handle);
+  stage.world.runFor(SECOND);
+  Client& c = stage.cluster.mount("c");
+  EXPECT_FALSE(stage.cluster.wait(c.attributes(file)).ok()) << "nobody has it open any more";
+}
+
 // It does nothing, and both names stay.
 TEST(Leases, ARenameBetweenTwoNamesOfOneFile) {
   Stage stage;
