@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Access times on two mounts of a cluster: what moves them under relatime, noatime, strictatime and nodiratime, what the
-other mount sees, and that reading costs no call to the master each time."""
+"""Access times on two mounts of a cluster: what moves them under relatime, noatime, strictatime and nodiratime, what
+the other mount sees, and that reading costs no call to the master each time."""
 import os
 import subprocess
 import sys
