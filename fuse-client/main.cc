@@ -49,6 +49,8 @@ ClientOptions clientOptions(const MountOptions& options) {
   out.hostId = hostId();
   out.softTimeoutNanos = options.softTimeout;
   out.synchronous = options.synchronous;
+  out.accessTimes = options.readOnly ? AccessTimes::NEVER : options.accessTimes;
+  out.directoryAccessTimes = options.directoryAccessTimes;
   if (options.cacheBytes > 0) {
     constexpr uint64_t SHARES = 3;
     out.limits.dirtyBytesMax = out.limits.unsyncedBytesMax = out.limits.readAheadBytesMax = options.cacheBytes / SHARES;

@@ -31,6 +31,8 @@ Task<Status> Client::start() {
 
 Task<Status> Client::stop() {
   co_await impl_->sync.syncAll();
+  auto told = impl_->readTimes.flush().promise().exclusiveJoin(impl_->context.clock.after(ACCESS_TIMES_WAIT));
+  co_await kj::mv(told);
   Status out;
   for (auto& inode : impl_->inodes.all()) {
     uint64_t told = inode->errorsTold();

@@ -31,6 +31,7 @@ enum OpenBits : uint32_t {
   OPEN_SYNC = 2,         // O_SYNC or O_DSYNC: write() answers when the data is durable
   OPEN_DIRECTORY = 4,    // for readDirectory: no data
   OPEN_WRITE = 8,        // may write
+  OPEN_NO_ACCESS_TIME = 16,  // O_NOATIME
 };
 
 enum class AllocateMode {
@@ -89,8 +90,11 @@ class Client {
                                             Caller caller);
 
   // ---- attributes -------------------------------------------------------------------------------
-  // Asks the master, unless they are leased.
-  Task<Result<Attributes>> attributes(InodeId inode);
+  // Asks the master, unless they are leased. `evenGone`: of what has lost its last name by this mount, as it was then,
+  // while it is remembered: for who looks at it without having opened it, as a working directory or by O_PATH.
+  Task<Result<Attributes>> attributes(InodeId inode, bool evenGone = false);
+  // The next read through this mount moves its access time.
+  bool movesAccessTime(InodeId inode);
   // For how long the kernel may believe what it is told now without asking again, unless the listener hears otherwise:
   // of an inode's attributes, and of what a name in a directory stands for. 0: not at all.
   Nanos believed(InodeId inode);
@@ -157,6 +161,7 @@ class Client {
   std::vector<std::string> waits() const;
 
  private:
+  static constexpr Nanos ACCESS_TIMES_WAIT = 2 * SECOND;  // of a mount that ends, for a master who may be away
   static constexpr uint64_t FLUSH_WAIT_BYTES = 1u << 20;  // a close() with more than this on its way waits for it
   static constexpr uint64_t COPY_STEP_BYTES = 1u << 20;
   static constexpr uint64_t COPY_BYTES_MAX = 32u << 20;  // of one copyRange()

@@ -18,6 +18,7 @@
 #include "fuse-client/client/name_cache.h"
 #include "fuse-client/client/no_xattrs.h"
 #include "fuse-client/client/read_ahead.h"
+#include "fuse-client/client/read_times.h"
 #include "fuse-client/client/size_reporter.h"
 #include "fuse-client/client/unsynced.h"
 #include "fuse-client/client/write_buffer.h"
@@ -67,6 +68,7 @@ class Client::Impl final : public MasterSession::Listener,
         inodes(context, session, leases),
         io(context, map, links, session.id()),
         reporter(context, session),
+        readTimes(context, session),
         unsynced(context, io),
         buffer(context, pool, io, reporter, unsynced, session.id()),
         sync(inodes, buffer, unsynced, reporter),
@@ -89,6 +91,8 @@ class Client::Impl final : public MasterSession::Listener,
   std::vector<InodeId> writing() override { return bytes.writing(); }
   kj::Promise<void> whenForgotten() override { return forgotten.addBranch(); }
   void setDoubt(wire::Op::Reader op, bool begins) override;
+  // One without an open handle was read.
+  void noteRead(InodeId id);
   void giveUpDropped();
   void noteName(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
   void noteFound(InodeId directory, const std::string& name, InodeId inode, const Grant& grant);
@@ -149,6 +153,7 @@ class Client::Impl final : public MasterSession::Listener,
   InodeTable inodes;
   ChunkIo io;
   SizeReporter reporter;
+  ReadTimes readTimes;
   Unsynced unsynced;
   WriteBuffer buffer;
   FileSync sync;

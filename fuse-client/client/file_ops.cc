@@ -105,6 +105,10 @@ Task<Result<ReadData>> Client::read(HandleId id, uint64_t offset, uint32_t lengt
     }
     auto data = co_await impl_->read(*handle, offset, length);
     if (!data.ok() || use.value()->stands()) {
+      bool counts = data.ok() && (handle->bits & OPEN_NO_ACCESS_TIME) == 0;
+      if (counts) {
+        impl_->readTimes.read(*handle->inode);
+      }
       co_return kj::mv(data);
     }
   }

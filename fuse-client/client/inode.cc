@@ -23,6 +23,7 @@ Attributes Inode::effective() const {
     out.modified = report.modified;
     out.changed = std::max(out.changed, report.modified);
   }
+  out.accessed = accessed_.value_or(out.accessed);
   // Bytes on their way count as allocated, so that no program takes a file for empty.
   out.allocatedBytes += std::max<int64_t>(report.allocatedDelta, 0) + writes.dirty.bytes() + writes.underWay.bytes();
   return out;
@@ -77,6 +78,9 @@ void Inode::take(const Attributes& attributes, uint64_t index, bool leased) {
       formerObjects_.clear();
     }
   }
+  if (accessed_ && isReadSuperseded(attributes)) {
+    accessed_.reset();
+  }
   layoutAt_ = table_.now();
   known_ = true;
   committed_ = attributes;
@@ -90,6 +94,26 @@ void Inode::written(uint64_t end, FileTime now) {
   localEnd_ = hasLocalChanges() ? std::max(localEnd_, end) : end;
   ++report.change;
   report.modified = now;
+}
+
+bool Inode::wouldMoveAccess(FileTime now, AccessTimes mode) const {
+  constexpr int64_t ENOUGH_SECONDS = 24 * 60 * 60;
+  const FileTime accessed = accessed_.value_or(committed_.accessed);
+  if (mode != AccessTimes::RELATIVE) {
+    return mode == AccessTimes::STRICT && known_ && accessed != now;
+  }
+  bool writes = report.reported < report.change;
+  const FileTime modified = writes ? report.modified : committed_.modified;
+  const FileTime changed = writes ? std::max(committed_.changed, modified) : committed_.changed;
+  return known_ && (accessed <= modified || accessed <= changed || now.seconds - accessed.seconds >= ENOUGH_SECONDS);
+}
+
+// By this mount's report, or by somebody else's word after what was read here. Others may have set the time to what it
+// was before, which only the change time shows.
+bool Inode::isReadSuperseded(const Attributes& attributes) const {
+  bool readAgain = attributes.accessed == accessedTold_ && *accessed_ > accessedTold_;
+  bool said = attributes.accessed != committed_.accessed && !readAgain;
+  return said || (!mayBeLeased() && attributes.changed > *accessed_);
 }
 
 void Inode::truncated(uint64_t size) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <list>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -129,6 +130,18 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   void written(uint64_t end, FileTime now);
   // The file was truncated to `size` by this mount.
   void truncated(uint64_t size);
+
+  // ---- when it was read (read_times.h)
+  // A read at `now` is news, by the rule of `mode`.
+  bool wouldMoveAccess(FileTime now, AccessTimes mode) const;
+  void readAt(FileTime now) { accessed_ = now; }
+  // What the master is still to be told; and that it is being told so.
+  const std::optional<FileTime>& accessed() const { return accessed_; }
+  void tellingRead() { accessedTold_ = accessed_.value_or(accessedTold_); }
+  // Somebody has said it, or sets it.
+  void forgetRead() { accessed_.reset(); }
+  bool accessQueued = false;
+
   void invalidate(uint64_t from, uint64_t to);
 
   // ---- errors of buffered writes: told once to each handle
@@ -154,6 +167,7 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   static constexpr Nanos LONG_AGO = INT64_MIN / 2;
 
   void take(const Attributes& attributes, uint64_t index, bool leased);
+  bool isReadSuperseded(const Attributes& attributes) const;
 
   InodeTable& table_;
   bool known_ = false;
@@ -165,6 +179,8 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   Nanos layoutAt_ = 0;
   Nanos promisedUntil_ = 0;
   std::set<ObjectId> formerObjects_;  // that the present one was copied from, one after another
+  std::optional<FileTime> accessed_;
+  FileTime accessedTold_;
   uint64_t localEnd_ = 0;  // end of the farthest write that the master may not know
 
   Error error_{0, {}};

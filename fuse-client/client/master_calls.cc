@@ -22,8 +22,18 @@ Task<Result<MasterSession::Acquired>> MasterSession::acquire(InodeId inode, bool
   return context_.limited(kj::mv(promise), "the master");
 }
 
+namespace {
+
+// Of what was written here, which others may wait for. Nobody waits to be told of access times; they may wait for
+// others themselves, so they mustn't stand in the way of such a report.
+bool isReport(wire::Op::Reader op) {
+  return op.isWritten() && op.getWritten().size() > 0 && !op.getWritten()[0].hasAccessed();
+}
+
+}  // namespace
+
 Task<Result<MasterSession::Executed>> MasterSession::executeHard(kj::Own<OpDraft> op, bool holds) {
-  uint8_t slot = co_await takeSlot((*op)->asReader().isWritten());
+  uint8_t slot = co_await takeSlot(isReport((*op)->asReader()));
   // In the background, so that a caller who gives up doesn't leave the slot's sequence in doubt.
   auto paf = kj::newPromiseAndFulfiller<Result<Executed>>();
   tasks_.add(runSlot(slot, kj::mv(op), kj::mv(paf.fulfiller), holds).promise());

@@ -166,7 +166,19 @@ Task<Result<std::string>> Client::readLink(InodeId inode, Caller caller) {
   if (!answer.ok()) {
     co_return answer.error();
   }
+  impl_->noteRead(inode);
   co_return textOf(answer.value().getAnswer().getBytes());
+}
+
+void Client::Impl::noteRead(InodeId id) {
+  KJ_IF_MAYBE(inode, inodes.find(id)) {
+    readTimes.read(*inode);
+  }
+}
+
+bool Client::movesAccessTime(InodeId id) {
+  auto inode = impl_->inodes.find(id);
+  return inode != nullptr && impl_->readTimes.isNews(KJ_ASSERT_NONNULL(inode));
 }
 
 Task<Result<DirectoryPage>> Client::readDirectory(InodeId inode, uint64_t cookie, uint32_t entriesMax,
@@ -181,6 +193,7 @@ Task<Result<DirectoryPage>> Client::readDirectory(InodeId inode, uint64_t cookie
   if (!answer.ok()) {
     co_return answer.error();
   }
+  impl_->noteRead(inode);
   const Grant& grant = answer.value().grant;
   auto entries = answer.value().getAnswer().getEntries();
   DirectoryPage page;
@@ -203,7 +216,7 @@ Task<Result<DirectoryPage>> Client::readDirectory(InodeId inode, uint64_t cookie
 
 // ---- attributes ---------------------------------------------------------------------------------
 
-Task<Result<Attributes>> Client::attributes(InodeId inode) {
+Task<Result<Attributes>> Client::attributes(InodeId inode, bool evenGone) {
   KJ_IF_MAYBE(known, impl_->inodes.find(inode)) {
     if (known->isLeased()) {
       ++impl_->context.stats.leasedAttributes;
@@ -215,7 +228,10 @@ Task<Result<Attributes>> Client::attributes(InodeId inode) {
   (*query)->setAttributes(raw(inode));
   auto answer = co_await impl_->session.query(kj::mv(query));
   if (!answer.ok()) {
-    co_return answer.error();
+    auto gone = impl_->inodes.find(inode);
+    bool remembered = evenGone && answer.error().code == ESTALE && gone != nullptr &&
+                      KJ_ASSERT_NONNULL(gone).isKnown() && KJ_ASSERT_NONNULL(gone).committed().links == 0;
+    co_return remembered ? Result<Attributes>(KJ_ASSERT_NONNULL(gone).effective()) : answer.error();
   }
   auto attributes = answer.value().getAnswer().getAttributes();
   co_return impl_->inodes.learn(attributes, answer.value().grant, wire::LEASED_ATTRIBUTES);
@@ -252,6 +268,12 @@ Task<Result<Attributes>> Client::Impl::sendAttributes(InodeId inode, const Attri
   writeTime(change.accessed, set.initAccessed());
   writeTime(change.modified, set.initModified());
   set.setHeld(change.held);
+  bool setsAccessed = (change.which & (SET_ACCESSED | SET_ACCESSED_NOW)) != 0;
+  KJ_IF_MAYBE(known, inodes.find(inode)) {
+    if (setsAccessed) {  // even to the time that the master knows
+      known->forgetRead();
+    }
+  }
   co_return co_await execute(kj::mv(op));
 }
 

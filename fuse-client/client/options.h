@@ -7,6 +7,10 @@
 
 namespace cairn {
 
+// Which reads move a file's access time: none; the first after each change and one a day, enough to tell what was read
+// since it changed, and what nobody uses any more; or every one.
+enum class AccessTimes { NEVER, RELATIVE, STRICT };
+
 // Bounds of one mount's memory and waits.
 struct ClientLimits {
   uint64_t dirtyBytesMax = 64u << 20;     // accepted by write(), not yet acknowledged by chunkservers
@@ -23,6 +27,8 @@ struct ClientOptions {
   Nanos softTimeoutNanos = 0;
   // write() answers only when the data is durable (mount -o sync).
   bool synchronous = false;
+  AccessTimes accessTimes = AccessTimes::NEVER;
+  bool directoryAccessTimes = true;  // of directories too
   ClientLimits limits;
 };
 

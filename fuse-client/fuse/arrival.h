@@ -31,15 +31,19 @@ class Arrival {
     return buffer_;
   }
 
-  // libfuse 3.14 doesn't know FUSE_TMPFILE. Its arguments and its answer are those of FUSE_CREATE, so it becomes one.
+  // libfuse 3.14 doesn't know FUSE_TMPFILE and FUSE_STATX. The arguments of the one are those of FUSE_CREATE, as is its
+  // answer; those of the other begin as those of FUSE_GETATTR do. So they become these.
   void translate() {
     isTemporary_ = opcode() == TMPFILE;
-    if (isTemporary_) {
-      static_cast<fuse_in_header*>(buffer_.mem)->opcode = FUSE_CREATE;
+    isExtended_ = opcode() == STATX;
+    if (isTemporary_ || isExtended_) {
+      static_cast<fuse_in_header*>(buffer_.mem)->opcode = isTemporary_ ? FUSE_CREATE : FUSE_GETATTR;
     }
   }
   // The FUSE_CREATE being decoded is of a file without a name.
   bool isTemporary() const { return isTemporary_; }
+  // The FUSE_GETATTR being decoded wants the answer of FUSE_STATX.
+  bool isExtended() const { return isExtended_; }
 
   uint32_t opcode() const { return buffer_.size < sizeof(fuse_in_header) ? 0 : header().opcode; }
   uint64_t unique() const { return header().unique; }
@@ -88,6 +92,7 @@ class Arrival {
 
  private:
   static constexpr uint32_t TMPFILE = 51;  // as in <linux/fuse.h> of kernels newer than the headers here
+  static constexpr uint32_t STATX = 52;
   static constexpr size_t COPY_BELOW_BYTES = 32 << 10;
   static constexpr size_t SPARE_MAX = 4;  // buffers of 1 MiB kept for reuse
 
@@ -102,6 +107,7 @@ class Arrival {
 
   fuse_buf buffer_{};
   bool isTemporary_ = false;
+  bool isExtended_ = false;
   std::vector<void*> spare_;
 };
 

@@ -1,6 +1,7 @@
 // Attributes of inodes, and of the file system.
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 
@@ -44,6 +45,8 @@ AttributeChange changeOf(const struct stat& wanted, int which, bool held) {
     change.modified = timeOf(wanted.st_mtim);
   }
   take(FUSE_SET_ATTR_CTIME, SET_CHANGED);
+  // A chown that changes neither id, or what a write takes away. The kernel says nothing of it: the set-id bits go.
+  change.which |= which == 0 ? SET_CHANGED : 0u;
   // As local file systems do, even when the size stays the same.
   if ((change.which & (SET_SIZE | SET_MODIFIED | SET_MODIFIED_NOW)) == SET_SIZE) {
     change.which |= SET_MODIFIED_NOW;
@@ -56,15 +59,16 @@ AttributeChange changeOf(const struct stat& wanted, int which, bool held) {
 
 void Operations::addAttributeOps(fuse_lowlevel_ops& table) {
   table.getattr = [](fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
-    run(request, "getattr", node,
-        [&](Operations& self, Request& r) { return self.getAttributes(r, self.inodeOf(node)); });
+    run(request, "getattr", node, [&](Operations& self, Request& r) {
+      return self.getAttributes(r, self.inodeOf(node), self.arrival_.isExtended());
+    });
   };
   table.setattr = [](fuse_req_t request, fuse_ino_t node, struct stat* wanted, int which, fuse_file_info* file) {
     auto change = changeOf(*wanted, which, file != nullptr);
     run(request, "setattr", node, [&](Operations& self, Request& r) {
       auto* raw = self.arrival_.arguments<fuse_setattr_in>();
       bool dropSetId = raw != nullptr && (raw->valid & FATTR_KILL_SUIDGID) != 0;
-      return self.setAttributes(r, self.inodeOf(node), change, dropSetId);
+      return self.setAttributes(r, self.inodeOf(node), change, dropSetId || which == 0);
     });
   };
   table.statfs = [](fuse_req_t request, fuse_ino_t node) {
@@ -72,9 +76,57 @@ void Operations::addAttributeOps(fuse_lowlevel_ops& table) {
   };
 }
 
-Task<void> Operations::getAttributes(Request& request, InodeId inode) {
-  auto found = co_await client_.attributes(inode);
-  co_return found.ok() ? sendAttributes(request, found.value()) : request.fail(found.error());
+Task<void> Operations::getAttributes(Request& request, InodeId inode, bool extended) {
+  auto found = co_await client_.attributes(inode, true);
+  if (!found.ok()) {
+    co_return request.fail(found.error());
+  }
+  co_return extended ? sendExtended(request, found.value()) : sendAttributes(request, found.value());
+}
+
+namespace {
+
+// The answer to FUSE_STATX, as in <linux/fuse.h> of kernels newer than the headers here: what statx(2) fills in.
+struct StatxOut {
+  uint64_t validSeconds = 0;
+  uint32_t validNanos = 0;
+  uint32_t flags = 0;
+  uint64_t spare[2] = {};
+  struct statx stat {};
+};
+static_assert(sizeof(StatxOut) == 288);
+
+statx_timestamp extendedTime(const timespec& time) {
+  statx_timestamp out{};
+  out.tv_sec = time.tv_sec;
+  out.tv_nsec = static_cast<uint32_t>(time.tv_nsec);
+  return out;
+}
+
+}  // namespace
+
+void Operations::sendExtended(Request& request, const Attributes& attributes) {
+  const struct stat known = statOf(attributes);
+  const auto valid = static_cast<Nanos>(attributeSeconds(attributes) * SECOND);
+  StatxOut out;
+  out.validSeconds = static_cast<uint64_t>(valid / SECOND);
+  out.validNanos = static_cast<uint32_t>(valid % SECOND);
+  out.stat.stx_mask = STATX_BASIC_STATS | STATX_BTIME;
+  out.stat.stx_blksize = static_cast<uint32_t>(known.st_blksize);
+  out.stat.stx_nlink = static_cast<uint32_t>(known.st_nlink);
+  out.stat.stx_uid = known.st_uid;
+  out.stat.stx_gid = known.st_gid;
+  out.stat.stx_mode = static_cast<uint16_t>(known.st_mode);
+  out.stat.stx_ino = known.st_ino;
+  out.stat.stx_size = static_cast<uint64_t>(known.st_size);
+  out.stat.stx_blocks = static_cast<uint64_t>(known.st_blocks);
+  out.stat.stx_atime = extendedTime(known.st_atim);
+  out.stat.stx_mtime = extendedTime(known.st_mtim);
+  out.stat.stx_ctime = extendedTime(known.st_ctim);
+  out.stat.stx_btime = extendedTime({attributes.created.seconds, attributes.created.nanos});
+  out.stat.stx_rdev_major = major(known.st_rdev);
+  out.stat.stx_rdev_minor = minor(known.st_rdev);
+  request.bytes(&out, sizeof out);
 }
 
 Task<void> Operations::setAttributes(Request& request, InodeId inode, AttributeChange change, bool dropSetId) {

@@ -62,6 +62,9 @@ uint32_t Operations::openBits(int flags) {
   if ((flags & O_ACCMODE) != O_RDONLY) {
     bits |= OPEN_WRITE;
   }
+  if ((flags & O_NOATIME) != 0) {
+    bits |= OPEN_NO_ACCESS_TIME;
+  }
   return bits;
 }
 
@@ -93,8 +96,11 @@ bool passesCache(int flags) {
 void Operations::setOpenMode(fuse_file_info& file, const Attributes& attributes) {
   // An appending write goes where the file ends now, which the kernel can't know: it must not put the bytes
   // into its own pages at the offset that it thinks.
-  file.direct_io = passesCache(file.flags) || kernel_.isContended(attributes.inode);
-  file.keep_cache = sameContents(attributes) && kernel_.mayKeepPages(attributes.inode);
+  bool everyReadCounts = options_.accessTimes == AccessTimes::STRICT && (file.flags & O_NOATIME) == 0;
+  file.direct_io = passesCache(file.flags) || everyReadCounts || kernel_.isContended(attributes.inode);
+  // What is read from kept pages isn't heard of here: they go where it would have to be.
+  bool readCounts = (file.flags & O_NOATIME) == 0 && client_.movesAccessTime(attributes.inode);
+  file.keep_cache = !readCounts && sameContents(attributes) && kernel_.mayKeepPages(attributes.inode);
 }
 
 namespace {

@@ -101,7 +101,7 @@ kj::Promise<void> Operations::onIdle() {
 void Operations::interrupted(fuse_req_t, void* data) {
   Call& call = *static_cast<Call*>(data);
   Operations& self = call.owner;
-  self.interrupted_[call.id] = call.request.context().pid;
+  self.interrupted_[call.id].program = call.request.context().pid;
   if (call.request.isInterruptible()) {
     self.tasks_.add(kj::evalLater([&self, id = call.id] { self.endInterrupted(id); }));
   }
@@ -113,8 +113,7 @@ void Operations::interrupted(fuse_req_t, void* data) {
 
 // The kernel tells of the first signal only. Most signals must not disturb a file operation (a program's
 // interval timer would make its writes fail), but one that is about to die must not wait for the cluster. So the
-// interrupted ones are looked at again until they are done or their program is being killed. A wait for a lock is the
-// exception: any signal ends it.
+// interrupted ones are looked at again until they are done or may end.
 Task<void> Operations::watchInterrupted() {
   constexpr Nanos PAUSE_MAX = 200 * MILLISECOND;
   Nanos pause = MILLISECOND;
@@ -122,14 +121,27 @@ Task<void> Operations::watchInterrupted() {
     co_await clock_.after(pause);
     pause = std::min(2 * pause, PAUSE_MAX);
     for (auto next = interrupted_.begin(); next != interrupted_.end();) {
-      auto [id, pid] = *next++;
+      auto& [id, interrupted] = *next++;
       auto call = calls_.find(id);
-      if (call != calls_.end() && (call->second->request.isInterruptible() || processes_.beingKilled(pid))) {
+      if (call != calls_.end() && mayEnd(*call->second, interrupted)) {
         endInterrupted(id);
       }
     }
   }
   watchingInterrupted_ = false;
+}
+
+// Any signal ends a wait for a lock. For the rest the program must be being killed, and even then what it had begun has
+// a moment to be done: who has waited for its end takes it that nothing of it comes later, as in a local file system.
+bool Operations::mayEnd(const Call& call, Interrupted& interrupted) {
+  constexpr Nanos LAST_MOMENT = 500 * MILLISECOND;
+  if (call.request.isInterruptible()) {
+    return true;
+  }
+  if (interrupted.killedAt == 0 && processes_.beingKilled(interrupted.program)) {
+    interrupted.killedAt = clock_.monotonic();
+  }
+  return interrupted.killedAt != 0 && clock_.monotonic() - interrupted.killedAt >= LAST_MOMENT;
 }
 
 void Operations::endInterrupted(uint64_t id) {

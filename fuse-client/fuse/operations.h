@@ -59,6 +59,12 @@ class Operations final : private kj::TaskSet::ErrorHandler {
     kj::Promise<void> work = nullptr;
   };
 
+  // The program of a call got a signal.
+  struct Interrupted {
+    pid_t program = 0;
+    Nanos killedAt = 0;  // when it was seen being killed; 0: it wasn't
+  };
+
   // An open directory: the page of entries that the reader is in.
   struct Directory {
     InodeId inode{};
@@ -89,6 +95,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   void ended(Call& call);
   static void interrupted(fuse_req_t request, void* call);
   Task<void> watchInterrupted();
+  bool mayEnd(const Call& call, Interrupted& interrupted);
   void endInterrupted(uint64_t call);
   void taskFailed(kj::Exception&& exception) override;
 
@@ -123,7 +130,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
 
   // ---- attributes (attribute_ops.cc) ----
   static void addAttributeOps(fuse_lowlevel_ops& table);
-  Task<void> getAttributes(Request& request, InodeId inode);
+  Task<void> getAttributes(Request& request, InodeId inode, bool extended);
+  void sendExtended(Request& request, const Attributes& attributes);
   Task<void> setAttributes(Request& request, InodeId inode, AttributeChange change, bool dropSetId);
   Task<void> space(Request& request, InodeId inode);
   // Clears set-user-id and set-group-id, as a write or a truncate by an ordinary user does.
@@ -196,7 +204,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // The kernel bounds what it has in flight (one per waiting program, max_background for the rest).
   std::unordered_map<uint64_t, kj::Own<Call>> calls_;
   std::vector<kj::Own<Call>> finished_;    // can't be destroyed by their own last step
-  std::map<uint64_t, pid_t> interrupted_;  // calls whose program got a signal; a subset of calls_
+  std::map<uint64_t, Interrupted> interrupted_;  // calls whose program got a signal; a subset of calls_
   bool watchingInterrupted_ = false;
   bool reaping_ = false;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> idleWaiters_;

@@ -33,7 +33,10 @@ constexpr const char* HELP_TEXT =
     "                            allow_other and default_permissions (noallow_other turns the first off)\n"
     "      fsname=NAME           what df shows\n"
     "      nonempty              mount over a directory that is not empty\n"
-    "      nosuid, nodev (defaults), suid, dev, noexec, noatime, nodiratime, dirsync, defaults, _netdev, x-*\n"
+    "      relatime              a read moves the access time once after each change and once a day (default)\n"
+    "      noatime, strictatime  no read moves it, or every one, which then passes the kernel's pages by; nodiratime:\n"
+    "                            no reading of a directory does\n"
+    "      nosuid, nodev (defaults), suid, dev, noexec, dirsync, defaults, _netdev, x-*\n"
     "\n"
     "Example:  dfs-mount -o subdir=/home,noatime /etc/cairnfs/cluster.toml /mnt/home\n"
     "In fstab: /etc/cairnfs/cluster.toml /mnt/home fuse.dfs subdir=/home,_netdev 0 0\n";
@@ -84,10 +87,9 @@ std::vector<std::string> splitOptions(const std::string& text) {
 }
 
 bool ignoredOption(const std::string& option) {
-  static const std::set<std::string> NAMES = {"",        "defaults", "_netdev",    "auto",        "noauto",   "user",
-                                              "users",   "nouser",   "owner",      "group",       "nofail",   "mand",
-                                              "nomand",  "relatime", "norelatime", "strictatime", "diratime", "atime",
-                                              "lazytime"};
+  static const std::set<std::string> NAMES = {"",      "defaults", "_netdev", "auto",  "noauto", "user",
+                                              "users", "nouser",   "owner",   "group", "nofail", "mand",
+                                              "nomand", "norelatime", "lazytime", "nolazytime"};
   return NAMES.contains(option) || option.starts_with("x-") || option.starts_with("X-") ||
          option.starts_with("comment=") || option.starts_with("uhelper=") || option.starts_with("helper=");
 }
@@ -110,9 +112,10 @@ class OptionParser {
         {"default_permissions", [this] { out_.defaultPermissions = true; }},
         {"nonempty", [this] { out_.nonEmpty = true; }},
     };
-    for (const char* name : {"nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "nodiratime"}) {
+    for (const char* name : {"nosuid", "suid", "nodev", "dev", "noexec", "exec"}) {
       flags_[name] = [this, name] { out_.kernelFlags.push_back(name); };
     }
+    addAccessTimes();
     values_ = {
         {"subdir", [this](const string& v) { return out_.subdir = v, !v.empty(); }},
         {"fsname", [this](const string& v) { return out_.fsname = v, !v.empty(); }},
@@ -123,6 +126,19 @@ class OptionParser {
         {"attr-timeout", [this](const string& v) { return parseSeconds(v, out_.attributeTimeout); }},
         {"negative-timeout", [this](const string& v) { return parseSeconds(v, out_.negativeTimeout); }},
     };
+  }
+
+  // The last one counts. The kernel, which has no part in it, is told of noatime for people to see.
+  void addAccessTimes() {
+    auto set = [this](AccessTimes times) { return [this, times] { out_.accessTimes = times; }; };
+    flags_["relatime"] = flags_["atime"] = flags_["nostrictatime"] = set(AccessTimes::RELATIVE);
+    flags_["strictatime"] = set(AccessTimes::STRICT);
+    flags_["diratime"] = [this] { out_.directoryAccessTimes = true; };
+    flags_["noatime"] = [this] {
+      out_.accessTimes = AccessTimes::NEVER;
+      out_.kernelFlags.push_back("noatime");
+    };
+    flags_["nodiratime"] = [this] { out_.directoryAccessTimes = false; };  // libfuse 3.14 refuses it
   }
 
   // The mistake, or an empty text.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "fuse-client/client/options.h"
 
 namespace cairn {
 
@@ -42,7 +43,10 @@ struct MountOptions {
   Nanos entryTimeout = 3600 * SECOND;
   Nanos attributeTimeout = 3600 * SECOND;
   Nanos negativeTimeout = 3600 * SECOND;
-  std::vector<std::string> kernelFlags;  // nosuid, nodev, noexec, noatime and their opposites, in order
+  // The kernel leaves access times to the file system, and sends nothing for what it has in its pages.
+  AccessTimes accessTimes = AccessTimes::RELATIVE;
+  bool directoryAccessTimes = true;
+  std::vector<std::string> kernelFlags;  // nosuid, nodev, noexec and their opposites, noatime, in order
 };
 
 // Text for standard output (help, version) or for standard error (a mistake), and the exit code.

@@ -1,4 +1,4 @@
-// written: sizes and times that came with data which the chunkservers have already.
+// written: sizes and times that came with data which the chunkservers have already, and times of reading.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -10,11 +10,27 @@ namespace cairn {
 
 namespace {
 
+// To have been read is no change of a file: its change time stays. Times go forward only, for readers on several mounts
+// tell of them in any order.
+Status readOne(Execution& execution, InodeRecord& inode, wire::Written::Reader item, wire::Attributes::Builder now) {
+  constexpr uint32_t NANOS_PER_SECOND = 1'000'000'000;
+  if (item.getAccessed().getNanos() >= NANOS_PER_SECOND) {
+    return Error{EINVAL, "nanoseconds out of range"};
+  }
+  inode.accessed = std::max(inode.accessed, readTime(item.getAccessed()));
+  save(execution, inode);
+  writeAttributes(inode, now);
+  return {};
+}
+
 Status writtenOne(Execution& execution, wire::Written::Reader item, wire::Attributes::Builder now) {
   InodeRecord inode;
   auto reached = reach(execution.store, InodeId{item.getInode()}, inode);
   if (!reached.ok()) {
     return reached;
+  }
+  if (item.hasAccessed()) {
+    return readOne(execution, inode, item, now);
   }
   if (!S_ISREG(inode.mode)) {
     return Error{EINVAL, "only regular files are written"};

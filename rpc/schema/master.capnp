@@ -155,7 +155,7 @@ struct SetAttributes {
 }
 
 # Size becomes max(size, this). Ignored, with ESTALE inside the reply's list, when the inode has another
-# object or is gone.
+# object or is gone. With `accessed`: nothing was written, it was read, and it may be anything.
 struct Written {
   inode @0 :UInt64;
   object @1 :UInt64;
@@ -163,6 +163,7 @@ struct Written {
   modified @3 :Types.Time;
   allocatedDelta @4 :Int64;
   clearSuid @5 :Bool;
+  accessed @6 :Types.Time;
 }
 
 struct Reply {

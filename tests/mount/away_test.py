@@ -58,6 +58,23 @@ class ClusterAway(unittest.TestCase):
         self.cluster.play("resume", "m1")
         os.mkdir(os.path.join(self.top, "after"))
 
+    def test_nothing_comes_after_the_end_of_a_killed_program(self):
+        """Who has waited for it removes what it made, and its directory."""
+        script = ("import os, sys\nos.chdir(sys.argv[1])\nprint(flush=True)\nwhile True:\n"
+                  "  os.close(os.open('a', os.O_CREAT | os.O_WRONLY))\n  os.rename('a', 'b')\n  os.unlink('b')\n")
+        for number in range(25):
+            folder = os.path.join(self.top, str(number))
+            os.mkdir(folder)
+            user = subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE)
+            user.stdout.readline()
+            time.sleep(number * 0.001)  # each is killed at another place
+            user.kill()
+            user.wait()
+            user.stdout.close()
+            for name in os.listdir(folder):
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+
     def test_waiting_programs_go_on(self):
         self.cluster.play("pause", "m1")
         user = subprocess.Popen(["mkdir", os.path.join(self.top, "d")])

@@ -27,16 +27,7 @@ EXT4_OPTIONS = "loop,nosuid,nodev,relatime"
 ON_EXT4 = {
     "xattr/large-value-of-*": "ext4 keeps a file's attributes in one block",
 }
-ON_MOUNT = {
-    "times/read/*": "reads don't move atime",
-    "times/readlink/*": "reads don't move atime",
-    "times/copy_file_range/*": "reads don't move atime",
-    "times/list-directory/*": "reads don't move atime",
-    "set-ids/chown-nothing/*": "the kernel doesn't tell a FUSE file system of a chown that changes neither id",
-    "open-unlinked/path-descriptor/file": "O_PATH isn't told to a FUSE file system, so nothing holds the file",
-    "open-removed/directory/dots": "nor is who stands in a directory that is removed",
-    "btime/*": "FUSE_STATX isn't answered, libfuse 3.14 doesn't know it",
-}
+ON_MOUNT = {}
 
 
 def reason(name, table):

@@ -105,6 +105,79 @@ class RealPrograms(unittest.TestCase):
         run(*git, "gc", "-q")
         run(*git, "fsck", "--full", "--strict")
 
+    def test_git_day_by_day(self):
+        """What people do with it all day; each command fails if the tree isn't as it expects."""
+        bare, one, other = (os.path.join(self.top, name) for name in ("shared.git", "one", "other"))
+
+        def git(where, *words):
+            return run("git", "-C", where, "-c", "user.name=t", "-c", "user.email=t@example.org", *words)
+
+        def change(where, name, text):
+            with open(os.path.join(where, name), "w") as f:
+                f.write(text)
+            git(where, "add", name)
+            git(where, "commit", "-qm", f"{name}: {text}")
+
+        run("git", "init", "-q", "--bare", "-b", "main", bare)
+        run("git", "clone", "-q", bare, one)
+        for number in range(30 if FULL else 6):
+            change(one, f"file{number % 3}", f"line {number}\n")
+        git(one, "push", "-q", "origin", "HEAD:main")
+        run("git", "clone", "-q", bare, other)
+        git(other, "switch", "-qc", "topic")
+        change(other, "topic", "of its own\n")
+        change(one, "file0", "meanwhile\n")
+        git(one, "push", "-q", "origin", "HEAD:main")
+        git(other, "fetch", "-q")
+        git(other, "rebase", "-q", "origin/main")
+        git(other, "push", "-q", "origin", "topic")
+        git(one, "pull", "-q", "--ff-only", "origin", "main")
+        git(one, "fetch", "-q")
+        git(one, "merge", "-q", "--no-ff", "-m", "joined", "origin/topic")
+        with open(os.path.join(one, "topic"), "a") as f:
+            f.write("not yet\n")
+        git(one, "stash")
+        git(one, "worktree", "add", "-q", os.path.join(self.top, "beside"), "HEAD~1")
+        git(one, "stash", "pop")
+        self.assertEqual(git(one, "status", "--porcelain"), " M topic\n")
+        git(one, "checkout", "-q", "--", "topic")
+        git(one, "mv", "topic", "renamed")
+        git(one, "commit", "-qm", "renamed")
+        git(one, "reset", "-q", "--hard", "HEAD~1")
+        self.assertEqual(len(git(one, "grep", "-n", "meanwhile").splitlines()), 1)
+        for where in (bare, one, other):
+            git(where, "gc", "-q", "--prune=now")
+            git(where, "fsck", "--full", "--strict")
+
+    def test_ccache_keeps_its_store_here(self):
+        env = dict(os.environ, CCACHE_DIR=os.path.join(self.top, "store"), CCACHE_NOHASHDIR="1")
+        env.pop("CCACHE_DISABLE", None)
+        count = 60 if FULL else 8
+        for number in range(count):
+            with open(os.path.join(self.top, f"{number}.c"), "w") as f:
+                f.write(f"#include <stdio.h>\nint f{number}(void) {{ return puts(\"{number}\"); }}\n")
+        for _ in range(2):
+            for number in range(count):
+                run("ccache", "gcc", "-O1", "-c", f"{number}.c", "-o", f"{number}.o", cwd=self.top, env=env)
+        figures = dict(line.split("\t") for line in
+                       run("ccache", "--print-stats", cwd=self.top, env=env).splitlines() if "\t" in line)
+        self.assertEqual(int(figures["direct_cache_hit"]), count, figures)
+        self.assertEqual(int(figures["cache_miss"]), count, figures)
+        run("ccache", "--clear", cwd=self.top, env=env)
+
+    @unittest.skipUnless(FULL and shutil.which("npm"), "nightly: fetches from the package registry")
+    def test_npm_install(self):
+        with open(os.path.join(self.top, "package.json"), "w") as f:
+            f.write('{"name": "t", "version": "1.0.0", "dependencies": {"eslint": "^8.57.0"}}')
+        npm = ["npm", "--no-audit", "--no-fund", "--cache", os.path.join(self.top, "cache")]
+        run(*npm, "install", cwd=self.top)
+        before = metadata(os.path.join(self.top, "node_modules"))
+        self.assertGreater(len(before), 500)
+        run(os.path.join(self.top, "node_modules", ".bin", "eslint"), "--version", cwd=self.top)
+        run(*npm, "ls", "--all", cwd=self.top)
+        run(*npm, "ci", "--prefer-offline", cwd=self.top)  # all of it away, and made anew, mostly from the cache
+        self.assertEqual(before.keys(), metadata(os.path.join(self.top, "node_modules")).keys())
+
     def test_sqlite(self):
         database = os.path.join(self.top, "test.db")
         rows = 10000 if FULL else 500

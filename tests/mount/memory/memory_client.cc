@@ -175,7 +175,9 @@ Nanos Client::believed(InodeId) { return SECOND; }
 Nanos Client::believed(InodeId, const std::string&) { return SECOND; }
 void Client::setListener(CacheListener*) {}
 
-Task<Result<Attributes>> Client::attributes(InodeId inode) {
+bool Client::movesAccessTime(InodeId) { return false; }
+
+Task<Result<Attributes>> Client::attributes(InodeId inode, bool) {
   co_await impl_->turn();
   co_return impl_->attributes(inode);
 }

@@ -48,6 +48,20 @@ TEST(MountOptions, FormOfMount8) {
   EXPECT_TRUE(parsed({"-f", "c.toml", "/mnt"}).foreground);
 }
 
+TEST(MountOptions, TheLastWordOnAccessTimesCounts) {
+  auto times = [](const std::string& text) { return parsed({"-o", text, "c.toml", "/mnt"}).accessTimes; };
+  EXPECT_EQ(parsed({"c.toml", "/mnt"}).accessTimes, AccessTimes::RELATIVE);
+  EXPECT_EQ(times("noatime"), AccessTimes::NEVER);
+  EXPECT_EQ(times("noatime,relatime"), AccessTimes::RELATIVE);
+  EXPECT_EQ(times("relatime,strictatime"), AccessTimes::STRICT);
+  EXPECT_EQ(times("strictatime,noatime"), AccessTimes::NEVER);
+  EXPECT_TRUE(parsed({"c.toml", "/mnt"}).directoryAccessTimes);
+  auto files = parsed({"-o", "nodiratime", "c.toml", "/mnt"});
+  EXPECT_FALSE(files.directoryAccessTimes);
+  EXPECT_EQ(files.kernelFlags, Words{});
+  EXPECT_EQ(files.accessTimes, AccessTimes::RELATIVE);
+}
+
 TEST(MountOptions, EveryOption) {
   auto options =
       parsed({"-o", "ro,sync,soft,timeout=2.5,cache-size=64M", "--connect-timeout=3", "-oentry-timeout=0", "-o",

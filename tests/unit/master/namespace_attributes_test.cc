@@ -48,6 +48,45 @@ TEST_F(AttributesTest, ChmodIsForTheOwner) {
   EXPECT_EQ(ns.chmod(link, 0600).code(), EOPNOTSUPP);
 }
 
+// What mounts tell of reading.
+TEST_F(AttributesTest, ReadingMovesTheAccessTimeAlone) {
+  auto tell = [&](InodeId inode, int64_t seconds, uint32_t nanos = 0) {
+    auto reply = ns.execute([&](wire::Op::Builder op) {
+      auto item = op.initWritten(1)[0];
+      item.setInode(raw(inode));
+      item.initAccessed().setSeconds(seconds);
+      item.getAccessed().setNanos(nanos);
+    });
+    return static_cast<int>(reply.get().getWritten()[0].getErrno());
+  };
+  auto link = ns.make(shared, "link", S_IFLNK, ROOT, "x").inode();
+  for (InodeId inode : {shared, hers, link}) {
+    const auto before = ns.stat(inode);
+    const int64_t modified = before.getModified().getSeconds();
+    const int64_t changed = before.getChanged().getSeconds();
+    const int64_t later = before.getAccessed().getSeconds() + 1000;
+    EXPECT_EQ(tell(inode, later), 0);
+    EXPECT_EQ(ns.stat(inode).getAccessed().getSeconds(), later);
+    EXPECT_EQ(ns.stat(inode).getModified().getSeconds(), modified);
+    EXPECT_EQ(ns.stat(inode).getChanged().getSeconds(), changed);
+    EXPECT_EQ(tell(inode, later - 1), 0);  // by another mount, earlier
+    EXPECT_EQ(ns.stat(inode).getAccessed().getSeconds(), later);
+  }
+  EXPECT_EQ(tell(hers, 1, 1'000'000'000), EINVAL);
+  EXPECT_EQ(tell(InodeId{999}, 1), ESTALE);
+}
+
+TEST_F(AttributesTest, AFileHasSoManyNamesAndNoMore) {
+  constexpr unsigned LINKS_MAX = 65000;
+  for (unsigned links = 1; links < LINKS_MAX; ++links) {
+    ASSERT_EQ(ns.link(hers, shared, "l" + std::to_string(links)).code(), 0);
+  }
+  EXPECT_EQ(ns.link(hers, shared, "more").code(), EMLINK);
+  EXPECT_EQ(ns.stat(hers).getLinks(), LINKS_MAX);
+  EXPECT_EQ(ns.unlink(shared, "l7").code(), 0);
+  EXPECT_EQ(ns.link(hers, shared, "more").code(), 0);
+}
+
 TEST_F(AttributesTest, ChmodOutsideTheGroupDropsSetGid) {
   ASSERT_EQ(ns.chown(hers, ALICE.uid, 4242).code(), 0);
   EXPECT_EQ(ns.chmod(hers, 02755, ALICE).code(), 0);
