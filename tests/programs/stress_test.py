@@ -15,8 +15,9 @@ from cluster import Cluster, run  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 STRESS_SECONDS = 600
-# bind-mount: stress-ng itself leaves it out, for it may hang the machine. The others don't look at the file system.
-ELSEWHERE = ["bind-mount", "binderfs", "dup", "eventfd", "ioprio", "procfs"]
+# bind-mount: stress-ng itself leaves it out, for it may hang the machine. io opens and syncs every mount that there is,
+# and waits with those of clusters that another test has stopped. The others don't look at the file system.
+ELSEWHERE = ["bind-mount", "binderfs", "dup", "eventfd", "io", "ioprio", "procfs"]
 # One round of each of these is many thousand files or links, however short the time: too much where minutes count.
 LONG = ["dentry", "dirdeep", "filename", "link", "symlink"]
 COMPLAINT = re.compile(r"stress-ng: (fail|error|warn):")
