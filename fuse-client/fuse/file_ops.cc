@@ -93,12 +93,16 @@ bool passesCache(int flags) {
 
 }  // namespace
 
+// What the kernel reads from its pages isn't heard of here.
+bool Operations::everyReadCounts(int flags) const {
+  return options_.accessTimes == AccessTimes::STRICT && (flags & O_NOATIME) == 0;
+}
+
 void Operations::setOpenMode(fuse_file_info& file, const Attributes& attributes) {
   // An appending write goes where the file ends now, which the kernel can't know: it must not put the bytes
   // into its own pages at the offset that it thinks.
-  bool everyReadCounts = options_.accessTimes == AccessTimes::STRICT && (file.flags & O_NOATIME) == 0;
-  file.direct_io = passesCache(file.flags) || everyReadCounts || kernel_.isContended(attributes.inode);
-  // What is read from kept pages isn't heard of here: they go where it would have to be.
+  file.direct_io = passesCache(file.flags) || everyReadCounts(file.flags) || kernel_.isContended(attributes.inode);
+  // Pages go where the next read has to be heard of.
   bool readCounts = (file.flags & O_NOATIME) == 0 && client_.movesAccessTime(attributes.inode);
   file.keep_cache = !readCounts && sameContents(attributes) && kernel_.mayKeepPages(attributes.inode);
 }
@@ -180,7 +184,7 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
   }
   const Attributes& attributes = made.value().attributes;
   file.fh = raw(made.value().handle);
-  file.direct_io = passesCache(file.flags);
+  file.direct_io = passesCache(file.flags) || everyReadCounts(file.flags);
   told(attributes);
   Opening opening(kernel_, attributes.inode);
   auto entry = entryOf(parent, name, attributes);

@@ -156,6 +156,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   static uint32_t openBits(int flags);
   // How the kernel shall treat the file opened with `file.flags`.
   void setOpenMode(fuse_file_info& file, const Attributes& attributes);
+  bool everyReadCounts(int flags) const;
   void rememberContents(const Attributes& attributes);
   bool sameContents(const Attributes& attributes);
 
