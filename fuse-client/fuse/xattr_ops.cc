@@ -21,7 +21,7 @@ void Operations::addXattrOps(fuse_lowlevel_ops& table) {
       fuse_reply_err(request, EOPNOTSUPP);
       return;
     }
-    run(request, "getxattr", node,
+    run(request, "getxattr", node, name,
         [&](Operations& self, Request& r) { return self.getXattr(r, self.inodeOf(node), name, size); });
   };
   table.setxattr = [](fuse_req_t request, fuse_ino_t node, const char* name, const char* value, size_t size,
@@ -30,7 +30,7 @@ void Operations::addXattrOps(fuse_lowlevel_ops& table) {
       fuse_reply_err(request, EOPNOTSUPP);
       return;
     }
-    run(request, "setxattr", node, [&](Operations& self, Request& r) {
+    run(request, "setxattr", node, name, [&](Operations& self, Request& r) {
       return self.setXattr(r, self.inodeOf(node), name, std::string(value, size), static_cast<uint32_t>(flags));
     });
   };
@@ -39,7 +39,7 @@ void Operations::addXattrOps(fuse_lowlevel_ops& table) {
       fuse_reply_err(request, EOPNOTSUPP);
       return;
     }
-    run(request, "removexattr", node,
+    run(request, "removexattr", node, name,
         [&](Operations& self, Request& r) { return self.removeXattr(r, self.inodeOf(node), name); });
   };
   table.listxattr = [](fuse_req_t request, fuse_ino_t node, size_t size) {
