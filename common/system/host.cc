@@ -36,6 +36,9 @@ constexpr size_t TEXT_BYTES_MAX = 4u << 20;
 
 // In a process of its own, which may be killed at any time: only async-signal-safe calls. Ends with the errno.
 [[noreturn]] void copyFile(const char* path, int out) {
+  for (int inherited : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    ::close(inherited);  // nobody who waits for their end is to wait for this process
+  }
   int in = ::open(path, O_RDONLY | O_CLOEXEC);
   if (in < 0) {
     ::_exit(errno);
@@ -74,37 +77,63 @@ bool gather(int in, std::chrono::steady_clock::time_point end, std::string& out)
   return false;
 }
 
-}  // namespace
+struct Reading {
+  pid_t child = -1;  // none: `failure` says why
+  int from = -1;
+  int failure = 0;
+};
 
-Result<std::string> readTextWithin(const std::string& path, Nanos limit) {
+Reading startReading(const char* path) {
+  Reading reading;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
-    return Error{errno, path + ": no pipe to read it through"};
+    reading.failure = errno;
+    return reading;
   }
-  const char* name = path.c_str();
-  pid_t child = ::fork();
-  if (child == 0) {
-    copyFile(name, ends[1]);
+  reading.child = ::fork();
+  reading.failure = errno;
+  if (reading.child == 0) {
+    copyFile(path, ends[1]);
   }
   ::close(ends[1]);
-  if (child < 0) {
-    ::close(ends[0]);
-    return Error{EAGAIN, path + ": no process can be started to read it"};
-  }
+  reading.from = ends[0];
+  return reading;
+}
+
+Result<std::string> finishReading(const Reading& reading, const std::string& path,
+                                  std::chrono::steady_clock::time_point end) {
   std::string text;
-  bool whole = gather(ends[0], std::chrono::steady_clock::now() + std::chrono::nanoseconds(limit), text);
-  ::close(ends[0]);
+  bool whole = reading.child > 0 && gather(reading.from, end, text);
+  ::close(reading.from);
+  if (reading.child < 0) {
+    return Error{reading.failure, path + ": no process can be started to read it: " + ::strerror(reading.failure)};
+  }
   if (!whole) {
-    ::kill(child, SIGKILL);  // and it isn't waited for: it may be as stuck as the file system
+    ::kill(reading.child, SIGKILL);  // and it isn't waited for: it may be as stuck as the file system
     return Error{ETIMEDOUT, path + ": it can't be read in time"};
   }
   int status = 0;
-  ::waitpid(child, &status, 0);
+  ::waitpid(reading.child, &status, 0);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
     return Error{code, path + ": " + ::strerror(code)};
   }
   return text;
+}
+
+}  // namespace
+
+std::vector<Result<std::string>> readTextsWithin(const std::vector<std::string>& paths, Nanos limit) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds(limit);
+  std::vector<Reading> started;
+  for (const auto& path : paths) {
+    started.push_back(startReading(path.c_str()));
+  }
+  std::vector<Result<std::string>> out;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    out.push_back(finishReading(started[i], paths[i], end));
+  }
+  return out;
 }
 
 std::vector<uint32_t> threadsOf(uint32_t process) {

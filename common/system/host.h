@@ -23,8 +23,9 @@ struct MountEntry {
 std::vector<MountEntry> mountTable();
 std::string workingDirectory();
 
-// A file's text, read by another process, for a read may get stuck in a file system; at most 4 MiB. ETIMEDOUT: it did.
-Result<std::string> readTextWithin(const std::string& path, Nanos limit);
+// The texts of files, in that order, each read by a process of its own, for a read may get stuck in a file system; at
+// most 4 MiB each. ETIMEDOUT: it did, all together `limit` long.
+std::vector<Result<std::string>> readTextsWithin(const std::vector<std::string>& paths, Nanos limit);
 // The threads of a process, itself among them; empty when there is no such process.
 std::vector<uint32_t> threadsOf(uint32_t process);
 

@@ -216,6 +216,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
 
   // ---- extended attributes (xattr_ops.cc) ----
   static void addXattrOps(fuse_lowlevel_ops& table);
+  // What the client library answers; of the root what is known, once the mount is cut off (attribute_ops.cc).
+  kj::Promise<Result<std::string>> askXattr(InodeId inode, const std::string& name, const Caller& caller);
   Task<void> getXattr(Request& request, InodeId inode, std::string name, size_t size);
   Task<void> setXattr(Request& request, InodeId inode, std::string name, std::string value, uint32_t flags);
   Task<void> removeXattr(Request& request, InodeId inode, std::string name);
@@ -238,6 +240,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   KernelCache kernel_;
   OwnFiles own_;
   Attributes lastRoot_;  // as the kernel was told last
+  std::map<std::string, Result<std::string>> lastRootXattrs_;  // a few of them
   SpaceInfo lastSpace_;
   std::unordered_map<uint64_t, Directory> directories_;  // by handle
   uint64_t lastCall_ = 0;

@@ -58,8 +58,27 @@ void Operations::sendXattr(Request& request, const std::string& bytes, size_t si
   }
 }
 
+kj::Promise<Result<std::string>> Operations::askXattr(InodeId inode, const std::string& name, const Caller& caller) {
+  kj::Promise<Result<std::string>> asked = client_.getXattr(inode, name, caller);
+  if (inode != root_) {
+    return asked;
+  }
+  auto remember = [this, name](Result<std::string>&& answer) {
+    constexpr size_t REMEMBERED_MAX = 16;
+    if (lastRootXattrs_.size() < REMEMBERED_MAX || lastRootXattrs_.contains(name)) {
+      lastRootXattrs_.insert_or_assign(name, answer);
+    }
+    return kj::mv(answer);
+  };
+  auto last = [this, name]() -> Result<std::string> {
+    auto known = lastRootXattrs_.find(name);
+    return known == lastRootXattrs_.end() ? Error{ENODATA, "not known while no master answers"} : known->second;
+  };
+  return asked.then(kj::mv(remember)).exclusiveJoin(client_.whenCutOff().promise().then(kj::mv(last)));
+}
+
 Task<void> Operations::getXattr(Request& request, InodeId inode, std::string name, size_t size) {
-  auto value = co_await client_.getXattr(inode, name, caller(request));
+  auto value = co_await askXattr(inode, name, caller(request));
   if (!value.ok()) {
     co_return request.fail(value.error());
   }
@@ -89,7 +108,12 @@ Task<void> Operations::removeXattr(Request& request, InodeId inode, std::string 
 }
 
 Task<void> Operations::listXattr(Request& request, InodeId inode, size_t size) {
-  auto names = co_await client_.listXattr(inode, caller(request));
+  kj::Promise<Result<std::string>> asked = client_.listXattr(inode, caller(request));
+  if (inode == root_) {
+    auto none = [] { return Result<std::string>(std::string()); };
+    asked = asked.exclusiveJoin(client_.whenCutOff().promise().then(kj::mv(none)));
+  }
+  auto names = co_await kj::mv(asked);
   if (!names.ok()) {
     co_return request.fail(names.error());
   }

@@ -39,8 +39,8 @@ struct Context {
 
   leveldb::Env* env = nullptr;
 
-  // A file's text, or why there is none within `limit`; reading may get stuck in a file system.
-  std::function<Result<std::string>(const std::string& path, Nanos limit)> readText;
+  // The texts of files, or why there is none within `limit`; reading may get stuck in a file system.
+  std::function<std::vector<Result<std::string>>(const std::vector<std::string>& paths, Nanos limit)> readTexts;
   // Of a process, itself among them; empty when there is no such process.
   std::function<std::vector<uint32_t>(uint32_t process)> threadsOf;
 };

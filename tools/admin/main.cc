@@ -36,7 +36,7 @@ int mainProgram(int argc, char** argv) {
   context.hostId = thisHostId();
   context.workingDirectory = workingDirectory();
   context.mounts = mountTable();
-  context.readText = &readTextWithin;
+  context.readTexts = &readTextsWithin;
   context.threadsOf = &threadsOf;
   context.terminal = isatty(STDERR_FILENO) == 1;
   int code = runCommandLine(argc, argv, context, [&](Verb verb, const Options& options) {

@@ -81,8 +81,15 @@ void sort(const Subject& subject, const std::string& mount, Json call, Report& r
 }
 
 void askMounts(const Context& context, const Subject& subject, Report& report) {
-  for (auto& mount : mountsOf(context, subject)) {
-    auto text = context.readText(mount + "/.dfs/why", READ_LIMIT);
+  auto mounts = mountsOf(context, subject);
+  std::vector<std::string> paths;
+  for (auto& mount : mounts) {
+    paths.push_back(mount + "/.dfs/why");
+  }
+  auto texts = context.readTexts(paths, READ_LIMIT);
+  for (size_t i = 0; i < mounts.size(); ++i) {
+    const std::string& mount = mounts[i];
+    const auto& text = texts[i];
     if (!text.ok()) {
       bool stuck = text.code() == ETIMEDOUT;
       report.problems.push_back(
