@@ -71,7 +71,7 @@ def table():
         "setxattr": each(file, lambda top, _: os.setxattr(top + "/f", "user.x", b"1")),
         "listxattr": each(file, lambda top, _: os.listxattr(top + "/f")),
         "removexattr": each(file, lambda top, _: os.removexattr(top + "/f", "user.x")),
-        "statfs": each(plain, lambda top, _: os.statvfs(top)),
+        "statfs": each(folder, lambda top, fd: os.fstatvfs(fd)),
     }
 
 
