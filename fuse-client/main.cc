@@ -83,6 +83,11 @@ class MountProgram {
     }
     Operations operations(client_, *runtime_.clock, *runtime_.workers, *kernelWaiters_, *processes_, arrival_, options_,
                           root.value());
+    kj::Promise<Result<Attributes>> named = client_.lookup(root.value(), OwnFiles::DIRECTORY, Caller{});
+    if (named.wait(runtime_.io.waitScope).ok()) {
+      spdlog::warn("the root has a '{}' of its own: it hides what the mount tells of itself", OwnFiles::DIRECTORY);
+      operations.hideOwnFiles();
+    }
     auto session = kj::heap<FuseSession>(runtime_.io.unixEventPort, *runtime_.clock, operations, arrival_);
     auto mounted = session->mount(options_);
     if (!mounted.ok()) {
@@ -102,6 +107,7 @@ class MountProgram {
     auto ready = session.onReady().exclusiveJoin(served.addBranch());
     wait(kj::mv(ready));
     operations.connected(session.descriptor());
+    device_ = mountedDevice(options_.mountPoint);
     raiseReadAhead(options_.mountPoint, KERNEL_READ_AHEAD_BYTES);
     spdlog::info("mounted {} on {}", options_.fsname, options_.mountPoint);
     background_.ready();
@@ -181,6 +187,7 @@ class MountProgram {
     wait(kj::evalLast([] {}));
     if (gone) {
       spdlog::info("{} was unmounted; writing out what is left", options_.mountPoint);
+      leaveNothingBehind(session);
       return;
     }
     spdlog::info("asked to stop: writing out, then unmounting {}", options_.mountPoint);
@@ -191,6 +198,13 @@ class MountProgram {
       return;
     }
     waitAtMost(UNMOUNT_MAX, kj::mv(watch), "unmounting (open files are cut off)");
+  }
+
+  // A connection that was ended by force leaves a mount that answers nothing, where somebody is still in it.
+  void leaveNothingBehind(FuseSession& session) {
+    if (!device_.empty() && mountedDevice(options_.mountPoint) == device_) {
+      startUnmount(options_.mountPoint, session.descriptor());
+    }
   }
 
   int finish() {
@@ -212,6 +226,7 @@ class MountProgram {
   const MountOptions& options_;
   Background& background_;
   std::string masters_;
+  std::string device_;  // the mount's
   Runtime runtime_;
   kj::Own<Network> network_;
   Client client_;

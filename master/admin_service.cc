@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "master/admin_copies.h"
 #include "master/admin_group.h"
+#include "master/admin_leases.h"
 #include "master/admin_locks.h"
 #include "master/admin_trash.h"
 #include "master/health.h"
@@ -130,6 +131,12 @@ class AdminService final : public wire::Admin::Server {
   kj::Promise<void> locks(LocksContext context) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
       writeLocks(core, context.getResults());
+      return kj::READY_NOW;
+    });
+  }
+  kj::Promise<void> leases(LeasesContext context) override {
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      writeLeases(core, InodeId{context.getParams().getInode()}, context.getResults());
       return kj::READY_NOW;
     });
   }

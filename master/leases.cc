@@ -56,12 +56,39 @@ bool Leases::grant(SessionId session, InodeId inode) {
   return links_.contains(session) && !isFenced(inode) && table_.grant(session, inode);
 }
 
+std::vector<Leases::Holder> Leases::holders(InodeId inode) const {
+  std::map<SessionId, Holder> out;
+  const SessionId nobody{};
+  auto sessions = table_.holdersBut(nobody, inode);
+  sessions.insert(sessions.end(), unknown_.begin(), unknown_.end());
+  for (SessionId session : sessions) {
+    out[session] = {session, table_.isWriting(session, inode), std::nullopt};
+  }
+  for (auto& asked : asking_) {
+    auto holder = out.find(asked.session);
+    bool about = std::find(asked.inodes.begin(), asked.inodes.end(), inode) != asked.inodes.end();
+    if (about && holder != out.end() && !holder->second.askedAt) {
+      holder->second.askedAt = asked.since;
+    }
+  }
+  std::vector<Holder> list;
+  for (auto& [session, holder] : out) {
+    list.push_back(holder);
+  }
+  return list;
+}
+
 bool Leases::othersMayHold(SessionId by) const {
   return table_.anyHolderBut(by) || isAnyUnknownBut(by);
 }
 
 // One that comes anew believes nothing, but may go on writing what it wrote.
 Task<void> Leases::recallFrom(SessionId session, std::vector<Item> items) {
+  std::vector<InodeId> inodes;
+  for (auto& item : items) {
+    inodes.push_back(item.inode);
+  }
+  Asking asking(*this, session, std::move(inodes));
   do {
     auto asked = ask(session, items).promise().exclusiveJoin(when(freed_, session));
     co_await kj::mv(asked);

@@ -7,6 +7,7 @@
 #include <kj/async.h>
 
 #include <deque>
+#include <list>
 #include <map>
 #include <optional>
 #include <set>
@@ -44,6 +45,14 @@ class Leases final {
   // Its link is gone. It goes on believing for a while, and can't be asked.
   void linkLost(SessionId session);
   void ended(SessionId session);
+
+  // Who may believe something of an inode, sessions of an earlier leader's time among them, which may believe anything.
+  struct Holder {
+    SessionId session{};
+    bool write = false;
+    std::optional<Nanos> askedAt;  // to give it back, or what it has written, and hasn't answered
+  };
+  std::vector<Holder> holders(InodeId inode) const;
 
   bool grant(SessionId session, InodeId inode);
   void release(SessionId session, InodeId inode) { table_.release(session, inode); }
@@ -142,6 +151,26 @@ class Leases final {
     std::set<InodeId> inodes;
   };
 
+  // A session that is being asked. Stands in the list as long as it lives.
+  class Asking {
+   public:
+    Asking(Leases& leases, SessionId session, std::vector<InodeId> inodes)
+        : leases_(leases), place_(leases.asking_.insert(leases.asking_.end(), Asked{session, std::move(inodes),
+                                                                                    leases.clock_.monotonic()})) {}
+    ~Asking() { leases_.asking_.erase(place_); }
+    KJ_DISALLOW_COPY(Asking);
+
+   private:
+    friend class Leases;
+    struct Asked {
+      SessionId session{};
+      std::vector<InodeId> inodes;
+      Nanos since = 0;
+    };
+    Leases& leases_;
+    const std::list<Asked>::iterator place_;
+  };
+
   static constexpr unsigned ORDERS_OF_TERM_BITS = 40;
 
   bool othersMayHold(SessionId by) const;
@@ -165,6 +194,7 @@ class Leases final {
   Events<InodeId> changesEnded_;
   std::unordered_map<InodeId, std::deque<Turn*>> turns_;
   std::vector<Fence> fences_;
+  std::list<Asking::Asked> asking_;
   uint64_t lastOrder_;  // higher than any that an earlier leader gave out
   Events<int> drained_;  // one, of no meaning: any fence went
 };

@@ -75,6 +75,7 @@ Task<void> Leases::whenKnown(SessionId but) {
 // ---- what writers know --------------------------------------------------------------------------
 
 Task<bool> Leases::report(SessionId writer, std::vector<InodeId> inodes, std::vector<Written>& out) {
+  Asking asking(*this, writer, inodes);
   bool linkLost = false;
   auto link = links_.find(writer);
   if (link != links_.end()) {

@@ -114,6 +114,9 @@ cairn_full_script(nightly_disk_faults tests/chaos/disk_faults_test.py)
 cairn_script(chaos_power_cut_data chaos tests/chaos/power_cut_data_test.py)
 cairn_full_script(nightly_power_cut_data tests/chaos/power_cut_data_test.py)
 
+cairn_script(chaos_hard_kills chaos tests/chaos/hard_kills_test.py)
+cairn_full_script(nightly_hard_kills tests/chaos/hard_kills_test.py)
+
 # The parts that use threads, for the thread sanitizer.
 if(TARGET unit_common)
   add_test(NAME threads_common COMMAND unit_common --gtest_brief=1 --gtest_filter=*Workers*:*Worker.*:*LevelDb*)
@@ -135,6 +138,7 @@ add_executable(dfs-mount-memory fuse-client/main.cc tests/mount/memory/memory_cl
 target_link_libraries(dfs-mount-memory PRIVATE cairn_fuse cairn_master)
 cairn_script(mount_program mount tests/mount/program_test.py)
 cairn_script(mount_away mount tests/mount/away_test.py)
+cairn_script(mount_stuck mount tests/mount/stuck_test.py)
 cairn_script(mount_coherence mount tests/mount/coherence_test.py)
 cairn_full_script(nightly_mount_coherence tests/mount/coherence_test.py)
 cairn_script(mount_locks mount tests/mount/locks_test.py)

@@ -1,7 +1,11 @@
 // What a program knows of the machine that it runs on. For main.cc.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
+
+#include "common/clock.h"
+#include "common/result.h"
 
 namespace cairn {
 
@@ -18,5 +22,11 @@ struct MountEntry {
 // What is mounted in this process's view, in the order of mounting.
 std::vector<MountEntry> mountTable();
 std::string workingDirectory();
+
+// The texts of files, in that order, each read by a process of its own, for a read may get stuck in a file system; at
+// most 4 MiB each. ETIMEDOUT: it did, all together `limit` long.
+std::vector<Result<std::string>> readTextsWithin(const std::vector<std::string>& paths, Nanos limit);
+// The threads of a process, itself among them; empty when there is no such process.
+std::vector<uint32_t> threadsOf(uint32_t process);
 
 }  // namespace cairn

@@ -41,7 +41,7 @@ Task<Result<kj::Own<ByteLeases::Use>>> ByteLeases::enter(kj::Own<Inode> inode, b
   ByteLease& bytes = inode->bytes;
   for (;;) {
     if (bytes.leaving || bytes.asking) {
-      co_await bytes.changed.wait();
+      co_await untilDecided(*inode);
       continue;
     }
     if (has(*inode, write)) {
@@ -57,6 +57,19 @@ Task<Result<kj::Own<ByteLeases::Use>>> ByteLeases::enter(kj::Own<Inode> inode, b
     if (now) {
       co_return kj::heap<Use>(*inode);
     }
+  }
+}
+
+Task<void> ByteLeases::untilDecided(Inode& inode) {
+  Waits::Note note(context_.waits, [&inode](Wait& out) {
+    out.what = "lease";
+    out.inodes = {inode.id};
+    out.text = inode.bytes.leaving ? "what was written here to be stored, for another mount asks for the file"
+                                   : "the lease on the file's bytes that another call asks for";
+    out.end = "the end of that";
+  });
+  while (inode.bytes.leaving || inode.bytes.asking) {
+    co_await inode.bytes.changed.wait();
   }
 }
 

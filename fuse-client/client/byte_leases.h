@@ -68,6 +68,7 @@ class ByteLeases final : private kj::TaskSet::ErrorHandler {
   static constexpr Nanos READERS_WAIT = 500 * MILLISECOND;
 
   bool has(const Inode& inode, bool write) const;
+  Task<void> untilDecided(Inode& inode);
   static bool isSettled(const Inode& inode);
   Task<void> untilReported(Inode& inode);
   bool granted(Inode& inode, const MasterSession::Acquired& answer, bool write);

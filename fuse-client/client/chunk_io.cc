@@ -338,10 +338,15 @@ Task<Status> ChunkIo::learnLayout(ChunkFile& file, unsigned tries) {
 Task<Result<PrimaryReply>> ChunkIo::atPrimary(PrimaryCall& call) {
   kj::Own<Place> where;
   std::string why = "no answer yet";
-  Waits::Note note(context_.waits, [&call, &where, &why] {
+  Waits::Note note(context_.waits, [&call, &where, &why](Wait& out) {
     bool nobody = where.get() == nullptr || where->members.empty();
-    return fmt::format("{} to object {} chunk {}: {}: {}", call.what, raw(call.file.layout().object), call.index,
-                       nobody ? "no member in sync" : where->members[0].server.name, why);
+    out.what = "chunkserver";
+    out.inodes = {call.file.inode()};
+    out.server = nobody ? "" : where->members[0].server.name;
+    out.text = fmt::format("{} of object {} chunk {}, shard {}, at {}: {}", call.what, raw(call.file.layout().object),
+                           call.index, where.get() == nullptr ? 0 : raw(where->shard),
+                           nobody ? "no server, for none that has it in sync is here" : out.server, why);
+    out.end = "that server's return, or another copy in sync that takes its place";
   });
   for (unsigned tries = 0;; ++tries) {
     Status sendable = call.mayBeSent();

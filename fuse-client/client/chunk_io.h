@@ -34,6 +34,7 @@ constexpr Nanos LAYOUT_TRUST = 30 * SECOND;
 // What chunk calls need to know of a file.
 class ChunkFile {
  public:
+  virtual InodeId inode() const = 0;
   virtual const Layout& layout() const = 0;
   // Fills in what makes a chunk self-describing: inode, mode, owner, path.
   virtual void describe(wire::Target::Builder target) const = 0;
@@ -132,6 +133,7 @@ class ChunkIo {
 
   Task<Result<std::vector<Slice>>> readHard(ChunkFile& file, uint64_t offset, uint64_t length);
   Task<Status> readPiece(ReadJob& job);
+  static void describe(const ReadJob& job, const Place* where, const std::string& why, Wait& out);
   Task<Status> readRun(ReadJob& job, Run run);
   static std::vector<size_t> candidatesFor(const Run& run, const Place& place, const std::set<VolumeNumber>& skip);
   Task<Status> noMemberLeft(ReadJob& job, Run run, const Place& place);

@@ -101,10 +101,25 @@ std::vector<size_t> ChunkIo::candidatesFor(const Run& run, const Place& place, c
   return out;
 }
 
+void ChunkIo::describe(const ReadJob& job, const Place* where, const std::string& why, Wait& out) {
+  for (size_t i = 0; where != nullptr && i < where->members.size(); ++i) {
+    out.server += (i == 0 ? "" : ", ") + where->members[i].server.name;
+  }
+  out.what = "chunkserver";
+  out.inodes = {job.file.inode()};
+  out.text = fmt::format("a read of object {} chunk {}, shard {}, at {}: {}", raw(job.file.layout().object), job.index,
+                         where == nullptr ? 0 : raw(where->shard),
+                         out.server.empty() ? "no server, for none that has it in sync is here" : out.server, why);
+  out.end = "the return of one of them";
+}
+
 Task<Status> ChunkIo::readRun(ReadJob& job, Run run) {
   std::set<VolumeNumber> skip;  // not now
+  kj::Own<Place> where;
+  std::string why = "no answer yet";
+  Waits::Note note(context_.waits, [&job, &where, &why](Wait& out) { describe(job, where.get(), why, out); });
   for (unsigned tries = 0;;) {
-    auto where = place(job.file.layout(), job.index);
+    where = place(job.file.layout(), job.index);
     auto candidates = candidatesFor(run, *where, skip);
     if (!where->members.empty() && candidates.empty() && skip.empty()) {
       co_return co_await noMemberLeft(job, kj::mv(run), *where);
@@ -144,10 +159,7 @@ Task<Status> ChunkIo::readRun(ReadJob& job, Run run) {
           break;
         }
         skip.clear();
-        Waits::Note note(context_.waits, [&job, &reply] {
-          return fmt::format("read of object {} chunk {}: no member answers: {}", raw(job.file.layout().object),
-                             job.index, reply.why);
-        });
+        why = reply.why;
         Nanos pause = backoffDelay(context_.random, ++tries);
         co_await pauseForMap(where->version, reply.mapVersion, pause);
         break;

@@ -60,7 +60,26 @@ ClientStats Client::stats() const {
   return out;
 }
 
-std::vector<std::string> Client::waits() const { return impl_->context.waits.lines(); }
+std::vector<Wait> Client::waits() const { return impl_->context.waits.list(); }
+
+LeaderStanding Client::master() const { return impl_->session.standing(); }
+
+std::string Client::nameOf(InodeId inode) {
+  KJ_IF_MAYBE(known, impl_->inodes.find(inode)) {
+    return known->name;
+  }
+  return {};
+}
+
+Task<void> Client::whenCutOff() {
+  for (;;) {
+    Nanos silent = master().silentNanos;
+    if (silent >= CUT_OFF) {
+      co_return;
+    }
+    co_await impl_->context.clock.after(CUT_OFF - silent);
+  }
+}
 
 void Client::Impl::taskFailed(kj::Exception&& e) {
   spdlog::error("an operation failed unheard: {}", kj::str(e).cStr());

@@ -21,6 +21,7 @@
 #include "common/task.h"
 #include "fuse-client/client/options.h"
 #include "fuse-client/client/types.h"
+#include "fuse-client/client/waits.h"
 #include "rpc/network.h"
 
 namespace cairn {
@@ -157,8 +158,15 @@ class Client {
   // A barrier: everything written through this mount before the call is durable after it.
   Task<Status> syncAll();
   ClientStats stats() const;
-  // What operations now wait for, one line each, for people.
-  std::vector<std::string> waits() const;
+  // What operations now wait for.
+  std::vector<Wait> waits() const;
+  // How things stand with the masters, as far as this mount knows.
+  LeaderStanding master() const;
+  // By which name the inode was found last; empty when that isn't known.
+  std::string nameOf(InodeId inode);
+  // Resolves when no master has been heard of for CUT_OFF, at once if that is so.
+  static constexpr Nanos CUT_OFF = SECOND;
+  Task<void> whenCutOff();
 
  private:
   static constexpr Nanos ACCESS_TIMES_WAIT = 2 * SECOND;  // of a mount that ends, for a master who may be away

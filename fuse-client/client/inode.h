@@ -153,6 +153,7 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   Status errorSince(uint64_t& seen);
 
   // ---- ChunkFile
+  InodeId inode() const override { return id; }
   const Layout& layout() const override { return committed_.layout; }
   void describe(wire::Target::Builder target) const override;
   Task<Status> refreshLayout() override;

@@ -7,11 +7,19 @@ namespace cairn {
 
 // After a broken link nobody knows, so the lock may be free: who waits tries again, and comes back here if it isn't.
 Task<Status> MasterSession::awaitLock(kj::Own<Draft<wire::LockRequest>> wanted) {
+  InodeId inode{(*wanted)->getInode()};
+  Waits::Note note(context_.waits, [this, inode](Wait& out) {
+    describe(out);
+    out.inodes = {inode};
+    if (attached_) {
+      out.what = "lock";
+      out.text = "a lock that somebody else has";
+      out.end = "its owner letting go of it, any signal, or: dfsadmin lock break";
+    }
+  });
   while (!attached_) {
-    co_await untilAttached("a lock");
+    co_await untilAttached();
   }
-  uint64_t inode = (*wanted)->getInode();
-  Waits::Note note(context_.waits, [inode] { return fmt::format("a lock on inode {} that somebody else has", inode); });
   uint64_t generation = generation_;
   try {
     auto request = KJ_ASSERT_NONNULL(client_).awaitLockRequest();

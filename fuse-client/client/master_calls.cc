@@ -32,7 +32,60 @@ bool isReport(wire::Op::Reader op) {
 
 }  // namespace
 
+InodeId MasterSession::inodeOf(wire::Op::Reader op) {
+  switch (op.which()) {
+    case wire::Op::MAKE:
+      return InodeId{op.getMake().getParent()};
+    case wire::Op::LINK:
+      return InodeId{op.getLink().getInode()};
+    case wire::Op::UNLINK:
+      return InodeId{op.getUnlink().getParent()};
+    case wire::Op::RENAME:
+      return InodeId{op.getRename().getParent()};
+    case wire::Op::SET_ATTRIBUTES:
+      return InodeId{op.getSetAttributes().getInode()};
+    case wire::Op::SET_XATTR:
+      return InodeId{op.getSetXattr().getInode()};
+    case wire::Op::REMOVE_XATTR:
+      return InodeId{op.getRemoveXattr().getInode()};
+    case wire::Op::LOCK:
+      return InodeId{op.getLock().getInode()};
+    case wire::Op::DETACH:
+      return InodeId{op.getDetach().getParent()};
+    case wire::Op::WRITTEN:  // of many files: each has a wait of its own
+      break;
+  }
+  return {};
+}
+
+InodeId MasterSession::inodeOf(wire::Query::Reader query) {
+  switch (query.which()) {
+    case wire::Query::LOOKUP:
+      return InodeId{query.getLookup().getParent()};
+    case wire::Query::ATTRIBUTES:
+      return InodeId{query.getAttributes()};
+    case wire::Query::READ_DIRECTORY:
+      return InodeId{query.getReadDirectory().getInode()};
+    case wire::Query::READ_LINK:
+      return InodeId{query.getReadLink()};
+    case wire::Query::GET_XATTR:
+      return InodeId{query.getGetXattr().getInode()};
+    case wire::Query::LIST_XATTR:
+      return InodeId{query.getListXattr()};
+    case wire::Query::SPACE:
+      return InodeId{query.getSpace()};
+    case wire::Query::TEST_LOCK:
+      return InodeId{query.getTestLock().getInode()};
+  }
+  return {};
+}
+
 Task<Result<MasterSession::Executed>> MasterSession::executeHard(kj::Own<OpDraft> op, bool holds) {
+  InodeId inode = inodeOf((*op)->asReader());
+  Waits::Note note(context_.waits, [this, inode](Wait& out) {
+    out.inodes = {inode};
+    describe(out);
+  });
   uint8_t slot = co_await takeSlot(isReport((*op)->asReader()));
   // In the background, so that a caller who gives up doesn't leave the slot's sequence in doubt.
   auto paf = kj::newPromiseAndFulfiller<Result<Executed>>();
@@ -75,7 +128,7 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
   for (unsigned tries = 0;; ++tries) {
     context_.stats.masterRetries += tries > 0;
     while (!attached_) {  // the link may break again before this task goes on
-      co_await untilAttached("a change of names or attributes");
+      co_await untilAttached();
     }
     if (raw(sentIn) != 0 && sentIn != id_) {
       done->fulfill(Error{EIO, "the session was evicted while the change was under way; it may have happened"});
@@ -175,9 +228,14 @@ Task<bool> MasterSession::mayRepeat(const kj::Exception& e, uint64_t generation)
 }
 
 Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> query) {
+  InodeId inode = inodeOf((*query)->asReader());
+  Waits::Note note(context_.waits, [this, inode](Wait& out) {
+    out.inodes = {inode};
+    describe(out);
+  });
   for (;;) {
     while (!attached_) {  // the link may break again before this task goes on
-      co_await untilAttached("a question to the master");
+      co_await untilAttached();
     }
     beforeAsking();
     uint64_t generation = generation_;
@@ -216,9 +274,18 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
 
 // May wait for others for long, so this call doesn't count as one that the master leaves unanswered.
 Task<Result<MasterSession::Acquired>> MasterSession::acquireHard(InodeId inode, bool write) {
+  Waits::Note note(context_.waits, [this, inode, write](Wait& out) {
+    describe(out);
+    out.inodes = {inode};
+    if (attached_) {
+      out.what = "lease";
+      out.text = fmt::format("the right to {} the file's bytes, which other mounts may have", write ? "write" : "read");
+      out.end = "those giving it back, or the end of the session of one that doesn't answer";
+    }
+  });
   for (;;) {
     while (!attached_) {
-      co_await untilAttached("a lease on a file's bytes");
+      co_await untilAttached();
     }
     beforeAsking();
     uint64_t generation = generation_;

@@ -393,20 +393,49 @@ void MasterSession::linkFailed(uint64_t generation) {
   }
   broken_ = true;
   attached_ = false;
+  lostAt_ = context_.clock.monotonic();
   client_ = nullptr;
   leases_.linkLost();
   listener_.linkLost();
   changed_.raise();
 }
 
-Task<void> MasterSession::untilAttached(const char* what) {
-  if (attached_) {
-    co_return;
-  }
-  Waits::Note note(context_.waits, [what] { return std::string(what) + ": waits for a master"; });
+Task<void> MasterSession::untilAttached() {
   while (!attached_) {
     co_await changed_.wait();
   }
+}
+
+LeaderStanding MasterSession::standing() const {
+  LeaderStanding out;
+  if (generation_ > 0) {
+    out.name = cluster_.masters[master_].name;
+    out.address = cluster_.masters[master_].address;
+  }
+  out.attached = attached_;
+  out.session = raw(id_);
+  Nanos now = context_.clock.monotonic();
+  Nanos asked = calls_ > 0 ? now - heardAt_ : 0;
+  out.silentNanos = attached_ ? asked : now - lostAt_;
+  return out;
+}
+
+void MasterSession::describe(Wait& out) const {
+  auto now = standing();
+  out.what = "master";
+  double seconds = static_cast<double>(now.silentNanos) / SECOND;
+  if (attached_) {
+    out.server = now.name;
+    out.text = fmt::format("an answer of master {}, of which nothing has been heard for {:.1f} s", now.name, seconds);
+    out.end = "its answer, or that another master leads";
+    return;
+  }
+  std::string all;
+  for (auto& master : cluster_.masters) {
+    all += (all.empty() ? "" : ", ") + master.name + " at " + master.address;
+  }
+  out.text = fmt::format("a master that leads; none has answered for {:.1f} s ({})", seconds, all);
+  out.end = "a majority of the masters being back";
 }
 
 }  // namespace cairn

@@ -95,6 +95,9 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   Task<void> stop();
   // 0 when there is none.
   const SessionId& id() const { return id_; }
+  LeaderStanding standing() const;
+  // What who waits for an answer of the master waits for.
+  void describe(Wait& out) const;
 
   // Success only with outcome 0. Dropping the task doesn't take back what was sent. `holds`: the op is a make with
   // `hold` set, and success counts as take(of the inode made).
@@ -175,9 +178,11 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void heard() { heardAt_ = context_.clock.monotonic(); }
   Task<void> watchSilence();
   void linkFailed(uint64_t generation);
-  Task<void> untilAttached(const char* what);
+  Task<void> untilAttached();
 
   // ---- calls (master_calls.cc)
+  static InodeId inodeOf(wire::Op::Reader op);
+  static InodeId inodeOf(wire::Query::Reader query);
   Task<Result<Executed>> executeHard(kj::Own<OpDraft> op, bool holds);
   Task<Result<Read>> queryHard(kj::Own<QueryDraft> query);
   Task<Result<Acquired>> acquireHard(InodeId inode, bool write);
@@ -222,6 +227,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   size_t master_ = 0;  // that the link leads to
   unsigned calls_ = 0;
   Nanos heardAt_ = 0;  // or when the first of `calls_` began
+  Nanos lostAt_ = 0;   // when the last link broke
   bool watching_ = false;
   std::string betterSocket_;  // of the master that is connected over TCP; empty: nothing better to hope for
   unsigned socketTries_ = 0;

@@ -32,6 +32,14 @@ struct ClientOptions {
   ClientLimits limits;
 };
 
+// Whom the mount takes for the leader of the masters.
+struct LeaderStanding {
+  std::string name, address;  // that it is attached to, or was last; empty: to none yet
+  bool attached = false;
+  uint64_t session = 0;
+  Nanos silentNanos = 0;  // for so long nothing has been heard, though it was asked or looked for
+};
+
 // Counters since the start, for `stats` of a mount.
 struct ClientStats {
   uint64_t masterCalls = 0, masterRetries = 0, sessions = 0;

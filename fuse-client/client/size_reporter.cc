@@ -182,6 +182,10 @@ void SizeReporter::finish(Sent& sent, const Status& outcome) {
 Task<void> SizeReporter::committed(kj::Own<Inode> inode, uint64_t end, uint64_t change) {
   FileReport& report = inode->report;
   uint64_t errors = inode->errorCount();
+  Waits::Note note(context_.waits, [this, &inode](Wait& out) {
+    out.inodes = {inode->id};
+    session_.describe(out);
+  });
   report.promised = std::max(report.promised, end);
   while (report.reported < change || report.promised > inode->committed().sizeBytes) {
     if (inode->errorCount() != errors || inode->gone) {

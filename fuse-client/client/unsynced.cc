@@ -26,6 +26,7 @@ class OneObject final : public ChunkFile {
     layout_.object = object;
     layout_.cls = cls;
   }
+  InodeId inode() const override { return inode_.id; }
   const Layout& layout() const override {
     return inode_.layout().object == layout_.object ? inode_.layout() : layout_;
   }

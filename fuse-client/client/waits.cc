@@ -1,15 +1,13 @@
 #include "fuse-client/client/waits.h"
 
-#include <fmt/format.h>
-
 namespace cairn {
 
-std::vector<std::string> Waits::lines() const {
-  std::vector<std::string> out;
-  out.reserve(entries_.size());
-  for (auto& [key, entry] : entries_) {
-    double seconds = static_cast<double>(clock_.monotonic() - entry.since) / SECOND;
-    out.push_back(fmt::format("{:.1f} s: {}", seconds, entry.text()));
+std::vector<Wait> Waits::list() const {
+  std::vector<Wait> out;
+  for (const Entry* entry = end_.next_; entry != &end_; entry = entry->next_) {
+    Wait& wait = out.emplace_back();
+    entry->describe(wait);
+    wait.nanos = clock_.monotonic() - entry->since_;
   }
   return out;
 }

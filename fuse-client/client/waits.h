@@ -1,47 +1,78 @@
 // Waits: what operations wait for right now, for people who ask why a call is stuck.
+//
+// A note costs a few stores: it is a link of a list, in the frame of who waits. Its text is made when somebody asks.
 #pragma once
-#include <cstdint>
-#include <functional>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/clock.h"
+#include "common/ids.h"
 
 namespace cairn {
+
+// One thing that is waited for.
+struct Wait {
+  const char* what = "";        // master, chunkserver, lease, lock, room or turn
+  std::vector<InodeId> inodes;  // that it is about, if it is about any
+  std::string server;           // whose answer it is; empty: nobody's in particular
+  std::string text;
+  std::string end;              // what will end it
+  Nanos nanos = 0;              // for how long already
+};
 
 class Waits {
  public:
   explicit Waits(Clock& clock) : clock_(clock) {}
   Waits(const Waits&) = delete;
 
-  // Stands in the list as long as it lives. The text is made when somebody asks.
-  class Note {
+  // Stands in the list as long as it lives.
+  class Entry {
    public:
-    Note(Waits& waits, std::function<std::string()> text) : waits_(waits), key_(waits.nextKey_++) {
-      waits_.entries_.emplace(key_, Entry{std::move(text), waits_.clock_.monotonic()});
+    Entry(const Entry&) = delete;
+
+   protected:
+    explicit Entry(Waits& waits) : since_(waits.clock_.monotonic()), next_(&waits.end_), before_(waits.end_.before_) {
+      before_->next_ = this;
+      next_->before_ = this;
     }
-    ~Note() { waits_.entries_.erase(key_); }
-    Note(const Note&) = delete;
+    ~Entry() {
+      before_->next_ = next_;
+      next_->before_ = before_;
+    }
+    virtual void describe(Wait&) const {}
 
    private:
-    Waits& waits_;
-    const uint64_t key_;
+    friend class Waits;
+    Entry() : since_(0), next_(this), before_(this) {}
+
+    const Nanos since_;
+    Entry* next_;
+    Entry* before_;
   };
 
-  // Oldest first: "2.3 s: chunkserver c1 ...".
-  std::vector<std::string> lines() const;
+  // `describe` fills in all but the time, perhaps many times and perhaps never.
+  template <typename Describe>
+  class Note final : public Entry {
+   public:
+    Note(Waits& waits, Describe describe) : Entry(waits), describe_(std::move(describe)) {}
+
+   private:
+    void describe(Wait& out) const override { describe_(out); }
+    const Describe describe_;
+  };
+
+  // Oldest first.
+  std::vector<Wait> list() const;
 
  private:
-  struct Entry {
-    std::function<std::string()> text;
-    Nanos since = 0;
+  // Both ends of the list.
+  struct End final : Entry {
+    End() = default;
   };
 
   Clock& clock_;
-  uint64_t nextKey_ = 0;
-  std::map<uint64_t, Entry> entries_;
+  End end_;
 };
 
 }  // namespace cairn

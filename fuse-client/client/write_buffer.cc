@@ -53,16 +53,29 @@ Task<uint64_t> WriteBuffer::write(kj::Own<Inode> inode, std::optional<uint64_t> 
   co_return to;
 }
 
+bool WriteBuffer::mayAccept(const Inode& inode, uint64_t bytes) const {
+  uint64_t dirty = context_.stats.dirtyBytes;
+  return !inode.writes.paused && (dirty == 0 || dirty + bytes <= context_.options.limits.dirtyBytesMax);
+}
+
 Task<void> WriteBuffer::untilAccepting(Inode& inode, uint64_t bytes) {
-  const uint64_t most = context_.options.limits.dirtyBytesMax;
-  for (;;) {
+  if (mayAccept(inode, bytes)) {
+    co_return;
+  }
+  Waits::Note note(context_.waits, [this, &inode](Wait& out) {
+    out.inodes = {inode.id};
+    out.what = inode.writes.paused ? "turn" : "room";
+    out.text = inode.writes.paused ? std::string("a call that changes the file's size or holes")
+                                   : fmt::format("room for written bytes: {} MiB of this mount wait for chunkservers",
+                                                 context_.stats.dirtyBytes >> 20);
+    out.end = inode.writes.paused ? "the end of that call" : "chunkservers taking some of them";
+  });
+  while (!mayAccept(inode, bytes)) {
     if (inode.writes.paused) {
       co_await inode.writes.changed.wait();
-    } else if (context_.stats.dirtyBytes > 0 && context_.stats.dirtyBytes + bytes > most) {
+    } else {
       drainOldest();
       co_await room_.wait();
-    } else {
-      co_return;
     }
   }
 }

@@ -83,6 +83,7 @@ class WriteBuffer final : public Unsynced::Resender, private kj::TaskSet::ErrorH
   };
 
   uint64_t unitOf(const Inode& inode) const;
+  bool mayAccept(const Inode& inode, uint64_t bytes) const;
   Task<void> untilAccepting(Inode& inode, uint64_t bytes);
   void list(Inode& inode);
   Task<void> tick();

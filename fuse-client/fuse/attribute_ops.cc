@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "fuse-client/fuse/operations.h"
+#include "fuse-client/fuse/statx_out.h"
 
 namespace cairn {
 namespace {
@@ -57,6 +58,14 @@ AttributeChange changeOf(const struct stat& wanted, int which, bool held) {
 
 }  // namespace
 
+namespace {
+
+bool isKnown(const Attributes& attributes) {
+  return attributes.mode != 0;
+}
+
+}  // namespace
+
 void Operations::addAttributeOps(fuse_lowlevel_ops& table) {
   table.getattr = [](fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
     run(request, "getattr", node, [&](Operations& self, Request& r) {
@@ -76,56 +85,28 @@ void Operations::addAttributeOps(fuse_lowlevel_ops& table) {
   };
 }
 
+// The way to the mount's own files, and to its unmounting, leads through the root. So a mount that is cut off from the
+// cluster goes on telling what it last knew of that one directory.
 Task<void> Operations::getAttributes(Request& request, InodeId inode, bool extended) {
-  auto found = co_await client_.attributes(inode, true);
+  kj::Promise<Result<Attributes>> asked = client_.attributes(inode, true);
+  if (inode == root_ && isKnown(lastRoot_)) {
+    auto last = [this]() -> Result<Attributes> { return lastRoot_; };
+    asked = asked.exclusiveJoin(client_.whenCutOff().promise().then(kj::mv(last)));
+  }
+  auto found = co_await kj::mv(asked);
   if (!found.ok()) {
     co_return request.fail(found.error());
+  }
+  if (inode == root_) {
+    lastRoot_ = found.value();
   }
   co_return extended ? sendExtended(request, found.value()) : sendAttributes(request, found.value());
 }
 
-namespace {
-
-// The answer to FUSE_STATX, as in <linux/fuse.h> of kernels newer than the headers here: what statx(2) fills in.
-struct StatxOut {
-  uint64_t validSeconds = 0;
-  uint32_t validNanos = 0;
-  uint32_t flags = 0;
-  uint64_t spare[2] = {};
-  struct statx stat {};
-};
-static_assert(sizeof(StatxOut) == 288);
-
-statx_timestamp extendedTime(const timespec& time) {
-  statx_timestamp out{};
-  out.tv_sec = time.tv_sec;
-  out.tv_nsec = static_cast<uint32_t>(time.tv_nsec);
-  return out;
-}
-
-}  // namespace
-
 void Operations::sendExtended(Request& request, const Attributes& attributes) {
   const struct stat known = statOf(attributes);
   const auto valid = static_cast<Nanos>(attributeSeconds(attributes) * SECOND);
-  StatxOut out;
-  out.validSeconds = static_cast<uint64_t>(valid / SECOND);
-  out.validNanos = static_cast<uint32_t>(valid % SECOND);
-  out.stat.stx_mask = STATX_BASIC_STATS | STATX_BTIME;
-  out.stat.stx_blksize = static_cast<uint32_t>(known.st_blksize);
-  out.stat.stx_nlink = static_cast<uint32_t>(known.st_nlink);
-  out.stat.stx_uid = known.st_uid;
-  out.stat.stx_gid = known.st_gid;
-  out.stat.stx_mode = static_cast<uint16_t>(known.st_mode);
-  out.stat.stx_ino = known.st_ino;
-  out.stat.stx_size = static_cast<uint64_t>(known.st_size);
-  out.stat.stx_blocks = static_cast<uint64_t>(known.st_blocks);
-  out.stat.stx_atime = extendedTime(known.st_atim);
-  out.stat.stx_mtime = extendedTime(known.st_mtim);
-  out.stat.stx_ctime = extendedTime(known.st_ctim);
-  out.stat.stx_btime = extendedTime({attributes.created.seconds, attributes.created.nanos});
-  out.stat.stx_rdev_major = major(known.st_rdev);
-  out.stat.stx_rdev_minor = minor(known.st_rdev);
+  auto out = statxOf(known, {attributes.created.seconds, attributes.created.nanos}, valid);
   request.bytes(&out, sizeof out);
 }
 
@@ -147,10 +128,17 @@ Task<void> Operations::setAttributes(Request& request, InodeId inode, AttributeC
 }
 
 Task<void> Operations::space(Request& request, InodeId inode) {
-  auto found = co_await client_.space(inode);
+  // As with the root's attributes: umount(8) asks for this.
+  kj::Promise<Result<SpaceInfo>> asked = client_.space(inode);
+  if (isKnown(lastRoot_)) {
+    auto last = [this]() -> Result<SpaceInfo> { return lastSpace_; };
+    asked = asked.exclusiveJoin(client_.whenCutOff().promise().then(kj::mv(last)));
+  }
+  auto found = co_await kj::mv(asked);
   if (!found.ok()) {
     co_return request.fail(found.error());
   }
+  lastSpace_ = found.value();
   constexpr unsigned long NAME_BYTES_MAX = 255;
   const SpaceInfo& info = found.value();
   struct statvfs out {};

@@ -200,13 +200,17 @@ void Operations::sendPage(Request& request, Directory& directory, uint64_t offse
     }
   };
   auto takeBack = [&](const DirectoryEntry& entry) {
-    if (plus && entry.hasAttributes) {
+    bool shadowed = directory.inode == root_ && own_.isShadowed(entry.name);
+    if (plus && entry.hasAttributes && !shadowed) {
       forget(entry.inode, 1);
     }
   };
   size_t first = directory.at;
   for (; directory.at < entries.size(); directory.at++) {
     const DirectoryEntry& entry = entries[directory.at];
+    if (directory.inode == root_ && own_.isShadowed(entry.name)) {
+      continue;
+    }
     size_t length = plus ? fuse_add_direntry_plus(request.raw(), nullptr, 0, entry.name.c_str(), nullptr, 0)
                          : fuse_add_direntry(request.raw(), nullptr, 0, entry.name.c_str(), nullptr, 0);
     if (length > out.size() - used) {

@@ -19,7 +19,7 @@ Error nameTooLong() {
 
 void Operations::addEntryOps(fuse_lowlevel_ops& table) {
   table.lookup = [](fuse_req_t request, fuse_ino_t parent, const char* name) {
-    run(request, "lookup", parent,
+    run(request, "lookup", parent, name,
         [&](Operations& self, Request& r) { return self.lookup(r, self.inodeOf(parent), name); });
   };
   table.forget = [](fuse_req_t request, fuse_ino_t node, uint64_t count) {
@@ -35,33 +35,33 @@ void Operations::addEntryOps(fuse_lowlevel_ops& table) {
     fuse_reply_none(request);
   };
   table.mknod = [](fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
-    run(request, "mknod", parent, [&](Operations& self, Request& r) {
+    run(request, "mknod", parent, name, [&](Operations& self, Request& r) {
       return self.makeNode(r, self.inodeOf(parent), name, mode, static_cast<uint32_t>(device));
     });
   };
   table.mkdir = [](fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
-    run(request, "mkdir", parent,
+    run(request, "mkdir", parent, name,
         [&](Operations& self, Request& r) { return self.makeDirectory(r, self.inodeOf(parent), name, mode); });
   };
   table.symlink = [](fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
-    run(request, "symlink", parent,
+    run(request, "symlink", parent, name,
         [&](Operations& self, Request& r) { return self.symlink(r, self.inodeOf(parent), name, target); });
   };
   table.link = [](fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char* name) {
-    run(request, "link", node,
+    run(request, "link", node, name,
         [&](Operations& self, Request& r) { return self.link(r, self.inodeOf(node), self.inodeOf(parent), name); });
   };
   table.unlink = [](fuse_req_t request, fuse_ino_t parent, const char* name) {
-    run(request, "unlink", parent,
+    run(request, "unlink", parent, name,
         [&](Operations& self, Request& r) { return self.unlink(r, self.inodeOf(parent), name); });
   };
   table.rmdir = [](fuse_req_t request, fuse_ino_t parent, const char* name) {
-    run(request, "rmdir", parent,
+    run(request, "rmdir", parent, name,
         [&](Operations& self, Request& r) { return self.removeDirectory(r, self.inodeOf(parent), name); });
   };
   table.rename = [](fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t newParent, const char* newName,
                     unsigned flags) {
-    run(request, "rename", parent, [&](Operations& self, Request& r) {
+    run(request, "rename", parent, name, [&](Operations& self, Request& r) {
       return self.rename(r, self.inodeOf(parent), name, self.inodeOf(newParent), newName, flags);
     });
   };

@@ -15,7 +15,7 @@ void Operations::addFileOps(fuse_lowlevel_ops& table) {
     });
   };
   table.create = [](fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
-    run(request, "create", parent, [&](Operations& self, Request& r) {
+    run(request, "create", parent, name, [&](Operations& self, Request& r) {
       return self.create(r, self.inodeOf(parent), self.arrival_.isTemporary() ? "" : name, mode, *file);
     });
   };
@@ -235,11 +235,24 @@ Task<void> Operations::write(Request& request, InodeId inode, HandleId handle, u
   co_return accepted.ok() ? request.written(accepted.value()) : request.fail(accepted.error());
 }
 
-// The locks go last: whoever gets one next may read what was written under it.
+// The locks go last: whoever gets one next may read what was written under it. They go even if the program doesn't
+// live to hear of it: others may have the file open through a descriptor that they inherited, and no other request
+// speaks of this program's locks.
 Task<void> Operations::flush(Request& request, HandleId handle, uint64_t lockOwner) {
+  bool unlocking = false;
+  KJ_DEFER({
+    if (!unlocking) {
+      tasks_.add(unlockUnheard(handle, lockOwner));
+    }
+  });
   auto status = co_await client_.flush(handle);
+  unlocking = true;
   auto unlocked = co_await client_.unlockAll(handle, lockOwner);
   request.finish(status.ok() ? unlocked : status);
+}
+
+Task<void> Operations::unlockUnheard(HandleId handle, uint64_t lockOwner) {
+  co_await client_.unlockAll(handle, lockOwner);
 }
 
 Task<void> Operations::fsync(Request& request, HandleId handle, bool dataOnly) {

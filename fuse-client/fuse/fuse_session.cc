@@ -128,6 +128,9 @@ void FuseSession::editInitReply(iovec* parts, int count) {
   initUnique_ = 0;
   if (count == 2 && parts[1].iov_len >= sizeof(fuse_init_out)) {
     auto* out = static_cast<fuse_init_out*>(parts[1].iov_base);
+    // libfuse 3.14 takes the wish and doesn't pass it on. Without it one lookup that waits for the cluster holds up all
+    // others in its directory, where no signal reaches them.
+    out->flags |= offered_ & FUSE_PARALLEL_DIROPS;
     if ((offered_ & FUSE_HANDLE_KILLPRIV_V2) != 0) {
       out->flags |= FUSE_HANDLE_KILLPRIV_V2;
     }

@@ -81,6 +81,20 @@ Status checkHelper(const MountOptions& options) {
   return refuse("option allow_other: only root may use it, unless /etc/fuse.conf has the line user_allow_other");
 }
 
+// A path as the kernel lists it: \040 is a space.
+std::string unescaped(const std::string& place) {
+  std::string plain;
+  for (size_t i = 0; i < place.size(); i++) {
+    if (place[i] == '\\' && i + 3 < place.size()) {
+      plain += static_cast<char>(std::stoi(place.substr(i + 1, 3), nullptr, 8));
+      i += 3;
+    } else {
+      plain += place[i];
+    }
+  }
+  return plain;
+}
+
 // "fuse.dfs /etc/cairnfs/cluster.toml" when `path` is where something is mounted; else empty.
 std::string mountedOn(const std::string& path) {
   std::ifstream mounts("/proc/self/mountinfo");
@@ -92,16 +106,7 @@ std::string mountedOn(const std::string& path) {
     while (fields >> word && word != "-") {
     }
     fields >> type >> source;
-    std::string plain;
-    for (size_t i = 0; i < place.size(); i++) {
-      if (place[i] == '\\' && i + 3 < place.size()) {  // \040 is a space
-        plain += static_cast<char>(std::stoi(place.substr(i + 1, 3), nullptr, 8));
-        i += 3;
-      } else {
-        plain += place[i];
-      }
-    }
-    if (plain == path) {
+    if (unescaped(place) == path) {
       found = type + " " + source;  // the last one is on top
     }
   }
@@ -187,18 +192,22 @@ pid_t startUnmount(const std::string& mountPoint, int fuseDescriptor) {
   ::_exit(1);
 }
 
-void raiseReadAhead(const std::string& mountPoint, uint64_t bytes) {
+std::string mountedDevice(const std::string& mountPoint) {
   std::ifstream mounts("/proc/self/mountinfo");
   std::string device;
   for (std::string line; std::getline(mounts, line);) {
     std::istringstream fields(line);
     std::string id, parent, number, root, place;
     fields >> id >> parent >> number >> root >> place;
-    if (place == mountPoint) {
+    if (unescaped(place) == mountPoint) {
       device = number;
     }
   }
-  std::ofstream knob("/sys/class/bdi/" + device + "/read_ahead_kb");
+  return device;
+}
+
+void raiseReadAhead(const std::string& mountPoint, uint64_t bytes) {
+  std::ofstream knob("/sys/class/bdi/" + mountedDevice(mountPoint) + "/read_ahead_kb");
   knob << bytes / 1024 << std::flush;
 }
 

@@ -22,6 +22,9 @@ std::string absolutePath(const std::string& path);
 // unmount writes back mapped pages). `fuseDescriptor` is closed in the child. The child's pid, or -1.
 pid_t startUnmount(const std::string& mountPoint, int fuseDescriptor);
 
+// What the kernel calls the file system that is mounted at `mountPoint` ("0:45"), the topmost there; empty: none is.
+std::string mountedDevice(const std::string& mountPoint);
+
 // Lets the kernel read ahead up to `bytes` on the mount; nothing happens without the privilege to.
 void raiseReadAhead(const std::string& mountPoint, uint64_t bytes);
 

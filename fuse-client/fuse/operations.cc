@@ -18,6 +18,7 @@ Operations::Operations(Client& client, Clock& clock, Workers& workers, Workers& 
       failures_(clock),
       groups_(processes, clock),
       kernel_(clock, workers, waiters, nodes_, root),
+      own_(clock.wall()),
       tasks_(*this) {
   nodes_.told(root).mode = S_IFDIR;
   client_.setListener(&kernel_);
@@ -33,9 +34,10 @@ void Operations::giveUp() {
   for (auto& call : std::exchange(calls_, {})) {
     call.second->request.fail(EIO);  // the mount is ending
   }
+  finished_.clear();
 }
 
-fuse_lowlevel_ops Operations::table() {
+fuse_lowlevel_ops Operations::clusterTable() {
   fuse_lowlevel_ops table{};
   addEntryOps(table);
   addAttributeOps(table);
@@ -53,6 +55,10 @@ Operations::Call& Operations::admit(fuse_req_t request, const char* name) {
   Call& admitted = *call;
   calls_.emplace(id, kj::mv(call));
   fuse_req_interrupt_func(request, &Operations::interrupted, &admitted);
+  if (!watchingSlow_) {
+    watchingSlow_ = true;
+    tasks_.add(watchSlow());
+  }
   return admitted;
 }
 
@@ -95,61 +101,6 @@ kj::Promise<void> Operations::onIdle() {
   auto wait = kj::newPromiseAndFulfiller<void>();
   idleWaiters_.push_back(kj::mv(wait.fulfiller));
   return kj::mv(wait.promise);
-}
-
-// libfuse calls this under a lock of its own: so nothing is answered here.
-void Operations::interrupted(fuse_req_t, void* data) {
-  Call& call = *static_cast<Call*>(data);
-  Operations& self = call.owner;
-  self.interrupted_[call.id].program = call.request.context().pid;
-  if (call.request.isInterruptible()) {
-    self.tasks_.add(kj::evalLater([&self, id = call.id] { self.endInterrupted(id); }));
-  }
-  if (!self.watchingInterrupted_) {
-    self.watchingInterrupted_ = true;
-    self.tasks_.add(self.watchInterrupted());
-  }
-}
-
-// The kernel tells of the first signal only. Most signals must not disturb a file operation (a program's
-// interval timer would make its writes fail), but one that is about to die must not wait for the cluster. So the
-// interrupted ones are looked at again until they are done or may end.
-Task<void> Operations::watchInterrupted() {
-  constexpr Nanos PAUSE_MAX = 200 * MILLISECOND;
-  Nanos pause = MILLISECOND;
-  while (!interrupted_.empty()) {
-    co_await clock_.after(pause);
-    pause = std::min(2 * pause, PAUSE_MAX);
-    for (auto next = interrupted_.begin(); next != interrupted_.end();) {
-      auto& [id, interrupted] = *next++;
-      auto call = calls_.find(id);
-      if (call != calls_.end() && mayEnd(*call->second, interrupted)) {
-        endInterrupted(id);
-      }
-    }
-  }
-  watchingInterrupted_ = false;
-}
-
-// Any signal ends a wait for a lock. For the rest the program must be being killed, and even then what it had begun has
-// a moment to be done: who has waited for its end takes it that nothing of it comes later, as in a local file system.
-bool Operations::mayEnd(const Call& call, Interrupted& interrupted) {
-  constexpr Nanos LAST_MOMENT = 500 * MILLISECOND;
-  if (call.request.isInterruptible()) {
-    return true;
-  }
-  if (interrupted.killedAt == 0 && processes_.beingKilled(interrupted.program)) {
-    interrupted.killedAt = clock_.monotonic();
-  }
-  return interrupted.killedAt != 0 && clock_.monotonic() - interrupted.killedAt >= LAST_MOMENT;
-}
-
-void Operations::endInterrupted(uint64_t id) {
-  auto call = calls_.find(id);
-  if (call != calls_.end()) {
-    call->second->request.fail(EINTR);
-    ended(*call->second);  // and with it the task: the wait ends, buffered data stays
-  }
 }
 
 void Operations::taskFailed(kj::Exception&& exception) {

@@ -17,6 +17,7 @@
 #include "fuse-client/fuse/kernel_cache.h"
 #include "fuse-client/fuse/nodes.h"
 #include "fuse-client/fuse/options.h"
+#include "fuse-client/fuse/own_files.h"
 #include "fuse-client/fuse/processes.h"
 #include "fuse-client/fuse/request.h"
 
@@ -35,6 +36,9 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // What libfuse calls; its user data is this object.
   static fuse_lowlevel_ops table();
 
+  // The root has a name of its own that hides the mount's own files.
+  void hideOwnFiles() { own_.hide(); }
+
   // libfuse has room for one pointer: the session finds itself through this one.
   void attach(FuseSession* session) { session_ = session; }
   FuseSession* attached() { return session_; }
@@ -52,7 +56,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // One request on its way.
   struct Call {
     Call(Operations& owner, uint64_t id, fuse_req_t request, const char* name)
-        : owner(owner), id(id), request(request, name, owner.failures_) {}
+        : owner(owner), id(id), request(request, name, owner.failures_, owner.clock_.monotonic()) {}
     Operations& owner;
     uint64_t id;
     Request request;
@@ -62,6 +66,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // The program of a call got a signal.
   struct Interrupted {
     pid_t program = 0;
+    Nanos at = 0;
     Nanos killedAt = 0;  // when it was seen being killed; 0: it wasn't
   };
 
@@ -84,20 +89,51 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // Starts body(request), which gives a task; replies for it when it throws.
   template <typename Body>
   static void run(fuse_req_t request, const char* name, fuse_ino_t node, Body&& body) {
+    run(request, name, node, "", kj::fwd<Body>(body));
+  }
+  // `entry`: the name in that directory, or of the attribute, that it is about.
+  template <typename Body>
+  static void run(fuse_req_t request, const char* name, fuse_ino_t node, const char* entry, Body&& body) {
     Operations& self = of(request);
     Call& call = self.admit(request, name);
-    call.request.about(raw(self.inodeOf(node)));
+    call.request.about(raw(self.inodeOf(node)), entry);
     self.watch(call, kj::evalNow([&]() -> kj::Promise<void> { return body(self, call.request); }));
   }
   static Operations& of(fuse_req_t request) { return *static_cast<Operations*>(fuse_req_userdata(request)); }
   Call& admit(fuse_req_t request, const char* name);
   void watch(Call& call, kj::Promise<void> work);
   void ended(Call& call);
+  void taskFailed(kj::Exception&& exception) override;
+
+  // ---- ending calls early (early_ends.cc) ----
   static void interrupted(fuse_req_t request, void* call);
   Task<void> watchInterrupted();
+  Task<void> watchSlow();
   bool mayEnd(const Call& call, Interrupted& interrupted);
-  void endInterrupted(uint64_t call);
-  void taskFailed(kj::Exception&& exception) override;
+  bool isToEnd(const Call& call) const;
+  void endEarly(uint64_t call, const Error& error);
+
+  // ---- the mount's own files (own_ops.cc, own_texts.cc) ----
+  static fuse_lowlevel_ops clusterTable();
+  static fuse_lowlevel_ops ownTable();
+  template <auto Member>
+  struct Route;
+  template <auto Member, int CODE>
+  struct NamedRoute;
+  static void ownLookup(fuse_req_t request, fuse_ino_t parent, const char* name);
+  static void ownAttributes(fuse_req_t request, fuse_ino_t node, fuse_file_info* file);
+  static void ownOpen(fuse_req_t request, fuse_ino_t node, fuse_file_info* file);
+  static void ownRead(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file);
+  static void ownRelease(fuse_req_t request, fuse_ino_t node, fuse_file_info* file);
+  static void ownReadDirectory(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file);
+  static void ownReadDirectoryPlus(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
+                                   fuse_file_info* file);
+  void sendOwnEntry(fuse_req_t request, fuse_ino_t node);
+  std::string ownText(OwnFile file, uint32_t reader) const;
+  std::string statsText() const;
+  std::string configText() const;
+  std::string leaderText() const;
+  std::string whyText(uint32_t reader) const;
 
   // ---- shared by the operations (operations.cc) ----
   InodeId inodeOf(fuse_ino_t node) const { return node == FUSE_ROOT_ID ? root_ : InodeId{node}; }
@@ -147,6 +183,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   Task<void> write(Request& request, InodeId inode, HandleId handle, uint64_t offset, Arrival::Kept data,
                    bool dropSetId, bool ofMap);
   Task<void> flush(Request& request, HandleId handle, uint64_t lockOwner);
+  Task<void> unlockUnheard(HandleId handle, uint64_t lockOwner);
   Task<void> fsync(Request& request, HandleId handle, bool dataOnly);
   Task<void> allocate(Request& request, InodeId inode, HandleId handle, AllocateMode mode, uint64_t offset,
                       uint64_t length);
@@ -180,6 +217,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
 
   // ---- extended attributes (xattr_ops.cc) ----
   static void addXattrOps(fuse_lowlevel_ops& table);
+  // What the client library answers; of the root what is known, once the mount is cut off (attribute_ops.cc).
+  kj::Promise<Result<std::string>> askXattr(InodeId inode, const std::string& name, const Caller& caller);
   Task<void> getXattr(Request& request, InodeId inode, std::string name, size_t size);
   Task<void> setXattr(Request& request, InodeId inode, std::string name, std::string value, uint32_t flags);
   Task<void> removeXattr(Request& request, InodeId inode, std::string name);
@@ -200,6 +239,10 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   GroupCache groups_;
   Nodes nodes_;
   KernelCache kernel_;
+  OwnFiles own_;
+  Attributes lastRoot_;  // as the kernel was told last
+  std::map<std::string, Result<std::string>> lastRootXattrs_;  // a few of them
+  SpaceInfo lastSpace_;
   std::unordered_map<uint64_t, Directory> directories_;  // by handle
   uint64_t lastCall_ = 0;
   // The kernel bounds what it has in flight (one per waiting program, max_background for the rest).
@@ -207,6 +250,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   std::vector<kj::Own<Call>> finished_;    // can't be destroyed by their own last step
   std::map<uint64_t, Interrupted> interrupted_;  // calls whose program got a signal; a subset of calls_
   bool watchingInterrupted_ = false;
+  bool watchingSlow_ = false;
   bool reaping_ = false;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> idleWaiters_;
   kj::TaskSet tasks_;

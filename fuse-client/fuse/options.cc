@@ -23,7 +23,7 @@ constexpr const char* HELP_TEXT =
     "  -o OPTIONS                separated by commas:\n"
     "      ro, rw                read-only or not\n"
     "      subdir=DIR            show this directory of the cluster as the root of the mount\n"
-    "      hard                  wait as long as the cluster is away (default); a waiting program can be killed\n"
+    "      hard                  wait as long as the cluster is away (default); a program that waits can be killed\n"
     "      soft,timeout=S        fail with EIO after S seconds instead (default 30)\n"
     "      cache-size=BYTES      memory for caches and buffers; K, M, G may follow\n"
     "      sync                  write() returns when the data is durable\n"

@@ -32,6 +32,27 @@ class SystemProcesses final : public Processes {
     return (pending & (~harmless | bit(SIGKILL))) != 0;
   }
 
+  bool isAskedToStop(pid_t pid) override {
+    uint64_t pending = signals(pid, "SigPnd:") | signals(pid, "ShdPnd:");
+    return (pending & ~signals(pid, "SigBlk:") & (bit(SIGINT) | bit(SIGQUIT) | bit(SIGTERM))) != 0;
+  }
+
+  bool isExiting(pid_t pid) override {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string line;
+    std::getline(stat, line);
+    auto name = line.rfind(')');  // the name may have anything in it
+    if (name == std::string::npos) {
+      return true;
+    }
+    constexpr uint64_t EXITING = 0x4;  // PF_EXITING of the kernel's flags, the seventh field after the name
+    std::istringstream fields(line.substr(name + 1));
+    std::string skip;
+    uint64_t flags = 0;
+    fields >> skip >> skip >> skip >> skip >> skip >> skip >> flags;
+    return (flags & EXITING) != 0;
+  }
+
  private:
   static uint64_t bit(int signal) { return uint64_t{1} << (signal - 1); }
   static uint64_t signals(pid_t pid, const std::string& name) {

@@ -18,6 +18,10 @@ class Processes {
   virtual std::vector<uint32_t> groups(pid_t pid) = 0;
   // It is about to die: a signal that ends it is pending, or it is gone.
   virtual bool beingKilled(pid_t pid) = 0;
+  // Somebody wants it to stop: a signal for that is pending (SIGINT, SIGQUIT, SIGTERM), though it means to handle it.
+  virtual bool isAskedToStop(pid_t pid) = 0;
+  // It is on its way out of existence, and no signal reaches it any more.
+  virtual bool isExiting(pid_t pid) = 0;
 };
 
 std::unique_ptr<Processes> newSystemProcesses();

@@ -7,7 +7,9 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <string>
 
+#include "common/clock.h"
 #include "common/result.h"
 #include "fuse-client/fuse/failure_log.h"
 
@@ -15,8 +17,8 @@ namespace cairn {
 
 class Request {
  public:
-  Request(fuse_req_t request, const char* operation, FailureLog& log)
-      : request_(request), operation_(operation), log_(log), context_(*fuse_req_ctx(request)) {}
+  Request(fuse_req_t request, const char* operation, FailureLog& log, Nanos since)
+      : request_(request), operation_(operation), log_(log), context_(*fuse_req_ctx(request)), since_(since) {}
   ~Request() noexcept {
     if (request_ != nullptr) {
       log_.add(operation_, inode_, "ended without an answer; the program gets EIO. This is a bug");
@@ -96,9 +98,14 @@ class Request {
   void setInterruptible(bool interruptible) { interruptible_ = interruptible; }
   bool isInterruptible() const { return interruptible_; }
 
-  // For log lines: which inode this is about.
-  void about(uint64_t inode) { inode_ = inode; }
+  // For people: which inode this is about, and which name in it.
+  void about(uint64_t inode, const char* name = "") {
+    inode_ = inode;
+    name_ = name;
+  }
   uint64_t inode() const { return inode_; }
+  const std::string& name() const { return name_; }
+  Nanos since() const { return since_; }
 
  private:
   static constexpr int LARGEST_ERRNO = 512;  // beyond are codes private to the kernel
@@ -117,7 +124,9 @@ class Request {
   const char* operation_;
   FailureLog& log_;
   fuse_ctx context_;
+  const Nanos since_;  // when it came
   uint64_t inode_ = 0;
+  std::string name_;
   bool interruptible_ = false;
 };
 

@@ -21,7 +21,7 @@ void Operations::addXattrOps(fuse_lowlevel_ops& table) {
       fuse_reply_err(request, EOPNOTSUPP);
       return;
     }
-    run(request, "getxattr", node,
+    run(request, "getxattr", node, name,
         [&](Operations& self, Request& r) { return self.getXattr(r, self.inodeOf(node), name, size); });
   };
   table.setxattr = [](fuse_req_t request, fuse_ino_t node, const char* name, const char* value, size_t size,
@@ -30,7 +30,7 @@ void Operations::addXattrOps(fuse_lowlevel_ops& table) {
       fuse_reply_err(request, EOPNOTSUPP);
       return;
     }
-    run(request, "setxattr", node, [&](Operations& self, Request& r) {
+    run(request, "setxattr", node, name, [&](Operations& self, Request& r) {
       return self.setXattr(r, self.inodeOf(node), name, std::string(value, size), static_cast<uint32_t>(flags));
     });
   };
@@ -39,7 +39,7 @@ void Operations::addXattrOps(fuse_lowlevel_ops& table) {
       fuse_reply_err(request, EOPNOTSUPP);
       return;
     }
-    run(request, "removexattr", node,
+    run(request, "removexattr", node, name,
         [&](Operations& self, Request& r) { return self.removeXattr(r, self.inodeOf(node), name); });
   };
   table.listxattr = [](fuse_req_t request, fuse_ino_t node, size_t size) {
@@ -58,8 +58,27 @@ void Operations::sendXattr(Request& request, const std::string& bytes, size_t si
   }
 }
 
+kj::Promise<Result<std::string>> Operations::askXattr(InodeId inode, const std::string& name, const Caller& caller) {
+  kj::Promise<Result<std::string>> asked = client_.getXattr(inode, name, caller);
+  if (inode != root_) {
+    return asked;
+  }
+  auto remember = [this, name](Result<std::string>&& answer) {
+    constexpr size_t REMEMBERED_MAX = 16;
+    if (lastRootXattrs_.size() < REMEMBERED_MAX || lastRootXattrs_.contains(name)) {
+      lastRootXattrs_.insert_or_assign(name, answer);
+    }
+    return kj::mv(answer);
+  };
+  auto last = [this, name]() -> Result<std::string> {
+    auto known = lastRootXattrs_.find(name);
+    return known == lastRootXattrs_.end() ? Error{ENODATA, "not known while no master answers"} : known->second;
+  };
+  return asked.then(kj::mv(remember)).exclusiveJoin(client_.whenCutOff().promise().then(kj::mv(last)));
+}
+
 Task<void> Operations::getXattr(Request& request, InodeId inode, std::string name, size_t size) {
-  auto value = co_await client_.getXattr(inode, name, caller(request));
+  auto value = co_await askXattr(inode, name, caller(request));
   if (!value.ok()) {
     co_return request.fail(value.error());
   }
@@ -89,7 +108,12 @@ Task<void> Operations::removeXattr(Request& request, InodeId inode, std::string 
 }
 
 Task<void> Operations::listXattr(Request& request, InodeId inode, size_t size) {
-  auto names = co_await client_.listXattr(inode, caller(request));
+  kj::Promise<Result<std::string>> asked = client_.listXattr(inode, caller(request));
+  if (inode == root_) {
+    auto none = [] { return Result<std::string>(std::string()); };
+    asked = asked.exclusiveJoin(client_.whenCutOff().promise().then(kj::mv(none)));
+  }
+  auto names = co_await kj::mv(asked);
   if (!names.ok()) {
     co_return request.fail(names.error());
   }

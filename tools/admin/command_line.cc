@@ -23,6 +23,7 @@ class Words {
     addReplicas(app);
     addSession(app);
     addLock(app);
+    addWhy(app);
     add(app, "df", "space for files and on the disks", "dfsadmin df --explain", showSpace)
         ->add_flag("--explain", options_.explain, "say why so much is available and no more");
     addRemoval(app);
@@ -184,6 +185,16 @@ class Words {
     cut->add_option("PATH", options_.path, path)->required();
     cut->add_option("--session", options_.id, "only those of this session (default: everybody's)");
     cut->add_flag("--apply", options_.apply, "do it");
+  }
+
+  void addWhy(CLI::App& app) {
+    auto* verb = add(app, "why",
+                     "what a program's calls, or the calls on a path, wait for on the mounts of this host: since when, "
+                     "which server, who has the lease or the lock, and what will end it. Exit code 1: something waits "
+                     "for a second or more",
+                     "dfsadmin why 4711\n  dfsadmin why mnt/some/file", showWhy);
+    verb->add_option("PID|PATH", options_.path, "a process, with all its threads, or a path (./123 if it is a number)")
+        ->required();
   }
 
   void addRaft(CLI::App& app) {

@@ -38,6 +38,11 @@ struct Context {
   bool json = false;
 
   leveldb::Env* env = nullptr;
+
+  // The texts of files, or why there is none within `limit`; reading may get stuck in a file system.
+  std::function<std::vector<Result<std::string>>(const std::vector<std::string>& paths, Nanos limit)> readTexts;
+  // Of a process, itself among them; empty when there is no such process.
+  std::function<std::vector<uint32_t>(uint32_t process)> threadsOf;
 };
 
 // The cluster of --cluster, or of the first of the usual places that has one.

@@ -4,20 +4,19 @@
 
 #include "fuse-client/client/wire.h"
 #include "tools/admin/file_path.h"
+#include "tools/admin/locks.h"
 #include "tools/admin/master_link.h"
 #include "tools/admin/output.h"
 #include "tools/admin/verbs.h"
 
 namespace cairn::admin {
 
-namespace {
-
-using Locks = capnp::Response<wire::Admin::LocksResults>;
-
 Task<Locks> readLocks(Context& context, wire::Admin::Client admin) {
   kj::Promise<Locks> sent = admin.locksRequest().send();
   co_return co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "the locks");
 }
+
+namespace {
 
 const char* kindText(wire::LockKind kind) {
   return kind == wire::LockKind::FLOCK ? "flock" : "fcntl";
@@ -42,6 +41,15 @@ std::string ownerText(uint64_t owner) {
   return text;
 }
 
+}  // namespace
+
+std::string textOf(wire::LockInfo::Reader info) {
+  auto lock = info.getLock();
+  return std::string(typeText(lock.getType())) + " " + kindText(lock.getKind()) + " lock on bytes " + bytesText(lock) +
+         ", of process " + std::to_string(lock.getPid()) + " at session " + std::to_string(info.getSession()) + " (" +
+         info.getSessionName().cStr() + ")";
+}
+
 Json jsonOf(wire::LockInfo::Reader info) {
   auto lock = info.getLock();
   return {{"inode", lock.getInode()},
@@ -55,6 +63,8 @@ Json jsonOf(wire::LockInfo::Reader info) {
           {"last", toTheEnd(lock) ? Json(nullptr) : Json(lock.getLast())},
           {"waiting", info.getWaiting()}};
 }
+
+namespace {
 
 void print(const Context& context, const std::vector<wire::LockInfo::Reader>& locks, Json more = Json::object()) {
   Json all = Json::array();
@@ -74,7 +84,8 @@ void print(const Context& context, const std::vector<wire::LockInfo::Reader>& lo
   }
 }
 
-// Of one file, or of all (inode 0); of one session, or of all (0).
+}  // namespace
+
 std::vector<wire::LockInfo::Reader> chosen(const Locks& all, uint64_t inode, uint64_t session) {
   std::vector<wire::LockInfo::Reader> out;
   for (auto info : all.getLocks()) {
@@ -85,8 +96,6 @@ std::vector<wire::LockInfo::Reader> chosen(const Locks& all, uint64_t inode, uin
   }
   return out;
 }
-
-}  // namespace
 
 Task<int> listLocks(Context& context, const Options& options) {
   auto master = co_await findMaster(context, FIND_LIMIT);

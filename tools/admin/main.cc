@@ -36,6 +36,8 @@ int mainProgram(int argc, char** argv) {
   context.hostId = thisHostId();
   context.workingDirectory = workingDirectory();
   context.mounts = mountTable();
+  context.readTexts = &readTextsWithin;
+  context.threadsOf = &threadsOf;
   context.terminal = isatty(STDERR_FILENO) == 1;
   int code = runCommandLine(argc, argv, context, [&](Verb verb, const Options& options) {
     return runVerb(context, runtime.io.waitScope, verb, options);

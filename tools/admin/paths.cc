@@ -34,20 +34,40 @@ bool isBelow(const std::string& path, const std::string& directory) {
 
 }  // namespace
 
-Result<std::string> clusterPath(const Context& context, const std::string& path) {
-  bool relative = path.empty() || path[0] != '/';
-  std::string absolute = normalized(relative ? context.workingDirectory + "/" + path : path);
+namespace {
+
+bool isRelative(const std::string& path) {
+  return path.empty() || path[0] != '/';
+}
+std::string absoluteOf(const Context& context, const std::string& path) {
+  return normalized(isRelative(path) ? context.workingDirectory + "/" + path : path);
+}
+
+}  // namespace
+
+bool isMount(const MountEntry& mount) {
+  return mount.type == MOUNT_TYPE;
+}
+
+const MountEntry* mountOf(const Context& context, const std::string& path) {
+  std::string absolute = absoluteOf(context, path);
   const MountEntry* nearest = nullptr;
   for (const auto& mount : context.mounts) {
     if (isBelow(absolute, mount.at) && (nearest == nullptr || mount.at.size() >= nearest->at.size())) {
       nearest = &mount;
     }
   }
-  if (nearest != nullptr && nearest->type == MOUNT_TYPE) {
+  return nearest != nullptr && isMount(*nearest) ? nearest : nullptr;
+}
+
+Result<std::string> clusterPath(const Context& context, const std::string& path) {
+  std::string absolute = absoluteOf(context, path);
+  const MountEntry* nearest = mountOf(context, path);
+  if (nearest != nullptr) {
     std::string inside = absolute.substr(nearest->at.size());
     return inside.empty() ? std::string("/") : inside;
   }
-  if (relative) {
+  if (isRelative(path)) {
     return Error{EINVAL, absolute + " is in no mount of this kind; name a path below a mount point, or one from the "
                                     "cluster's root, beginning with /"};
   }

@@ -10,4 +10,9 @@ namespace cairn::admin {
 // Lexical: symbolic links in the path are not followed. EINVAL for a relative path outside every mount.
 Result<std::string> clusterPath(const Context& context, const std::string& path);
 
+// The mount that `path` is in or below; null when that is none of this kind.
+const MountEntry* mountOf(const Context& context, const std::string& path);
+// Something of this kind is mounted there.
+bool isMount(const MountEntry& mount);
+
 }  // namespace cairn::admin

@@ -66,6 +66,7 @@ Task<int> listSessions(Context& context, const Options& options);
 Task<int> evictSession(Context& context, const Options& options);
 Task<int> listLocks(Context& context, const Options& options);  // of one file when it is named
 Task<int> breakLocks(Context& context, const Options& options);
+Task<int> showWhy(Context& context, const Options& options);
 Task<int> showSpace(Context& context, const Options& options);
 Task<int> listRemovals(Context& context, const Options& options);
 Task<int> applyRemoval(Context& context, const Options& options);

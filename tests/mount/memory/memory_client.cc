@@ -69,8 +69,17 @@ Task<Status> Client::syncAll() {
 ClientStats Client::stats() const {
   return {};
 }
-std::vector<std::string> Client::waits() const {
+std::vector<Wait> Client::waits() const {
   return {};
+}
+LeaderStanding Client::master() const {
+  return {};
+}
+std::string Client::nameOf(InodeId) {
+  return {};
+}
+Task<void> Client::whenCutOff() {
+  co_await kj::Promise<void>(kj::NEVER_DONE);
 }
 
 Task<Result<Attributes>> Client::lookup(InodeId parent, std::string name, Caller) {

@@ -139,7 +139,13 @@ TEST(ClientSession, HardMountWaitsForTheMaster) {
   w.world.runFor(100 * SECOND);
   EXPECT_FALSE(lookup.poll(w.world.waitScope()));
   ASSERT_EQ(client->waits().size(), 1u);
-  EXPECT_NE(client->waits()[0].find("waits for a master"), std::string::npos);
+  Wait wait = client->waits()[0];
+  EXPECT_STREQ(wait.what, "master");
+  EXPECT_EQ(wait.inodes, std::vector<InodeId>{ROOT_INODE});
+  EXPECT_GE(wait.nanos, 99 * SECOND);
+  EXPECT_EQ(client->master().name, "m1");
+  EXPECT_FALSE(client->master().attached);
+  EXPECT_GE(client->master().silentNanos, 90 * SECOND);
   w.master.start();
   EXPECT_EQ(w.world.await(kj::mv(lookup), 10 * SECOND).code(), ENOENT);
   EXPECT_TRUE(client->waits().empty());

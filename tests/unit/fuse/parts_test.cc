@@ -8,6 +8,7 @@
 #include "fuse-client/fuse/arrival.h"
 #include "fuse-client/fuse/failure_log.h"
 #include "fuse-client/fuse/nodes.h"
+#include "fuse-client/fuse/own_files.h"
 #include "fuse-client/fuse/processes.h"
 
 namespace cairn {
@@ -97,9 +98,46 @@ class FakeProcesses final : public Processes {
     return {static_cast<uint32_t>(pid), generation};
   }
   bool beingKilled(pid_t) override { return false; }
+  bool isAskedToStop(pid_t) override { return false; }
+  bool isExiting(pid_t) override { return false; }
   unsigned asked = 0;
   uint32_t generation = 0;
 };
+
+TEST(OwnFiles, AreToldFromTheClustersByTheirNodes) {
+  OwnFiles files(5 * SECOND);
+  EXPECT_FALSE(OwnFiles::has(FUSE_ROOT_ID));
+  EXPECT_TRUE(OwnFiles::has(OwnFiles::FIRST_NODE));
+  EXPECT_FALSE(OwnFiles::isFile(OwnFiles::FIRST_NODE));
+  for (const char* name : OwnFiles::NAMES) {
+    fuse_ino_t node = OwnFiles::find(name);
+    EXPECT_TRUE(OwnFiles::isFile(node)) << name;
+    EXPECT_EQ(files.statOf(node).st_mode, static_cast<mode_t>(S_IFREG | 0444));
+    EXPECT_EQ(files.statOf(node).st_mtim.tv_sec, 5);
+  }
+  EXPECT_EQ(OwnFiles::fileOf(OwnFiles::find("why")), OwnFile::WHY);
+  EXPECT_EQ(OwnFiles::find("nothing"), 0u);
+}
+
+TEST(OwnFiles, GiveWayToANameOfTheCluster) {
+  OwnFiles files(0);
+  EXPECT_TRUE(files.isDirectory(FUSE_ROOT_ID, ".dfs"));
+  EXPECT_TRUE(files.isShadowed(".dfs"));
+  EXPECT_FALSE(files.isDirectory(FUSE_ROOT_ID + 1, ".dfs"));
+  files.hide();
+  EXPECT_FALSE(files.isDirectory(FUSE_ROOT_ID, ".dfs"));
+  EXPECT_FALSE(files.isShadowed(".dfs"));
+}
+
+TEST(OwnFiles, AnOpenOneKeepsItsText) {
+  OwnFiles files(0);
+  uint64_t first = files.open("first"), second = files.open("second");
+  ASSERT_NE(files.text(first), nullptr);
+  EXPECT_EQ(*files.text(first), "first");
+  files.close(first);
+  EXPECT_EQ(files.text(first), nullptr);
+  EXPECT_EQ(*files.text(second), "second");
+}
 
 TEST(GroupCache, AsksAgainForAnotherIdentityAndAfterAMoment) {
   FakeClock clock;

@@ -82,6 +82,42 @@ TEST(MasterLeases, WhoRenewsAndDoesNotAnswerIsEvicted) {
   EXPECT_EQ(stage.two.attach(), ESTALE);
 }
 
+std::string holdersText(Stage& stage, InodeId inode) {
+  TestLink link(stage.world.world, "admin", stage.world.address);
+  auto request = link.admin(MasterWorld::CLUSTER).leasesRequest();
+  request.setInode(raw(inode));
+  auto reply = stage.world.world.await(request.send(), LIMIT);
+  std::string out;
+  for (auto holder : reply.getHolders()) {
+    bool asked = holder.getRecalledNanos() >= SECOND;
+    out += std::string(holder.getSessionName().cStr()) + (holder.getWrite() ? " writes" : "") +
+           (asked ? " asked for a second" : "") + "; ";
+  }
+  return out;
+}
+
+TEST(MasterLeases, WhoHasThemAndIsAskedForThemIsTold) {
+  Stage stage(Recalls::IGNORED);
+  std::string before = holdersText(stage, ROOT_INODE);
+  EXPECT_NE(before.find("k2"), std::string::npos) << before;
+  EXPECT_EQ(before.find("asked"), std::string::npos) << before;
+  auto making = stage.one.start([](wire::Op::Builder op) {
+    op.initCaller();
+    auto make = op.initMake();
+    make.setParent(raw(ROOT_INODE));
+    make.setName(kj::StringPtr("a").asBytes());
+    make.setMode(0100644);
+  });
+  stage.world.world.runFor(1500 * MILLISECOND);
+  std::string meanwhile = holdersText(stage, ROOT_INODE);
+  EXPECT_NE(meanwhile.find("k2 asked for a second"), std::string::npos) << meanwhile;
+  stage.one.renew();
+  stage.world.world.runFor(3 * SECOND);
+  stage.one.renew();
+  EXPECT_EQ(stage.world.world.await(kj::mv(making), LIMIT), 0);
+  EXPECT_EQ(holdersText(stage, ROOT_INODE).find("k2"), std::string::npos);
+}
+
 // The unlink must name the holders of what the rename has put there, though both came at the same time.
 TEST(MasterLeases, TwoChangesOfOneNameInOneTurn) {
   Stage stage(Recalls::NONE);
