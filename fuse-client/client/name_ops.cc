@@ -273,6 +273,9 @@ Task<Result<Attributes>> Client::Impl::sendAttributes(InodeId inode, const Attri
     if (setsAccessed) {  // even to the time that the master knows
       known->forgetRead();
     }
+    if ((change.which & SET_SIZE) != 0) {
+      set.setGranted(quotas.claimOf(*known));
+    }
   }
   co_return co_await execute(kj::mv(op));
 }

@@ -7,12 +7,13 @@
 namespace cairn {
 
 WriteBuffer::WriteBuffer(Context& context, BufferPool& pool, ChunkIo& io, SizeReporter& reporter, Unsynced& unsynced,
-                         const SessionId& session)
+                         QuotaBook& quotas, const SessionId& session)
     : context_(context),
       pool_(pool),
       io_(io),
       reporter_(reporter),
       unsynced_(unsynced),
+      quotas_(quotas),
       session_(session),
       tasks_(*this) {
   unsynced_.setResender(*this);
@@ -30,12 +31,29 @@ uint64_t WriteBuffer::unitOf(const Inode& inode) const {
   return std::min<uint64_t>(MESSAGE_BYTES_MAX, uint64_t{1} << inode.layout().chunkBits);
 }
 
-Task<uint64_t> WriteBuffer::write(kj::Own<Inode> inode, std::optional<uint64_t> offset,
-                                  kj::ArrayPtr<const kj::byte> data) {
-  co_await untilAccepting(*inode, data.size());
-  FileWrites& writes = inode->writes;
-  const uint64_t from = offset.value_or(inode->effectiveSize());
+Task<Result<uint64_t>> WriteBuffer::write(kj::Own<Inode> inode, std::optional<uint64_t> offset,
+                                          kj::ArrayPtr<const kj::byte> data, bool wholly) {
+  uint64_t from = 0;
+  for (;;) {
+    co_await untilAccepting(*inode, data.size());
+    from = offset.value_or(inode->effectiveSize());
+    if (quotas_.reach(*inode, from + data.size()) == from + data.size()) {
+      break;
+    }
+    Status granted = co_await quotas_.ask(kj::addRef(*inode), from + data.size());
+    if (granted.ok()) {
+      continue;
+    }
+    from = offset.value_or(inode->effectiveSize());
+    const uint64_t reach = quotas_.reach(*inode, from + data.size());
+    if (granted.code() != EDQUOT || wholly || reach <= from) {
+      co_return granted.error();
+    }
+    data = data.slice(0, reach - from);
+  }
   const uint64_t to = from + data.size();
+  quotas_.claim(*inode, to);
+  FileWrites& writes = inode->writes;
   context_.stats.dirtyBytes -= writes.dirty.bytes();
   writes.dirty.write(pool_, from, data, unitOf(*inode), ++writes.lastWrite);
   context_.stats.dirtyBytes += writes.dirty.bytes();
@@ -50,7 +68,7 @@ Task<uint64_t> WriteBuffer::write(kj::Own<Inode> inode, std::optional<uint64_t> 
   if (context_.stats.dirtyBytes > context_.options.limits.dirtyBytesMax / 2) {
     drainOldest();
   }
-  co_return to;
+  co_return uint64_t{data.size()};
 }
 
 Task<void> WriteBuffer::untilAccepting(Inode& inode, uint64_t bytes) {
