@@ -1,7 +1,7 @@
-// QuotaBook: the bytes by which this mount may let files below directories with a quota grow before the master hears of
-// it. What write() accepts beyond a file's known end is a *claim* on a grant of that quota; when there is too little, more
-// is asked for, and when there is none, write() fails with EDQUOT, not some fsync afterwards. A claim ends when the
-// master has charged the grown file to the grant, or when nothing of the file waits any more.
+// QuotaBook: the bytes by which this mount may let files below directories with a quota grow before the master hears
+// of it. What write() accepts beyond a file's known end is a *claim* on a grant of that quota; when there is too
+// little, more is asked for, and when there is none, write() fails with EDQUOT, not some fsync afterwards. A claim ends
+// when the master has charged the grown file to the grant, or when nothing of the file waits any more.
 //
 // Grants change by operations that take place exactly once and say what they did, so this book and the master's agree.
 // What no file claims is given back when others are short of it, and after a while by itself.

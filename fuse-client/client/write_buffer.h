@@ -26,9 +26,9 @@ class WriteBuffer final : public Unsynced::Resender, private kj::TaskSet::ErrorH
               QuotaBook& quotas, const SessionId& session);
   ~WriteBuffer() noexcept(false);
 
-  // Copies `data` in at `offset`, or at the end of the file. Waits for room and while the file is paused. Gives how many
-  // bytes were written; fewer than all, unless `wholly`, when a quota leaves room for no more. REQUIRES: the inode's
-  // attributes are known.
+  // Copies `data` in at `offset`, or at the end of the file. Waits for room and while the file is paused. Gives how
+  // many bytes were written; fewer than all, unless `wholly`, when a quota leaves room for no more. REQUIRES: the
+  // inode's attributes are known.
   Task<Result<uint64_t>> write(kj::Own<Inode> inode, std::optional<uint64_t> offset, kj::ArrayPtr<const kj::byte> data,
                                bool wholly);
   // Lets everything written so far leave now.

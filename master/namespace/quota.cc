@@ -89,12 +89,12 @@ std::string pathOf(const Execution& execution, InodeId directory) {
 }
 
 Error full(const Execution& execution, InodeId directory, const char* of) {
-  return Error{EDQUOT, pathOf(execution, directory) + ": its quota of " + of +
-                           " is used up; delete something below it, or have the quota raised (dfsadmin quota list)"};
+  constexpr const char* ADVICE = " has no room for that; delete some, or raise it (dfsadmin quota list)";
+  return Error{EDQUOT, pathOf(execution, directory) + ": its quota of " + of + ADVICE};
 }
 
-// All sums of grants anew, for trees have moved, or directories have got quotas or lost them. Grants at directories that
-// have no quota of bytes any more are void.
+// All sums of grants anew, for trees have moved, or directories have got quotas or lost them. Grants at directories
+// that have no quota of bytes any more are void.
 void recountGrants(Execution& execution) {
   std::vector<InodeId> roots;
   for (auto at = execution.store.scan(keys::QUOTAS); at.valid(); at.next()) {

@@ -25,8 +25,8 @@ InodeId byteQuotaAbove(const Execution& execution, InodeId directory);
 
 // Whether so much more may come to be below a directory. EDQUOT names the quota that it doesn't fit into.
 Status fits(Execution& execution, InodeId directory, const Charge& more);
-// A file in `directory` grows by `bytes`: out of the session's grant, but for no more than `grantedMax` of them, and out
-// of what is left. Gives what the grant paid.
+// A file in `directory` grows by `bytes`: out of the session's grant, but for no more than `grantedMax` of them, and
+// out of what is left. Gives what the grant paid.
 Result<uint64_t> chargeGrowth(Execution& execution, SessionId session, InodeId directory, uint64_t bytes,
                               uint64_t grantedMax);
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Quotas of directories over a real mount: limits that are never exceeded by a byte, though several mounts write at once,
-leaders go and mounts are killed; nobody is refused while there is room; errors of buffered writes, told once to each
-open file. About 60 s."""
+"""Quotas of directories over a real mount: limits that are never exceeded by a byte, though several mounts write at
+once, leaders go and mounts are killed; nobody is refused while there is room; errors of buffered writes, told once to
+each open file. About 60 s."""
 import errno
 import json
 import os

@@ -194,7 +194,8 @@ Task<int> clearQuota(Context& context, const Options& options) {
   if (std::none_of(quotas.begin(), quotas.end(), [&](auto& quota) { return quota.inode == inode; })) {
     co_return complain(EXIT_REFUSED, path + ": it has no quota of its own; see: dfsadmin quota list");
   }
-  auto cleared = co_await send(context, master.value()->admin, path, Limits{});
+  Limits none;
+  auto cleared = co_await send(context, master.value()->admin, path, none);
   if (!cleared.ok()) {
     co_return complain(EXIT_REFUSED, path + ": " + cleared.error().why);
   }
