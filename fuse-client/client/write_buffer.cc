@@ -256,6 +256,7 @@ bool WriteBuffer::startDurable(Inode& inode) {
 void WriteBuffer::start(Inode& inode, std::vector<Extent> pieces, bool durable) {
   FileWrites& writes = inode.writes;
   Batch batch;
+  batch.session = session_;
   batch.chunk = static_cast<uint32_t>(pieces[0].offset >> inode.layout().chunkBits);
   batch.durable = durable;
   for (auto& piece : pieces) {
@@ -273,7 +274,7 @@ Task<void> WriteBuffer::send(kj::Own<Inode> inode, Batch batch) {
   for (auto& piece : batch.pieces) {
     pieces.push_back(piece.slice(piece.offset, piece.end()));
   }
-  auto reply = co_await io_.write(*inode, batch.chunk, session_, kj::mv(pieces), batch.durable);
+  auto reply = co_await io_.write(*inode, batch.chunk, batch.session, kj::mv(pieces), batch.durable);
   for (auto& piece : batch.pieces) {
     inode->writes.underWay.erase(piece.offset, piece.end());
     inode->invalidate(piece.offset, piece.end());
@@ -322,7 +323,9 @@ void WriteBuffer::failed(Inode& inode, const Batch& batch, const Error& error) {
   spaceShort_ = spaceShort_ || error.code == ENOSPC;
   spdlog::error("{} bytes at {} of inode {} are lost: {}", batch.bytes, batch.pieces[0].offset, raw(inode.id),
                 error.why);
-  inode.fail(error);
+  if (batch.session == session_) {  // else its writers have been told that the session ended
+    inode.fail(error);
+  }
 }
 
 void WriteBuffer::callEnded(Inode& inode) {

@@ -79,6 +79,7 @@ class WriteBuffer final : public Unsynced::Resender, private kj::TaskSet::ErrorH
   static constexpr unsigned PUNCHES_MAX = 16;
 
   struct Batch {
+    SessionId session{};
     uint32_t chunk = 0;
     uint64_t bytes = 0;
     bool durable = false;

@@ -59,6 +59,7 @@ class Quotas(CommandTest):
 
     def setUp(self):
         super().setUp()
+        self.show_logs_of(self.c)
         self.q = self.c.path(self.id().rpartition(".")[2])
         os.mkdir(self.q)
 
@@ -206,7 +207,7 @@ class Quotas(CommandTest):
                 self.assertEqual(code_of(lambda: os.rename(os.path.join(source, name), there)), errno.EXDEV)
             self.assertEqual(code_of(lambda: os.link(os.path.join(source, "f"), there)), errno.EXDEV)
         run("mv", os.path.join(outside, "f"), os.path.join(self.q, "moved"))
-        self.assertEqual(used(self.q), 2000)
+        wait_for("its size to be known", lambda: used(self.q) == 2000)
         fill(os.path.join(outside, "d", "large"), MIB, 2 * MIB)
         failed = subprocess.run(["mv", os.path.join(outside, "d"), os.path.join(self.q, "large")], check=False,
                                 stderr=subprocess.PIPE, text=True)
