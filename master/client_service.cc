@@ -108,8 +108,10 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
     setOutcome(Error{EAGAIN, {}}, context.getResults().initReply().initOutcome());
     co_return;
   }
-  co_await core.quotas.makeRoom(session_, op);
-  enter(core);
+  if (core.quotas.isShort(session_, op)) {
+    co_await core.quotas.makeRoom(session_, op);
+    enter(core);
+  }
   auto full = core.quotas.refuses(op);
   if (!full.ok()) {
     setOutcome(full, context.getResults().initReply().initOutcome());

@@ -30,10 +30,12 @@ Quotas::Need Quotas::needOf(SessionId by, wire::Op::Reader op) const {
   return {};
 }
 
+bool Quotas::isShort(SessionId by, wire::Op::Reader op) const {
+  return replica_.reader().hasQuotas() && raw(shortFor(needOf(by, op))) != 0;
+}
+
 Task<void> Quotas::makeRoom(SessionId by, wire::Op::Reader op) {
-  if (replica_.reader().hasQuotas()) {
-    co_await makeRoomFor(needOf(by, op));
-  }
+  co_await makeRoomFor(needOf(by, op));
 }
 
 Task<void> Quotas::makeRoom(InodeId directory, uint64_t bytes) {
@@ -41,15 +43,20 @@ Task<void> Quotas::makeRoom(InodeId directory, uint64_t bytes) {
   co_await makeRoomFor(kj::mv(need));
 }
 
-// Those who have something of the quotas that are short are asked, all at the same time.
-Task<void> Quotas::makeRoomFor(Need need) {
-  std::vector<NamespaceReader::Grant> asked;
+// The highest one: its grants have those of the others among them.
+InodeId Quotas::shortFor(const Need& need) const {
+  InodeId found{};
   for (auto& quota : replica_.reader().quotasAbove(need.directory)) {
     bool isShort = quota.account.bytesMax > 0 && bytesLeft(quota.account) < need.bytes;
-    if (isShort && quota.account.granted > 0) {
-      asked = grantsBelow(quota.root);  // the highest one's have those of the others among them
-    }
+    found = isShort && quota.account.granted > 0 ? quota.root : found;
   }
+  return found;
+}
+
+// All are asked at the same time.
+Task<void> Quotas::makeRoomFor(Need need) {
+  const InodeId top = shortFor(need);
+  auto asked = raw(top) == 0 ? std::vector<NamespaceReader::Grant>() : grantsBelow(top);
   auto answers = kj::heapArrayBuilder<kj::Promise<void>>(asked.size());
   for (auto& grant : asked) {
     bool spared = need.but && need.but->session == grant.session && need.but->root == grant.root;

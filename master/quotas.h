@@ -15,8 +15,10 @@ class Quotas final {
   Quotas(Clock& clock, Replica& replica, Leases& leases) : clock_(clock), replica_(replica), leases_(leases) {}
   KJ_DISALLOW_COPY(Quotas);
 
-  // Before a session's operation: resolves when what it needs beyond its own grant is free, as far as that can be. A
-  // session that doesn't answer is waited for until it does or has ended.
+  // What a session's operation needs beyond its own grant isn't free, and others have grants.
+  bool isShort(SessionId by, wire::Op::Reader op) const;
+  // Then: resolves when it is, as far as that can be. A session that doesn't answer is waited for until it does or has
+  // ended.
   Task<void> makeRoom(SessionId by, wire::Op::Reader op);
   // The same, for `bytes` that come to be in a directory.
   Task<void> makeRoom(InodeId directory, uint64_t bytes);
@@ -36,6 +38,8 @@ class Quotas final {
     std::optional<NamespaceReader::Grant> but;  // a grant of which its session has nothing to spare
   };
   Need needOf(SessionId by, wire::Op::Reader op) const;
+  // Whose grants count in the quotas that are short: those below that directory. 0: none is.
+  InodeId shortFor(const Need& need) const;
   Task<void> makeRoomFor(Need need);
   std::vector<NamespaceReader::Grant> grantsBelow(InodeId directory) const;
   bool isBelow(InodeId inode, InodeId directory) const;

@@ -448,12 +448,14 @@ class Storm {
     }
     for (auto& [root, now] : sums()) {
       auto account = world_.of(root);
-      EXPECT_EQ(account.granted, granted[root]) << raw(root);
+      EXPECT_EQ(account.granted, granted[root]) << "the grants don't add up: " << raw(root);
       bool known = before.contains(root);
       uint64_t bytes = known ? before.at(root).first : 0;
       uint64_t inodes = known ? before.at(root).second : 0;
-      EXPECT_TRUE(settles || account.bytesMax == 0 || now.first <= std::max(account.bytesMax, bytes)) << raw(root);
-      EXPECT_TRUE(settles || account.filesMax == 0 || now.second <= std::max(account.filesMax, inodes)) << raw(root);
+      EXPECT_TRUE(settles || account.bytesMax == 0 || now.first <= std::max(account.bytesMax, bytes))
+          << "the limit of bytes is passed: " << raw(root);
+      EXPECT_TRUE(settles || account.filesMax == 0 || now.second <= std::max(account.filesMax, inodes))
+          << "the limit of files is passed: " << raw(root);
     }
   }
 
@@ -469,7 +471,7 @@ class Storm {
     InodeId root{now.getQuotaRoot()};
     bool granted = growth <= world_.grantOf(mount, root);
     int written = world_.write(mount, file, size);
-    EXPECT_TRUE(written == 0 || (written == EDQUOT && !granted)) << written;
+    EXPECT_TRUE(written == 0 || (written == EDQUOT && !granted)) << "what was granted is refused: " << written;
   }
 
   void reserve(Mount& mount, InodeId root) {
