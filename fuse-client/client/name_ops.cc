@@ -113,6 +113,12 @@ Task<Result<Attributes>> Client::symlink(InodeId parent, std::string name, std::
 }
 
 Task<Result<Attributes>> Client::link(InodeId inode, InodeId parent, std::string name, Caller caller) {
+  KJ_IF_MAYBE(known, impl_->inodes.find(inode)) {
+    if (known->isKnown() && known->committed().links == 0 && known->hasLocalChanges()) {
+      // With a name it counts for quotas: with all that has been written.
+      co_await impl_->sync.sync(kj::addRef(*known), false);
+    }
+  }
   auto op = newOp(caller);
   auto link = (*op)->initLink();
   link.setInode(raw(inode));

@@ -215,6 +215,20 @@ class Quotas(CommandTest):
         self.assertIn("quota", failed.stderr.lower())
         self.assertEqual(os.stat(os.path.join(outside, "d", "large")).st_size, 2 * MIB)
 
+    def test_a_file_without_a_name_is_charged_when_it_gets_one(self):
+        self.set("--bytes", "1M")
+        file = os.open(self.q, os.O_TMPFILE | os.O_RDWR)
+        self.addCleanup(os.close, file)
+        os.write(file, b"t" * (MIB + 1))
+        there = os.path.join(self.q, "named")
+
+        def name():
+            os.link(f"/proc/self/fd/{file}", there, src_dir_fd=file, follow_symlinks=True)  # linkat(2)
+        self.assertEqual(code_of(name), errno.EDQUOT)
+        os.ftruncate(file, MIB)
+        name()
+        self.assertEqual(used(self.q), MIB)
+
     def test_what_comes_back_from_the_trash_must_fit(self):
         self.set("--bytes", "1M")
         path = os.path.join(self.q, "f")

@@ -279,8 +279,8 @@ class Words {
         listQuotas)
         ->add_option("PATH", options_.path, "only those at or below it");
     auto* set = add(noun, "set",
-                    "set a directory's limits; one that isn't named stays. Bytes are the sizes of the files, holes "
-                    "included. A limit below what is used takes nothing away; nothing can be added until it is less",
+                    "set a directory's limits; one that isn't named stays. Files count with their sizes, holes "
+                    "included. A limit below what is used only stops what would add to it",
                     "dfsadmin quota set mnt/home/ann --bytes 10G --files 100000\n  "
                     "dfsadmin quota set mnt/home/ann --files none",
                     setQuota);

@@ -311,7 +311,6 @@ void FakeMaster::execute(uint64_t session, wire::Op::Reader op, wire::Reply::Bui
       code = 0;
       break;
     case wire::Op::RESERVE:  // quotas without an end
-      log.push_back("reserve");
       reply.setGranted(op.getReserve().getBytes());
       code = 0;
       break;
