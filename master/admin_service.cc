@@ -9,6 +9,7 @@
 #include "master/admin_group.h"
 #include "master/admin_leases.h"
 #include "master/admin_locks.h"
+#include "master/admin_quota.h"
 #include "master/admin_trash.h"
 #include "master/health.h"
 #include "master/replicas.h"
@@ -187,6 +188,12 @@ class AdminService final : public wire::Admin::Server {
   }
   kj::Promise<void> setTrash(SetTrashContext context) override {
     return lifeline_->run([&](Core& core) { return cairn::setTrash(core, context); });
+  }
+  kj::Promise<void> setQuota(SetQuotaContext context) override {
+    return lifeline_->run([&](Core& core) { return cairn::setQuota(core, context); });
+  }
+  kj::Promise<void> quotas(QuotasContext context) override {
+    return lifeline_->run([&](Core& core) { return listQuotas(core, context); });
   }
   kj::Promise<void> raftDigest(RaftDigestContext context) override {
     return lifeline_->run([&](Core& core) { return digest(core, context); });

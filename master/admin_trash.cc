@@ -121,6 +121,7 @@ Task<Status> restoreOne(Core& core, uint64_t id, Place to) {
   auto op = message.initRoot<wire::Op>();
   op.initMake().setParent(raw(place.parent));
   op.getMake().setName(bytesOf(place.name));
+  co_await core.quotas.makeRoom(place.parent, item->bytes);
   auto plan = NameGate::planOf(op.asReader());
   Leases::Change change(core.sessions.leases(), SessionId{});
   addTouched(op.asReader(), reader, change);

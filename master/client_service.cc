@@ -108,6 +108,15 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
     setOutcome(Error{EAGAIN, {}}, context.getResults().initReply().initOutcome());
     co_return;
   }
+  if (core.quotas.isShort(session_, op)) {
+    co_await core.quotas.makeRoom(session_, op);
+    enter(core);
+  }
+  auto full = core.quotas.refuses(op);
+  if (!full.ok()) {
+    setOutcome(full, context.getResults().initReply().initOutcome());
+    co_return;
+  }
   auto plan = NameGate::planOf(op);
   Leases::Change change(core.sessions.leases(), session_);
   while (mustWait(core, op, plan, change)) {
@@ -190,6 +199,8 @@ uint8_t ClientService::leasesWith(Core& core, wire::Op::Reader op, wire::Reply::
       }
       return wire::LEASED_ATTRIBUTES;
     case wire::Op::LOCK:
+    case wire::Op::RESERVE:
+    case wire::Op::GIVE_BACK:
       return 0;
     default:
       return attributes();

@@ -15,6 +15,7 @@
 #include "master/map_publisher.h"
 #include "master/mover.h"
 #include "master/name_gate.h"
+#include "master/quotas.h"
 #include "master/replica.h"
 #include "master/sessions.h"
 #include "master/space.h"
@@ -35,6 +36,7 @@ struct Core {
   NameGate& names;
   LockQueue& locks;
   OwnSpace& ownSpace;
+  Quotas& quotas;
 };
 
 class Lifeline final : public kj::Refcounted {

@@ -131,6 +131,13 @@ class Leases final {
   void drained(MapVersion confirmed);
   bool waitsForDrain() const { return !fences_.empty(); }
 
+  // ---- grants of quotas (quotas.h)
+
+  // Has a session give back what it can do without of a grant. Resolves when it has, or has ended, or doesn't in time.
+  Task<void> giveBack(SessionId session, InodeId root);
+  // Files that some session alone has the right to write.
+  std::vector<InodeId> writtenFiles() const { return table_.written(); }
+
  private:
   // What some wait for.
   struct Event {
@@ -172,6 +179,7 @@ class Leases final {
   };
 
   static constexpr unsigned ORDERS_OF_TERM_BITS = 40;
+  static constexpr unsigned GIVE_BACK_TRIES = 2;
 
   bool othersMayHold(SessionId by) const;
   Task<void> recallFrom(SessionId session, std::vector<Item> items);

@@ -124,6 +124,32 @@ Task<bool> Leases::report(SessionId writer, std::vector<InodeId> inodes, std::ve
   co_return false;
 }
 
+// ---- grants of quotas ---------------------------------------------------------------------------
+
+// A session without a link is soon back, or evicted.
+Task<void> Leases::giveBack(SessionId session, InodeId root) {
+  for (unsigned tries = 0; tries < GIVE_BACK_TRIES; ++tries) {
+    auto link = links_.find(session);
+    if (link != links_.end()) {
+      try {
+        auto request = link->second.giveBackRequest();
+        request.setRoot(raw(root));
+        auto sent = request.send().ignoreResult().exclusiveJoin(late<void>());
+        co_await kj::mv(sent);
+        co_return;
+      } catch (const kj::Exception& e) {
+        spdlog::info("session {} does not give back its grant of quota {}: {}", raw(session), raw(root),
+                     e.getDescription().cStr());
+        if (e.getType() != kj::Exception::Type::DISCONNECTED) {
+          co_return;
+        }
+      }
+    }
+    auto either = when(freed_, session).exclusiveJoin(clock_.after(SESSION_LEASE + SESSION_MARGIN));
+    co_await kj::mv(either);
+  }
+}
+
 // ---- fences -------------------------------------------------------------------------------------
 
 bool Leases::isFenced(InodeId inode) const {

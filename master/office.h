@@ -20,9 +20,10 @@ class Office final : private ReplicaObserver {
         mover_(clock, random, replica, chunkservers_),
         sessions_(clock, random, replica, chunkservers_),
         locks_(clock, replica),
+        quotas_(clock, replica, sessions_.leases()),
         trash_({clock, replica, chunkservers_, sessions_, cleanup_, ownSpace}, trashSeconds),
         core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
-              cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace},
+              cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace,         quotas_},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
     replica.setObserver(this);
     // Whether deletes are kept must be in the log before the first client's session.
@@ -67,6 +68,7 @@ class Office final : private ReplicaObserver {
   Mover mover_;
   Sessions sessions_;
   LockQueue locks_;
+  Quotas quotas_;
   TrashKeeper trash_;
   NameGate names_;
   Core core_;

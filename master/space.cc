@@ -1,5 +1,7 @@
 #include "master/space.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "common/log.h"
@@ -81,6 +83,40 @@ void giveWay(const NamespaceReader& reader, const Roster& roster, uint8_t copies
   raw.boundBytes += std::min(kept, UINT64_MAX - raw.boundBytes);
 }
 
+uint64_t less(uint64_t from, uint64_t what) {
+  return from > what ? from - what : 0;
+}
+
+// Where a quota counts, its limits are what there is, and what is used is what it counts: of several the one that
+// leaves least.
+void narrow(const NamespaceReader& reader, InodeId inode, wire::Space::Builder out) {
+  if (!reader.hasQuotas()) {
+    return;
+  }
+  auto record = reader.record(inode);
+  InodeId directory = record && !S_ISDIR(record->mode) ? record->parent : inode;
+  uint64_t bytes = UINT64_MAX;
+  uint64_t files = UINT64_MAX;
+  const uint64_t available = out.getAvailableBytes();
+  const uint64_t filesLeft = less(out.getFilesMax(), out.getFiles());
+  for (auto& quota : reader.quotasAbove(directory)) {
+    const Account& account = quota.account;
+    uint64_t bytesFree = less(account.bytesMax, account.bytes);
+    if (account.bytesMax > 0 && bytesFree < bytes) {
+      bytes = bytesFree;
+      out.setAvailableBytes(std::min(bytesFree, available));
+      out.setTotalBytes(account.bytes + out.getAvailableBytes());
+    }
+    const uint64_t inodes = account.files + account.directories;
+    uint64_t filesFree = less(account.filesMax, inodes);
+    if (account.filesMax > 0 && filesFree < files) {
+      files = filesFree;
+      out.setFiles(inodes);
+      out.setFilesMax(inodes + std::min(filesFree, filesLeft));
+    }
+  }
+}
+
 }  // namespace
 
 void writeSpace(const NamespaceReader& reader, const Roster& roster, InodeId inode, wire::Space::Builder out) {
@@ -103,6 +139,7 @@ void writeSpace(const NamespaceReader& reader, const Roster& roster, InodeId ino
   out.setRawTotalBytes(raw.totalBytes);
   out.setRawUsedBytes(raw.usedBytes);
   out.setRetiredBytes(raw.retiredBytes);
+  narrow(reader, inode, out);
 }
 
 uint64_t OwnSpace::reserveBytes() const {

@@ -50,7 +50,9 @@ void addTouched(wire::Op::Reader op, const NamespaceReader& reader, Leases::Chan
       addName(change, reader, op.getDetach().getParent(), op.getDetach().getName());
       break;
     case wire::Op::LOCK:
-      break;  // nobody believes anything of locks
+    case wire::Op::RESERVE:
+    case wire::Op::GIVE_BACK:
+      break;  // nobody believes anything of locks and grants
   }
 }
 

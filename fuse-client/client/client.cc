@@ -13,6 +13,7 @@ Client::~Client() noexcept(false) = default;
 void Client::Impl::sessionLost(SessionId old) {
   Error error{EIO, "session " + std::to_string(raw(old)) + " was evicted before this data was safe"};
   buffer.sessionLost(inodes.all(), error);
+  quotas.sessionLost();
   for (auto& inode : inodes.all()) {
     bytes.linkLost(*inode);
   }

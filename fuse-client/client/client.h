@@ -126,7 +126,8 @@ class Client {
 
   // At most `length` bytes, fewer only at the end of the file. EIO names the byte range without a good copy.
   Task<Result<ReadData>> read(HandleId handle, uint64_t offset, uint32_t length);
-  // Accepts all of `data` into the buffer; waits while the mount has too much dirty data.
+  // Accepts all of `data` into the buffer; waits while the mount has too much dirty data. Fewer bytes, or EDQUOT, when
+  // a quota has no room for more.
   // `inPlace`: at `offset`, even if the handle appends. So pages of a map are written back.
   Task<Result<uint64_t>> write(HandleId handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data,
                                bool inPlace = false);

@@ -17,6 +17,7 @@
 #include "fuse-client/client/master_session.h"
 #include "fuse-client/client/name_cache.h"
 #include "fuse-client/client/no_xattrs.h"
+#include "fuse-client/client/quota_book.h"
 #include "fuse-client/client/read_ahead.h"
 #include "fuse-client/client/read_times.h"
 #include "fuse-client/client/size_reporter.h"
@@ -70,7 +71,8 @@ class Client::Impl final : public MasterSession::Listener,
         reporter(context, session),
         readTimes(context, session),
         unsynced(context, io),
-        buffer(context, pool, io, reporter, unsynced, session.id()),
+        quotas(context, session, inodes),
+        buffer(context, pool, io, reporter, unsynced, quotas, session.id()),
         sync(inodes, buffer, unsynced, reporter),
         bytes(context, session, inodes, leases, reporter, sync),
         budget(context),
@@ -89,6 +91,7 @@ class Client::Impl final : public MasterSession::Listener,
   bool believes(InodeId inode) override;
   bool report(InodeId inode, wire::Written::Builder out) override { return bytes.report(inode, out); }
   std::vector<InodeId> writing() override { return bytes.writing(); }
+  kj::Promise<void> giveBackGrant(InodeId root) override { return quotas.giveBack(root).promise(); }
   kj::Promise<void> whenForgotten() override { return forgotten.addBranch(); }
   void setDoubt(wire::Op::Reader op, bool begins) override;
   // One without an open handle was read.
@@ -121,7 +124,7 @@ class Client::Impl final : public MasterSession::Listener,
   Result<kj::Own<Handle>> handle(HandleId id);
   HandleId addHandle(kj::Own<Inode> inode, uint32_t bits);
   Task<Result<ReadData>> read(Handle& handle, uint64_t offset, uint32_t length);
-  Task<Status> accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data, bool inPlace);
+  Task<Result<uint64_t>> accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data, bool inPlace);
   Task<Result<Attributes>> make(InodeId parent, std::string name, uint32_t mode, uint32_t device, std::string target,
                                 bool hold, Caller caller);
   // Sets size or times, with nothing else under way that could undo it.
@@ -155,6 +158,7 @@ class Client::Impl final : public MasterSession::Listener,
   SizeReporter reporter;
   ReadTimes readTimes;
   Unsynced unsynced;
+  QuotaBook quotas;
   WriteBuffer buffer;
   FileSync sync;
   ByteLeases bytes;

@@ -160,15 +160,17 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
   if (data.size() == 0) {
     co_return uint64_t{0};
   }
+  uint64_t written = 0;
   {
     auto use = co_await impl_->bytes.enter(kj::addRef(*handle->inode), true);
     if (!use.ok()) {
       co_return use.error();
     }
-    Status accepted = co_await impl_->accept(*handle, offset, data, inPlace);
+    auto accepted = co_await impl_->accept(*handle, offset, data, inPlace);
     if (!accepted.ok()) {
       co_return accepted.error();
     }
+    written = accepted.value();
   }
   Inode& inode = *handle->inode;
   bool durable = (handle->bits & OPEN_SYNC) != 0 || impl_->context.options.synchronous;
@@ -185,12 +187,12 @@ Task<Result<uint64_t>> Client::write(HandleId id, uint64_t offset, kj::ArrayPtr<
       co_return failed.error();
     }
   }
-  co_return uint64_t{data.size()};
+  co_return written;
 }
 
 // REQUIRES: the right to write. So the end of the file is where everybody's last append ended.
-Task<Status> Client::Impl::accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data,
-                                  bool inPlace) {
+Task<Result<uint64_t>> Client::Impl::accept(Handle& handle, uint64_t offset, kj::ArrayPtr<const kj::byte> data,
+                                            bool inPlace) {
   if (handle.locksLost) {
     co_return lostLocks();
   }
@@ -205,8 +207,7 @@ Task<Status> Client::Impl::accept(Handle& handle, uint64_t offset, kj::ArrayPtr<
   if (!append) {
     where = offset;
   }
-  co_await buffer.write(kj::addRef(inode), where, data);
-  co_return Status();
+  co_return co_await buffer.write(kj::addRef(inode), where, data, inPlace);
 }
 
 Task<Result<uint64_t>> Client::copyRange(HandleId from, uint64_t fromOffset, HandleId to, uint64_t toOffset,
@@ -230,7 +231,10 @@ Task<Result<uint64_t>> Client::copyRange(HandleId from, uint64_t fromOffset, Han
       }
       break;
     }
-    copied += bytes.size();
+    copied += written.value();
+    if (written.value() < bytes.size()) {
+      break;
+    }
   }
   co_return copied;
 }

@@ -77,6 +77,12 @@ struct ByteLease {
   Signal changed;
 };
 
+// Bytes of a grant of that quota that the file needs (quota_book.h).
+struct ByteClaim {
+  InodeId root{};
+  uint64_t bytes = 0;
+};
+
 class Inode final : public kj::Refcounted, public ChunkFile {
  public:
   Inode(InodeTable& table, InodeId id) : id(id), table_(table) {}
@@ -86,6 +92,7 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   FileWrites writes;
   FileReport report;
   ByteLease bytes;
+  ByteClaim claim;
   std::vector<CachedReader*> readers;
   uint32_t handles = 0;
   bool gone = false;  // no name and no handle any more: its bytes needn't be written

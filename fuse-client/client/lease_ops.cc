@@ -130,6 +130,7 @@ void Client::Impl::noteNames(wire::Op::Reader op, wire::Reply::Reader reply, con
 void Client::Impl::executed(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant) {
   inodes.learn(reply, grant);
   noteNames(op, reply, grant);
+  quotas.executed(op, reply);
   auto written = op.isWritten() ? op.getWritten() : capnp::List<wire::Written>::Reader();
   auto now = reply.getWrittenNow();
   for (unsigned i = 0; i < written.size() && i < now.size(); ++i) {
@@ -172,7 +173,9 @@ void Client::Impl::setDoubt(wire::Op::Reader op, bool begins) {
     case wire::Op::WRITTEN:
       return;  // what it tells is shown already
     case wire::Op::LOCK:
-      return;  // nothing of locks is believed
+    case wire::Op::RESERVE:
+    case wire::Op::GIVE_BACK:
+      return;  // nothing of locks and grants is believed
   }
 }
 

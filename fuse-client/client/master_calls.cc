@@ -24,10 +24,10 @@ Task<Result<MasterSession::Acquired>> MasterSession::acquire(InodeId inode, bool
 
 namespace {
 
-// Of what was written here, which others may wait for. Nobody waits to be told of access times; they may wait for
-// others themselves, so they mustn't stand in the way of such a report.
+// Of what was written here, or given back, which others may wait for. Nobody waits to be told of access times; they may
+// wait for others themselves, so they mustn't stand in the way of such a report.
 bool isReport(wire::Op::Reader op) {
-  return op.isWritten() && op.getWritten().size() > 0 && !op.getWritten()[0].hasAccessed();
+  return op.isGiveBack() || (op.isWritten() && op.getWritten().size() > 0 && !op.getWritten()[0].hasAccessed());
 }
 
 }  // namespace
@@ -98,9 +98,9 @@ void MasterSession::notePlace(uint64_t term, uint64_t index) {
   context_.stats.index = index;
 }
 
-Task<uint8_t> MasterSession::takeSlot(bool forReport) {
+Task<uint8_t> MasterSession::takeSlot(bool othersWait) {
   while (freeSlots_.empty()) {
-    if (forReport && reportSlotFree_) {
+    if (othersWait && reportSlotFree_) {
       reportSlotFree_ = false;
       co_return REPORT_SLOT;
     }

@@ -52,6 +52,10 @@ class MasterSession::Holder final : public wire::LeaseHolder::Server {
     return session_.asked_.wrap(kj::mv(told));
   }
 
+  kj::Promise<void> giveBack(GiveBackContext context) override {
+    return session_.asked_.wrap(session_.listener_.giveBackGrant(InodeId{context.getParams().getRoot()}));
+  }
+
  private:
   // Then the master asks again. Well below the time after which it gives a silent session up.
   static constexpr Nanos BUSY_ANSWER = SECOND;

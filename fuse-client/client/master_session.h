@@ -82,6 +82,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
     virtual bool report(InodeId inode, wire::Written::Builder out) = 0;
     // Files whose writing goes on under a new link.
     virtual std::vector<InodeId> writing() = 0;
+    // Others are short of a quota's bytes: resolves when what isn't needed of the grant has been given back.
+    virtual kj::Promise<void> giveBackGrant(InodeId root) = 0;
     // Resolves when nobody believes anything any more that was told under an earlier link.
     virtual kj::Promise<void> whenForgotten() = 0;
   };
@@ -116,8 +118,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
 
  private:
   static constexpr unsigned SLOTS = 64;
-  // Only for sizes and times of written files. Others may wait for these while their own changes fill all other slots,
-  // and this mount's, for what the others are to tell.
+  // Only for sizes and times of written files, and for grants given back. Others may wait for these while their own
+  // changes fill all other slots, and this mount's, for what the others are to tell.
   static constexpr uint8_t REPORT_SLOT = SLOTS - 1;
   static constexpr Nanos CONNECT_LIMIT = 2 * SECOND;
   static constexpr Nanos DETACH_LIMIT = 2 * SECOND;
@@ -189,7 +191,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void beforeAsking();
   Task<bool> mayRepeat(const kj::Exception& e, uint64_t generation);
   void notePlace(uint64_t term, uint64_t index);
-  Task<uint8_t> takeSlot(bool forReport);
+  Task<uint8_t> takeSlot(bool othersWait);
   Task<void> runSlot(uint8_t slot, kj::Own<OpDraft> op, kj::Own<kj::PromiseFulfiller<Result<Executed>>> done,
                      bool holds);
   void deliver(Result<Executed> result, kj::PromiseFulfiller<Result<Executed>>& done, bool holds, bool resent);

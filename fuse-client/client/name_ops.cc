@@ -113,6 +113,12 @@ Task<Result<Attributes>> Client::symlink(InodeId parent, std::string name, std::
 }
 
 Task<Result<Attributes>> Client::link(InodeId inode, InodeId parent, std::string name, Caller caller) {
+  KJ_IF_MAYBE(known, impl_->inodes.find(inode)) {
+    if (known->isKnown() && known->committed().links == 0 && known->hasLocalChanges()) {
+      // With a name it counts for quotas: with all that has been written.
+      co_await impl_->sync.sync(kj::addRef(*known), false);
+    }
+  }
   auto op = newOp(caller);
   auto link = (*op)->initLink();
   link.setInode(raw(inode));
@@ -272,6 +278,9 @@ Task<Result<Attributes>> Client::Impl::sendAttributes(InodeId inode, const Attri
   KJ_IF_MAYBE(known, inodes.find(inode)) {
     if (setsAccessed) {  // even to the time that the master knows
       known->forgetRead();
+    }
+    if ((change.which & SET_SIZE) != 0) {
+      set.setGranted(quotas.claimOf(*known));
     }
   }
   co_return co_await execute(kj::mv(op));

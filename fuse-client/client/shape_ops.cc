@@ -132,8 +132,12 @@ Task<Status> Client::allocate(HandleId id, AllocateMode mode, uint64_t offset, u
   if (!space.ok()) {
     co_return space.error();
   }
-  if (length > space.value().availableBytes) {
-    co_return Error{ENOSPC, "the cluster hasn't that much space left"};
+  // A quota has all that is within the file's size charged already.
+  const bool quota = raw(handle->inode->committed().quotaRoot) != 0;
+  const uint64_t size = handle->inode->effectiveSize();
+  const uint64_t wanted = quota ? end - std::min(end, size) : length;
+  if (wanted > space.value().availableBytes) {
+    co_return Error{quota ? EDQUOT : ENOSPC, "the cluster, or a quota, hasn't that much space left"};
   }
   if (mode == AllocateMode::KEEP_SIZE) {
     co_return Status();

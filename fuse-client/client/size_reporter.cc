@@ -113,6 +113,7 @@ std::vector<SizeReporter::Sent> SizeReporter::nextBatch() {
       continue;
     }
     Sent sent;
+    sent.session = session_.id();
     sent.object = inode->layout().object;
     sent.size = reportableEnd(*inode);
     sent.change = report.change;
@@ -171,7 +172,10 @@ void SizeReporter::finish(Sent& sent, const Status& outcome) {
   } else {
     spdlog::warn("size of inode {} not recorded: {}", raw(inode.id), outcome.error().why);
     report.end = report.promised = 0;
-    inode.fail(outcome.error());
+    bool lost = raw(sent.session) != 0 && sent.session != session_.id();
+    if (!lost) {  // else its writers have been told that the session ended
+      inode.fail(outcome.error());
+    }
   }
   if (isNeeded(inode) && !inode.hasUnsent()) {
     due(inode, true);

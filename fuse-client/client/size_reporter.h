@@ -47,6 +47,7 @@ class SizeReporter final : private kj::TaskSet::ErrorHandler {
   // What one inode's line of a batch said.
   struct Sent {
     kj::Own<Inode> inode;
+    SessionId session{};
     ObjectId object{};
     uint64_t size = 0;
     uint64_t change = 0;

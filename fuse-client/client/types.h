@@ -61,6 +61,7 @@ struct Attributes {
   Layout layout;      // regular files
   InodeId parent{};   // directories
   uint8_t lacks = 0;  // of extended attributes: bits as in types.capnp
+  InodeId quotaRoot{};  // the directory whose quota of bytes it counts for; 0: none
 };
 
 // Which attributes setAttributes changes; the bits of SetAttributes.which in master.capnp.

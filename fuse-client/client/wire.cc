@@ -43,6 +43,7 @@ Attributes readAttributes(wire::Attributes::Reader in) {
   out.layout = readLayout(in.getLayout());
   out.parent = InodeId{in.getParent()};
   out.lacks = in.getLacks();
+  out.quotaRoot = InodeId{in.getQuotaRoot()};
   KJ_REQUIRE(!S_ISREG(out.mode) || (out.layout.chunkBits >= CHUNK_BITS_MIN && out.layout.chunkBits <= CHUNK_BITS_MAX),
              "master named a chunk size that can't be", out.layout.chunkBits);
   return out;

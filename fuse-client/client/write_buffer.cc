@@ -7,12 +7,13 @@
 namespace cairn {
 
 WriteBuffer::WriteBuffer(Context& context, BufferPool& pool, ChunkIo& io, SizeReporter& reporter, Unsynced& unsynced,
-                         const SessionId& session)
+                         QuotaBook& quotas, const SessionId& session)
     : context_(context),
       pool_(pool),
       io_(io),
       reporter_(reporter),
       unsynced_(unsynced),
+      quotas_(quotas),
       session_(session),
       tasks_(*this) {
   unsynced_.setResender(*this);
@@ -30,12 +31,29 @@ uint64_t WriteBuffer::unitOf(const Inode& inode) const {
   return std::min<uint64_t>(MESSAGE_BYTES_MAX, uint64_t{1} << inode.layout().chunkBits);
 }
 
-Task<uint64_t> WriteBuffer::write(kj::Own<Inode> inode, std::optional<uint64_t> offset,
-                                  kj::ArrayPtr<const kj::byte> data) {
-  co_await untilAccepting(*inode, data.size());
-  FileWrites& writes = inode->writes;
-  const uint64_t from = offset.value_or(inode->effectiveSize());
+Task<Result<uint64_t>> WriteBuffer::write(kj::Own<Inode> inode, std::optional<uint64_t> offset,
+                                          kj::ArrayPtr<const kj::byte> data, bool wholly) {
+  uint64_t from = 0;
+  for (;;) {
+    co_await untilAccepting(*inode, data.size());
+    from = offset.value_or(inode->effectiveSize());
+    if (quotas_.reach(*inode, from + data.size()) == from + data.size()) {
+      break;
+    }
+    Status granted = co_await quotas_.ask(kj::addRef(*inode), from + data.size());
+    if (granted.ok()) {
+      continue;
+    }
+    from = offset.value_or(inode->effectiveSize());
+    const uint64_t reach = quotas_.reach(*inode, from + data.size());
+    if (granted.code() != EDQUOT || wholly || reach <= from) {
+      co_return granted.error();
+    }
+    data = data.slice(0, reach - from);
+  }
   const uint64_t to = from + data.size();
+  quotas_.claim(*inode, to);
+  FileWrites& writes = inode->writes;
   context_.stats.dirtyBytes -= writes.dirty.bytes();
   writes.dirty.write(pool_, from, data, unitOf(*inode), ++writes.lastWrite);
   context_.stats.dirtyBytes += writes.dirty.bytes();
@@ -50,7 +68,7 @@ Task<uint64_t> WriteBuffer::write(kj::Own<Inode> inode, std::optional<uint64_t> 
   if (context_.stats.dirtyBytes > context_.options.limits.dirtyBytesMax / 2) {
     drainOldest();
   }
-  co_return to;
+  co_return uint64_t{data.size()};
 }
 
 bool WriteBuffer::mayAccept(const Inode& inode, uint64_t bytes) const {
@@ -251,6 +269,7 @@ bool WriteBuffer::startDurable(Inode& inode) {
 void WriteBuffer::start(Inode& inode, std::vector<Extent> pieces, bool durable) {
   FileWrites& writes = inode.writes;
   Batch batch;
+  batch.session = session_;
   batch.chunk = static_cast<uint32_t>(pieces[0].offset >> inode.layout().chunkBits);
   batch.durable = durable;
   for (auto& piece : pieces) {
@@ -268,7 +287,7 @@ Task<void> WriteBuffer::send(kj::Own<Inode> inode, Batch batch) {
   for (auto& piece : batch.pieces) {
     pieces.push_back(piece.slice(piece.offset, piece.end()));
   }
-  auto reply = co_await io_.write(*inode, batch.chunk, session_, kj::mv(pieces), batch.durable);
+  auto reply = co_await io_.write(*inode, batch.chunk, batch.session, kj::mv(pieces), batch.durable);
   for (auto& piece : batch.pieces) {
     inode->writes.underWay.erase(piece.offset, piece.end());
     inode->invalidate(piece.offset, piece.end());
@@ -317,7 +336,9 @@ void WriteBuffer::failed(Inode& inode, const Batch& batch, const Error& error) {
   spaceShort_ = spaceShort_ || error.code == ENOSPC;
   spdlog::error("{} bytes at {} of inode {} are lost: {}", batch.bytes, batch.pieces[0].offset, raw(inode.id),
                 error.why);
-  inode.fail(error);
+  if (batch.session == session_) {  // else its writers have been told that the session ended
+    inode.fail(error);
+  }
 }
 
 void WriteBuffer::callEnded(Inode& inode) {

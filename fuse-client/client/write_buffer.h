@@ -14,6 +14,7 @@
 #include "fuse-client/client/chunk_io.h"
 #include "fuse-client/client/context.h"
 #include "fuse-client/client/inode.h"
+#include "fuse-client/client/quota_book.h"
 #include "fuse-client/client/size_reporter.h"
 #include "fuse-client/client/unsynced.h"
 
@@ -22,12 +23,14 @@ namespace cairn {
 class WriteBuffer final : public Unsynced::Resender, private kj::TaskSet::ErrorHandler {
  public:
   WriteBuffer(Context& context, BufferPool& pool, ChunkIo& io, SizeReporter& reporter, Unsynced& unsynced,
-              const SessionId& session);
+              QuotaBook& quotas, const SessionId& session);
   ~WriteBuffer() noexcept(false);
 
-  // Copies `data` in at `offset`, or at the end of the file. Waits for room and while the file is paused. Gives the
-  // offset of the end of what was written. REQUIRES: the inode's attributes are known.
-  Task<uint64_t> write(kj::Own<Inode> inode, std::optional<uint64_t> offset, kj::ArrayPtr<const kj::byte> data);
+  // Copies `data` in at `offset`, or at the end of the file. Waits for room and while the file is paused. Gives how
+  // many bytes were written; fewer than all, unless `wholly`, when a quota leaves room for no more. REQUIRES: the
+  // inode's attributes are known.
+  Task<Result<uint64_t>> write(kj::Own<Inode> inode, std::optional<uint64_t> offset, kj::ArrayPtr<const kj::byte> data,
+                               bool wholly);
   // Lets everything written so far leave now.
   void startDrain(Inode& inode);
   // The same, and waits until it is acknowledged or failed.
@@ -76,6 +79,7 @@ class WriteBuffer final : public Unsynced::Resender, private kj::TaskSet::ErrorH
   static constexpr unsigned PUNCHES_MAX = 16;
 
   struct Batch {
+    SessionId session{};
     uint32_t chunk = 0;
     uint64_t bytes = 0;
     bool durable = false;
@@ -107,6 +111,7 @@ class WriteBuffer final : public Unsynced::Resender, private kj::TaskSet::ErrorH
   ChunkIo& io_;
   SizeReporter& reporter_;
   Unsynced& unsynced_;
+  QuotaBook& quotas_;
   const SessionId& session_;
 
   uint64_t underWayBytes_ = 0;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "master/namespace/keys.h"
+#include "master/namespace/quota.h"
 #include "master/namespace/tables.h"
 
 namespace cairn {
@@ -78,9 +79,13 @@ void moveTree(Execution& execution, InodeId directory, InodeId into, std::string
   if (account.parent != into && raw(into) != 0) {
     execution.accounts.charge(into, charge);
   }
+  const InodeId before = account.parent;
   account.parent = into;
   account.name = name;
   execution.accounts.put(directory, account);
+  if (found != nullptr && (raw(before) == 0) != (raw(into) == 0)) {
+    treeMoved(execution, directory, raw(into) != 0);
+  }
 }
 
 }  // namespace
@@ -123,7 +128,7 @@ void Accounts::charge(InodeId directory, const Charge& charge) {
   sum.directories += charge.directories;
 }
 
-void Accounts::fold() {
+void Accounts::sumUp() {
   for (auto& [directory, charge] : charges_) {
     for (InodeId at = directory; raw(at) != 0;) {
       Account* account = load(at);
@@ -133,14 +138,26 @@ void Accounts::fold() {
       at = account->parent;
     }
   }
+  charges_.clear();
+}
+
+void Accounts::fold() {
+  sumUp();
   for (InodeId directory : changed_) {
     store_.put(keys::account(directory), encode(cached_.at(directory)));
   }
-  charges_.clear();
   changed_.clear();
   if (cached_.size() > CACHED_MAX) {
     cached_.clear();
   }
+}
+
+Charge chargeOf(Execution& execution, const InodeRecord& inode) {
+  if (!S_ISDIR(inode.mode)) {
+    return chargeOf(inode);
+  }
+  const Account* tree = execution.accounts.find(inode.id);
+  return tree == nullptr ? Charge{0, 0, 0, 1} : chargeOf(*tree);
 }
 
 // ---- names --------------------------------------------------------------------------------------

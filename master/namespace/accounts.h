@@ -37,6 +37,8 @@ class Accounts {
   void put(InodeId directory, const Account& account);
   void erase(InodeId directory);
   void charge(InodeId directory, const Charge& charge);
+  // Charges so far are in the accounts that find() gives.
+  void sumUp();
   // Writes what was gathered. Once an entry, after all else.
   void fold();
 
@@ -50,6 +52,9 @@ class Accounts {
 };
 
 struct Execution;
+
+// What an inode adds to where it is; of a directory with all that is below.
+Charge chargeOf(Execution& execution, const InodeRecord& inode);
 
 // ---- names come and go. `child` has its new number of links already, and is to be saved by the caller ----
 void gainName(Execution& execution, InodeRecord& child, InodeId directory, std::string_view name);

@@ -6,6 +6,7 @@
 
 #include "master/namespace/acl.h"
 #include "master/namespace/operations.h"
+#include "master/namespace/quota.h"
 
 namespace cairn {
 
@@ -131,6 +132,13 @@ bool resize(Execution& execution, const Credentials& caller, InodeRecord& inode,
   return true;
 }
 
+// What of a growth the session's grant has paid.
+Result<uint64_t> payGrowth(Execution& execution, SessionId session, const InodeRecord& inode, const Wish& wish) {
+  bool grows = wish.has(SIZE) && wish.op.getSize() > inode.size;
+  uint64_t growth = grows ? wish.op.getSize() - inode.size : 0;
+  return chargeGrowth(execution, session, inode.parent, growth, wish.op.getGranted());
+}
+
 void keepInStep(InodeRecord& inode) {
   if (!inode.accessAcl.empty()) {
     Acl acl = Acl::stored(inode.accessAcl);
@@ -191,6 +199,13 @@ Status setAttributes(Execution& execution, const Requester& client, wire::SetAtt
   if (!allowed.ok()) {
     return allowed;
   }
+  auto paid = payGrowth(execution, client.session, inode, wish);
+  if (!paid.ok()) {
+    return paid.error();
+  }
+  if (paid.value() > 0) {
+    reply.initCharged(1).set(0, paid.value());
+  }
   if (wish.has(SIZE) && !resize(execution, client.caller, inode, wish)) {
     return Error{EAGAIN, "as many cuts as a layout can hold wait for the chunkservers; try again"};
   }
@@ -200,7 +215,7 @@ Status setAttributes(Execution& execution, const Requester& client, wire::SetAtt
     inode.changed = execution.now();
     save(execution, inode);
   }
-  writeAttributes(inode, reply.initAttributes());
+  writeAttributes(execution, inode, reply.initAttributes());
   return {};
 }
 

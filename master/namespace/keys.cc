@@ -164,6 +164,16 @@ std::string looseTree(InodeId directory) {
   return make(LOOSE_TREES, raw(directory));
 }
 
+std::string quota(InodeId directory) {
+  return make(QUOTAS, raw(directory));
+}
+std::string grant(SessionId session, InodeId directory) {
+  return make(GRANTS, raw(session), raw(directory));
+}
+std::string grants(SessionId session) {
+  return make(GRANTS, raw(session));
+}
+
 std::string locks(InodeId inode, uint8_t kind) {
   std::string key = make(LOCKS, raw(inode));
   key.push_back(static_cast<char>(kind));

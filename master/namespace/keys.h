@@ -31,6 +31,8 @@
 //   Z <trash id>                   TrashItem
 //   Q <directory> <trash id>       the same, found from the directory whose name it had
 //   J <inode>                      TrashItem of an orphan, for when nobody holds it any more
+//   q <directory>                  it has a quota
+//   g <session> <directory>        how many bytes a session may add below a quota's directory
 //   Y <directory>                  nothing leads to it: it is being taken apart, its names from that cookie on
 #pragma once
 #include <string>
@@ -64,6 +66,8 @@ inline constexpr std::string_view ENTRIES = "D";
 inline constexpr std::string_view ACCOUNTS = "U";
 inline constexpr std::string_view TRASH = "Z";
 inline constexpr std::string_view LOOSE_TREES = "Y";
+inline constexpr std::string_view QUOTAS = "q";
+inline constexpr std::string_view GRANTS = "g";
 // Sorts after every key.
 inline constexpr std::string_view END = "~";
 // True for the keys that belong to this store rather than to the replicated state: head, marks and checkpoint.
@@ -118,6 +122,9 @@ std::string trashOf(InodeId directory, uint64_t id);
 std::string trashOf(InodeId directory);  // prefix
 std::string will(InodeId inode);
 std::string looseTree(InodeId directory);
+std::string quota(InodeId directory);
+std::string grant(SessionId session, InodeId directory);
+std::string grants(SessionId session);  // prefix
 
 // The number at `offset` of a key. REQUIRES: it is there.
 uint64_t numberAt(std::string_view key, size_t offset);

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "master/namespace/operations.h"
+#include "master/namespace/quota.h"
 
 namespace cairn {
 
@@ -38,7 +39,15 @@ Status mayLink(Execution& execution, const Requester& client, wire::Op::Link::Re
   if (inode.links == 0 && !inode.linkable) {
     return Error{ENOENT, "the file has lost its last name"};
   }
-  return inode.links >= LINKS_MAX ? Status(Error{EMLINK, {}}) : Status();
+  if (inode.links >= LINKS_MAX) {
+    return Error{EMLINK, {}};
+  }
+  if (inode.links == 0) {
+    return fits(execution, parent.id, chargeOf(execution, inode));
+  }
+  // It is charged once: another quota would know nothing of it.
+  bool same = quotaAbove(execution, inode.parent) == quotaAbove(execution, parent.id);
+  return same ? Status() : Status(Error{EXDEV, "the name would be below another quota than the file"});
 }
 
 }  // namespace
@@ -59,8 +68,8 @@ Status link(Execution& execution, const Requester& client, wire::Op::Link::Reade
   gainName(execution, inode, parent.id, viewOf(op.getName()));
   save(execution, inode);
   save(execution, parent);
-  writeAttributes(inode, reply.initAttributes());
-  writeAttributes(parent, reply.initParent());
+  writeAttributes(execution, inode, reply.initAttributes());
+  writeAttributes(execution, parent, reply.initParent());
   return {};
 }
 

@@ -5,6 +5,7 @@
 
 #include "master/namespace/acl.h"
 #include "master/namespace/operations.h"
+#include "master/namespace/quota.h"
 
 namespace cairn {
 
@@ -108,12 +109,15 @@ Status mayMake(Execution& execution, const Requester& client, wire::Op::Make::Re
   if (find(execution.store, parent.id, name, present)) {
     // The attributes spare an open(O_CREAT) of an existing file its lookup.
     if (find(execution.store, present.inode, inode)) {
-      writeAttributes(inode, reply.initAttributes());
+      writeAttributes(execution, inode, reply.initAttributes());
     }
     return Error{EEXIST, {}};
   }
   auto allowed = mayAdd(client.caller, parent);
-  return allowed.ok() ? checkType(client.caller, modeOf(op), op) : kj::mv(allowed);
+  if (allowed.ok()) {
+    allowed = checkType(client.caller, modeOf(op), op);
+  }
+  return allowed.ok() ? fits(execution, parent.id, {0, 0, 1, 0}) : kj::mv(allowed);
 }
 
 }  // namespace
@@ -155,7 +159,7 @@ Status make(Execution& execution, const Requester& client, wire::Op::Make::Reade
     keepOrphan(execution, inode.id, client.session);
     save(execution, inode);
     execution.changes.made = inode.id;
-    writeAttributes(inode, reply.initAttributes());
+    writeAttributes(execution, inode, reply.initAttributes());
     return {};
   }
   addEntry(execution, parent, viewOf(op.getName()), inode);
@@ -163,8 +167,8 @@ Status make(Execution& execution, const Requester& client, wire::Op::Make::Reade
   save(execution, inode);
   save(execution, parent);
   execution.changes.made = inode.id;
-  writeAttributes(inode, reply.initAttributes());
-  writeAttributes(parent, reply.initParent());
+  writeAttributes(execution, inode, reply.initAttributes());
+  writeAttributes(execution, parent, reply.initParent());
   return {};
 }
 

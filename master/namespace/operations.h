@@ -31,7 +31,8 @@ Status setXattr(Execution& execution, const Requester& client, wire::Op::SetXatt
 Status removeXattr(Execution& execution, const Requester& client, wire::Op::RemoveXattr::Reader op,
                    wire::Reply::Builder reply);
 Status lock(Execution& execution, const Requester& client, wire::LockRequest::Reader op);
-Status written(Execution& execution, capnp::List<wire::Written>::Reader items, wire::Reply::Builder reply);
+Status written(Execution& execution, SessionId session, capnp::List<wire::Written>::Reader items,
+               wire::Reply::Builder reply);
 
 enum class Execute { RAN, REPEATED, REFUSED };
 // Runs an operation once. RAN: `reply` is filled and must be kept. REPEATED: its (slot, sequence) is that of the slot's

@@ -5,6 +5,7 @@
 
 #include "master/namespace/keys.h"
 #include "master/namespace/operations.h"
+#include "master/namespace/quota.h"
 
 namespace cairn {
 
@@ -76,6 +77,7 @@ void adopt(Execution& execution, InodeRecord& inode) {
 
 void freeInode(Execution& execution, const InodeRecord& inode, bool inUse) {
   if (S_ISDIR(inode.mode) && execution.head.counted) {
+    forgetQuota(execution, inode.id);
     execution.accounts.erase(inode.id);
   }
   reclaimObject(execution, inode, inUse);

@@ -22,8 +22,8 @@ kj::ArrayPtr<const kj::byte> bytesOf(std::string_view text) {
 
 class Answerer {
  public:
-  Answerer(const Store& store, wire::Query::Reader query, wire::Answer::Builder answer)
-      : store_(store), query_(query), caller_(query.getCaller()), answer_(answer) {}
+  Answerer(const NamespaceReader& reader, const Store& store, wire::Query::Reader query, wire::Answer::Builder answer)
+      : reader_(reader), store_(store), query_(query), caller_(query.getCaller()), answer_(answer) {}
 
   Status run() {
     switch (query_.which()) {
@@ -52,7 +52,7 @@ class Answerer {
     InodeRecord inode;
     auto reached = reach(store_, id, inode);
     if (reached.ok()) {
-      writeAttributes(inode, answer_.initAttributes());
+      reader_.writeAttributes(inode, answer_.initAttributes());
     }
     return reached;
   }
@@ -127,7 +127,7 @@ class Answerer {
     out.setNext(cookie);
     InodeRecord inode;
     if (full && find(store_, position.inode, inode)) {
-      writeAttributes(inode, out.initAttributes());
+      reader_.writeAttributes(inode, out.initAttributes());
     }
   }
 
@@ -230,6 +230,7 @@ class Answerer {
     return reach(store_, id, inode);
   }
 
+  const NamespaceReader& reader_;
   const Store& store_;
   wire::Query::Reader query_;
   Credentials caller_;
@@ -241,7 +242,7 @@ class Answerer {
 void NamespaceReader::answer(wire::Query::Reader query, wire::Answer::Builder answer) const {
   answer.setTerm(raw(head_.term));
   answer.setIndex(raw(head_.index));
-  writeOutcome(Answerer(store_, query, answer).run(), answer.initOutcome());
+  writeOutcome(Answerer(*this, store_, query, answer).run(), answer.initOutcome());
 }
 
 }  // namespace cairn

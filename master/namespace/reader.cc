@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "master/namespace/keys.h"
+#include "master/namespace/quota.h"
 #include "master/namespace/tables.h"
 
 namespace cairn {
@@ -213,6 +214,60 @@ Result<std::string> NamespaceReader::pathOf(InodeId directory) const {
     path = "/" + found->name + path;
   }
   return path.empty() ? "/" : path;
+}
+
+std::vector<NamespaceReader::Quota> NamespaceReader::quotas() const {
+  std::vector<Quota> found;
+  for (auto at = store_.scan(keys::QUOTAS); at.valid(); at.next()) {
+    InodeId root{keys::numberAt(at.key(), keys::FIRST_ID)};
+    found.push_back({root, account(root).value_or(Account())});
+  }
+  return found;
+}
+
+std::vector<NamespaceReader::Quota> NamespaceReader::quotasAbove(InodeId directory) const {
+  std::vector<Quota> found;
+  if (head_.quotas == 0) {
+    return found;
+  }
+  InodeId at = directory;
+  for (auto one = account(at); one; one = account(at)) {
+    InodeId parent = one->parent;
+    if (one->hasQuota()) {
+      found.push_back({at, kj::mv(*one)});
+    }
+    at = parent;
+  }
+  return found;
+}
+
+uint64_t NamespaceReader::bytesLeft(InodeId directory) const {
+  uint64_t left = UINT64_MAX;
+  for (auto& quota : quotasAbove(directory)) {
+    if (quota.account.bytesMax > 0) {
+      left = std::min(left, cairn::bytesLeft(quota.account));
+    }
+  }
+  return left;
+}
+
+std::vector<NamespaceReader::Grant> NamespaceReader::grants() const {
+  std::vector<Grant> found;
+  for (auto at = store_.scan(keys::GRANTS); at.valid(); at.next()) {
+    found.push_back({SessionId{keys::numberAt(at.key(), keys::FIRST_ID)},
+                     InodeId{keys::numberAt(at.key(), keys::SECOND_ID)}, decodeNumber(at.value())});
+  }
+  return found;
+}
+
+void NamespaceReader::writeAttributes(const InodeRecord& inode, wire::Attributes::Builder out) const {
+  cairn::writeAttributes(inode, out);
+  for (auto& quota : quotasAbove(S_ISDIR(inode.mode) ? inode.id : inode.parent)) {
+    if (quota.account.bytesMax > 0) {
+      out.setQuotaRoot(raw(quota.root));
+      return;
+    }
+  }
 }
 
 std::vector<TrashItem> NamespaceReader::trash(uint64_t after, size_t max) const {

@@ -74,6 +74,7 @@ class NamespaceReader {
   // Without permission checks, for admins. resolve() takes a path from the root and follows no symlink.
   Status resolve(std::string_view path, wire::Attributes::Builder out) const;
   Status attributes(InodeId inode, wire::Attributes::Builder out) const;
+  void writeAttributes(const InodeRecord& inode, wire::Attributes::Builder out) const;
   bool exists(InodeId inode) const;
   // Of a file's bytes; of a directory: of what is made in it. ESTALE.
   Result<ClassId> classOf(InodeId inode) const;
@@ -110,6 +111,22 @@ class NamespaceReader {
   std::optional<Account> account(InodeId directory) const;
   // Of a directory, from the root; of one in the trash: as it was. ENOENT: its place is gone.
   Result<std::string> pathOf(InodeId directory) const;
+  bool hasQuotas() const { return head_.quotas > 0; }
+  struct Quota {
+    InodeId root{};
+    Account account;
+  };
+  std::vector<Quota> quotas() const;
+  // Those that count for what is in a directory, the nearest first.
+  std::vector<Quota> quotasAbove(InodeId directory) const;
+  // By how many bytes files in it may grow without a grant; UINT64_MAX: no quota counts.
+  uint64_t bytesLeft(InodeId directory) const;
+  struct Grant {
+    SessionId session{};
+    InodeId root{};
+    uint64_t bytes = 0;
+  };
+  std::vector<Grant> grants() const;
   // In the order in which they go, above `after`; those that came out of one directory.
   std::vector<TrashItem> trash(uint64_t after, size_t max) const;
   std::vector<TrashItem> trashOf(InodeId directory, uint64_t after, size_t max) const;

@@ -212,6 +212,7 @@ void headFields(Record& r, Coder& code) {
   code.later(r.trashItems);
   code.later(r.trashAllocated);
   code.later(r.looseTrees);
+  code.later(r.quotas);
 }
 
 template <typename Record, typename Coder>
@@ -277,6 +278,9 @@ void accountFields(Record& r, Coder& code) {
   code(r.files);
   code(r.directories);
   code(r.trashSeconds);
+  code.later(r.bytesMax);
+  code.later(r.filesMax);
+  code.later(r.granted);
 }
 
 template <typename Record, typename Coder>

@@ -102,6 +102,7 @@ struct Head {
   uint64_t trashItems = 0;
   uint64_t trashAllocated = 0;  // bytes of them all, one copy
   uint64_t looseTrees = 0;
+  uint64_t quotas = 0;  // directories that have one
 };
 
 // Where a term begins, and what its leader drew then: two histories that have a term in common, as when a data
@@ -173,6 +174,12 @@ struct Account {
   uint64_t files = 0;       // whatever is no directory
   uint64_t directories = 0; // without itself
   uint64_t trashSeconds = AS_ABOVE;  // for which what is deleted below it is kept
+  // Limits of `bytes`, and of `files` and `directories` together (namespace/quota.h); 0: none.
+  uint64_t bytesMax = 0;
+  uint64_t filesMax = 0;
+  uint64_t granted = 0;  // bytes that sessions may add, here or in a quota's directory below; only with `bytesMax`
+
+  bool hasQuota() const { return bytesMax > 0 || filesMax > 0; }
 };
 
 // What was deleted and can be brought back.

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "master/namespace/operations.h"
+#include "master/namespace/quota.h"
 
 namespace cairn {
 
@@ -106,6 +107,14 @@ Status checkTarget(const Requester& client, Move& move) {
   return mayTake(client.caller, move.destination(), move.target, wantDirectory);
 }
 
+// What goes from one quota to another is copied, so that nothing grows past a limit at once.
+Status withinQuota(Execution& execution, const Move& move) {
+  if (!move.within && quotaAbove(execution, move.from.id) != quotaAbove(execution, move.into.id)) {
+    return Error{EXDEV, "it would come below another quota"};
+  }
+  return move.has(WHITEOUT) ? fits(execution, move.from.id, {0, 0, 1, 0}) : Status();
+}
+
 Status mayRename(Execution& execution, const Requester& client, wire::Op::Rename::Reader op, Move& move) {
   auto found = findBoth(execution, client, op, move);
   if (!found.ok()) {
@@ -140,7 +149,7 @@ Status mayRename(Execution& execution, const Requester& client, wire::Op::Rename
     return Error{EACCES, {}};
   }
   bool filled = move.replaces && !move.has(EXCHANGE) && S_ISDIR(move.target.mode) && move.target.entries > 0;
-  return filled ? Status(Error{ENOTEMPTY, {}}) : Status();
+  return filled ? Status(Error{ENOTEMPTY, {}}) : withinQuota(execution, move);
 }
 
 void reparent(InodeRecord& directory, InodeRecord& from, InodeRecord& into) {
@@ -236,11 +245,11 @@ Status rename(Execution& execution, const Requester& client, wire::Op::Rename::R
       save(execution, move.into);
     }
   }
-  writeAttributes(move.source, reply.initAttributes());
-  writeAttributes(move.from, reply.initParent());
-  writeAttributes(move.destination(), reply.initNewParent());
+  writeAttributes(execution, move.source, reply.initAttributes());
+  writeAttributes(execution, move.from, reply.initParent());
+  writeAttributes(execution, move.destination(), reply.initNewParent());
   if (move.replaces) {
-    writeAttributes(move.target, reply.initReplaced());
+    writeAttributes(execution, move.target, reply.initReplaced());
   }
   return {};
 }

@@ -4,6 +4,7 @@
 #include "master/namespace/keys.h"
 #include "master/namespace/lock_table.h"
 #include "master/namespace/operations.h"
+#include "master/namespace/quota.h"
 
 namespace cairn {
 
@@ -26,11 +27,15 @@ Status run(Execution& execution, const Requester& client, wire::Op::Reader op, w
     case wire::Op::REMOVE_XATTR:
       return removeXattr(execution, client, op.getRemoveXattr(), reply);
     case wire::Op::WRITTEN:
-      return written(execution, op.getWritten(), reply);
+      return written(execution, client.session, op.getWritten(), reply);
     case wire::Op::LOCK:
       return lock(execution, client, op.getLock());
     case wire::Op::DETACH:
       return detach(execution, client, op.getDetach(), reply);
+    case wire::Op::RESERVE:
+      return reserve(execution, client.session, op.getReserve(), reply);
+    case wire::Op::GIVE_BACK:
+      return giveBack(execution, client.session, op.getGiveBack());
   }
   return Error{ENOSYS, "an operation that this master doesn't know"};
 }
@@ -116,6 +121,7 @@ Status endSession(Execution& execution, SessionId id) {
     dropHold(execution, id, inode);
   }
   dropLocks(execution, id);
+  dropGrants(execution, id);
   eraseAll(execution, keys::slots(id));
   execution.store.erase(keys::nonce(session.nonceHigh, session.nonceLow));
   execution.store.erase(keys::session(id));

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "master/namespace/keys.h"
+#include "master/namespace/quota.h"
 #include "master/namespace/reader.h"
 
 namespace cairn {
@@ -120,6 +121,13 @@ void writeAttributes(const InodeRecord& inode, wire::Attributes::Builder out) {
     writeLayout(inode, out.initLayout());
   } else if (S_ISDIR(inode.mode)) {
     out.setParent(raw(inode.parent));
+  }
+}
+
+void writeAttributes(const Execution& execution, const InodeRecord& inode, wire::Attributes::Builder out) {
+  writeAttributes(inode, out);
+  if (execution.head.quotas > 0) {
+    out.setQuotaRoot(raw(byteQuotaAbove(execution, S_ISDIR(inode.mode) ? inode.id : inode.parent)));
   }
 }
 

@@ -43,7 +43,9 @@ Status reach(const Store& store, InodeId id, InodeRecord& out);
 std::string_view viewOf(capnp::Data::Reader data);
 Timestamp readTime(wire::Time::Reader in);
 void writeTime(Timestamp in, wire::Time::Builder out);
+// Of no directory's quota; a reader knows which that is, and so does an Execution.
 void writeAttributes(const InodeRecord& inode, wire::Attributes::Builder out);
+void writeAttributes(const Execution& execution, const InodeRecord& inode, wire::Attributes::Builder out);
 void writeOutcome(const Status& status, wire::Outcome::Builder out);
 
 constexpr uint64_t DIRECTORY_SIZE_BYTES = 4096;  // as reported

@@ -8,6 +8,7 @@
 
 #include "master/namespace/keys.h"
 #include "master/namespace/operations.h"
+#include "master/namespace/quota.h"
 
 namespace cairn {
 
@@ -237,6 +238,20 @@ void comeBack(Execution& execution, Return& thing) {
   save(execution, parent);
 }
 
+// Each with those that come back below it.
+Status fitBack(Execution& execution, const std::vector<Return>& things) {
+  Charge sum;
+  Status fit;
+  for (auto thing = things.begin(); thing != things.end() && fit.ok(); ++thing) {
+    Charge own = chargeOf(execution, thing->inode);
+    sum.bytes += own.bytes;
+    sum.files += own.files;
+    sum.directories += own.directories;
+    fit = fits(execution, thing->parent, sum);
+  }
+  return fit;
+}
+
 Status restore(Execution& execution, wire::TrashChange::Restore::Reader command, wire::Reply::Builder reply) {
   std::vector<Return> things(1);
   auto found = findReturn(execution, command.getItem(), things[0]);
@@ -261,12 +276,16 @@ Status restore(Execution& execution, wire::TrashChange::Restore::Reader command,
       return Error{EEXIST, thing.name + ": something else has that name now; name another place for it"};
     }
   }
+  auto fit = fitBack(execution, things);
+  if (!fit.ok()) {
+    return fit;
+  }
   for (size_t i = things.size(); i-- > 0;) {
     comeBack(execution, things[i]);
   }
   InodeRecord back;
   KJ_ASSERT(find(execution.store, things[0].inode.id, back));
-  writeAttributes(back, reply.initAttributes());
+  writeAttributes(execution, back, reply.initAttributes());
   return {};
 }
 

@@ -60,8 +60,8 @@ Status unlink(Execution& execution, const Requester& client, wire::Op::Unlink::R
     save(execution, victim);
   }
   save(execution, parent);
-  writeAttributes(victim, reply.initAttributes());
-  writeAttributes(parent, reply.initParent());
+  writeAttributes(execution, victim, reply.initAttributes());
+  writeAttributes(execution, parent, reply.initParent());
   return {};
 }
 
@@ -94,8 +94,8 @@ Status detach(Execution& execution, const Requester& client, wire::Op::Detach::R
     return Error{EPERM, "only its owner detaches a directory with all that is in it"};
   }
   detachTree(execution, parent, name, entry, victim);
-  writeAttributes(victim, reply.initAttributes());
-  writeAttributes(parent, reply.initParent());
+  writeAttributes(execution, victim, reply.initAttributes());
+  writeAttributes(execution, parent, reply.initParent());
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "master/namespace/operations.h"
+#include "master/namespace/quota.h"
 
 namespace cairn {
 
@@ -19,11 +20,13 @@ Status readOne(Execution& execution, InodeRecord& inode, wire::Written::Reader i
   }
   inode.accessed = std::max(inode.accessed, readTime(item.getAccessed()));
   save(execution, inode);
-  writeAttributes(inode, now);
+  writeAttributes(execution, inode, now);
   return {};
 }
 
-Status writtenOne(Execution& execution, wire::Written::Reader item, wire::Attributes::Builder now) {
+// `charged`: what of its growth the session's grant has paid.
+Status writtenOne(Execution& execution, SessionId session, wire::Written::Reader item, wire::Attributes::Builder now,
+                  uint64_t& charged) {
   InodeRecord inode;
   auto reached = reach(execution.store, InodeId{item.getInode()}, inode);
   if (!reached.ok()) {
@@ -44,6 +47,12 @@ Status writtenOne(Execution& execution, wire::Written::Reader item, wire::Attrib
   if (item.getSize() > sizeMax(inode.chunkBits)) {
     return Error{EFBIG, {}};
   }
+  uint64_t growth = std::max(inode.size, item.getSize()) - inode.size;
+  auto paid = chargeGrowth(execution, session, inode.parent, growth, UINT64_MAX);
+  if (!paid.ok()) {
+    return paid.error();
+  }
+  charged = paid.value();
   uint64_t sizeBefore = inode.size;
   uint64_t allocatedBefore = inode.allocated;
   inode.size = std::max(inode.size, item.getSize());
@@ -62,20 +71,28 @@ Status writtenOne(Execution& execution, wire::Written::Reader item, wire::Attrib
     dropPrivileges(execution, inode);
   }
   save(execution, inode);
-  writeAttributes(inode, now);
+  writeAttributes(execution, inode, now);
   return {};
 }
 
 }  // namespace
 
-Status written(Execution& execution, capnp::List<wire::Written>::Reader items, wire::Reply::Builder reply) {
+Status written(Execution& execution, SessionId session, capnp::List<wire::Written>::Reader items,
+               wire::Reply::Builder reply) {
   if (items.size() > WRITTEN_MAX) {
     return Error{E2BIG, "too many files in one message"};
   }
   auto outcomes = reply.initWritten(items.size());
   auto now = reply.initWrittenNow(items.size());
+  std::vector<uint64_t> charged(items.size());
   for (unsigned i = 0; i < items.size(); ++i) {
-    writeOutcome(writtenOne(execution, items[i], now[i]), outcomes[i]);
+    writeOutcome(writtenOne(execution, session, items[i], now[i], charged[i]), outcomes[i]);
+  }
+  if (std::any_of(charged.begin(), charged.end(), [](uint64_t bytes) { return bytes > 0; })) {
+    auto out = reply.initCharged(items.size());
+    for (unsigned i = 0; i < items.size(); ++i) {
+      out.set(i, charged[i]);
+    }
   }
   return {};
 }

@@ -89,7 +89,7 @@ Status reachXattr(Execution& execution, const Requester& client, uint64_t id, st
 void finish(Execution& execution, InodeRecord& inode, wire::Reply::Builder reply) {
   inode.changed = execution.now();
   save(execution, inode);
-  writeAttributes(inode, reply.initAttributes());
+  writeAttributes(execution, inode, reply.initAttributes());
 }
 
 }  // namespace

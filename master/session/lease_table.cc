@@ -68,6 +68,15 @@ bool LeaseTable::isWriting(SessionId session, InodeId inode) const {
   return it != writers_.end() && it->second.session == session;
 }
 
+std::vector<InodeId> LeaseTable::written() const {
+  std::vector<InodeId> out;
+  for (auto& [inode, writer] : writers_) {
+    out.push_back(inode);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 std::vector<InodeId> LeaseTable::writtenBy(SessionId session) const {
   std::vector<InodeId> out;
   auto mine = leases_.find(session);

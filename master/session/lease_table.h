@@ -42,6 +42,7 @@ class LeaseTable {
   std::optional<SessionId> writerBut(SessionId but, InodeId inode) const;
   bool isWriting(SessionId session, InodeId inode) const;
   std::vector<InodeId> writtenBy(SessionId session) const;
+  std::vector<InodeId> written() const;  // by anybody, sorted
 
   // Each beginChange() has its endChange().
   void beginChange(SessionId by, InodeId inode);

@@ -74,9 +74,6 @@ interface ClientSession {
   # Resolves when a lock that was refused with EAGAIN may be free, in the order in which they were asked for; the caller
   # tries again. errno EDEADLK: it would wait for somebody who waits for it.
   awaitLock @7 (lock :LockRequest) -> (outcome :Types.Outcome);
-  # Bytes that files below a quota's directory may take up more than the master knows of. `granted` may be less than what
-  # is asked for; EDQUOT: there is nothing left. The grant is the session's until it is given back or used (Written).
-  reserve @8 (root :UInt64, bytes :UInt64) -> (outcome :Types.Outcome, granted :UInt64);
 }
 
 # A lease on an inode lets a client believe what it was told of it until the master recalls that, or until the session's
@@ -90,8 +87,9 @@ interface LeaseHolder {
   recall @0 (changes :List(LeaseChange), index :UInt64, order :UInt64) -> (dropped :List(UInt64));
   # Sizes and times of files that it has the lease to write, as its own programs see them. What it hasn't is left out.
   report @1 (inodes :List(UInt64)) -> (files :List(Written));
-  # Bytes of a quota's grant that it can do without, now that others are short of them.
-  giveBack @2 (root :UInt64) -> (bytes :UInt64);
+  # Others are short of a quota's bytes: what it can do without of its grant it gives back (Op.giveBack) before it
+  # answers.
+  giveBack @2 (root :UInt64) -> ();
 }
 struct LeaseChange {
   inode @0 :UInt64;          # its attributes change,
@@ -132,8 +130,15 @@ struct Op {
     written @25 :List(Written);    # sizes and times that came with written data; several files at once
     lock @26 :LockRequest;         # EAGAIN: somebody else's is in the way
     detach :group { parent @29 :UInt64; name @30 :Data; }  # a whole tree at once: into the trash, or reclaimed
+    # By how many bytes files below a quota's directory (Attributes.quotaRoot) may grow. Reply.granted may be more than is
+    # asked for, or less; EDQUOT: there is nothing left; ENOENT: it has no quota. The grant is the session's until it is
+    # used up (Reply.charged) or given back.
+    reserve @31 :ByteGrant;
+    giveBack @32 :ByteGrant;
   }
 }
+
+struct ByteGrant { root @0 :UInt64; bytes @1 :UInt64; }
 
 enum LockKind { posix @0; flock @1; }                  # fcntl(2), open file descriptions' included; flock(2)
 enum LockType { none @0; shared @1; exclusive @2; }    # none: unlocked
@@ -152,6 +157,7 @@ struct SetAttributes {
   accessed @6 :Types.Time;
   modified @7 :Types.Time;
   held @8 :Bool;             # through an open descriptor (ftruncate): permission was checked at open
+  granted @9 :UInt64;        # so many bytes of a growth may come out of the session's grant
 }
 
 # Size becomes max(size, this). Ignored, with ESTALE inside the reply's list, when the inode has another
@@ -176,6 +182,8 @@ struct Reply {
   written @6 :List(Types.Outcome);
   replaced @7 :Types.Attributes;     # rename: of what stood at the new name, as it is now; absent when nothing did; the same inode: nothing was done
   writtenNow @8 :List(Types.Attributes);  # written: as they are now; empty ones where it failed
+  granted @9 :UInt64;                # reserve
+  charged @10 :List(UInt64);         # written, setAttributes: bytes of each file's growth that came out of the session's grant; empty: none
 }
 
 struct Query {

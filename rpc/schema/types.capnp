@@ -52,7 +52,7 @@ struct Attributes {
   created @11 :Time;
   layout @12 :Layout;       # regular files
   parent @13 :UInt64;       # directories
-  quotaRoot @14 :UInt64;    # the directory whose quota it counts for; 0: none
+  quotaRoot @14 :UInt64;    # the directory whose quota of bytes it counts for; 0: none
   lacks @15 :UInt8;         # bits, below: what it is known not to have
 }
 

@@ -28,6 +28,7 @@ class Words {
         ->add_flag("--explain", options_.explain, "say why so much is available and no more");
     addRemoval(app);
     addTrash(app);
+    addQuota(app);
     addRaft(app);
     addScrub(app);
     addCluster(app);
@@ -281,6 +282,26 @@ class Words {
                     "dfsadmin trash set mnt/scratch off\n  dfsadmin trash set / 2d", setTrash);
     set->add_option("PATH", options_.path, "a directory, from the cluster's root or below a mount point")->required();
     set->add_option("TIME", options_.keep, "90s, 30m, 2h, 1d; off: not at all; default: as above it")->required();
+  }
+
+  void addQuota(CLI::App& app) {
+    auto& noun = addNoun(app, "quota", "limits of how much there may be below a directory", "dfsadmin quota list");
+    add(noun, "list", "all quotas, and how much of each is used", "dfsadmin quota list\n  dfsadmin quota list mnt/home",
+        listQuotas)
+        ->add_option("PATH", options_.path, "only those at or below it");
+    auto* set = add(noun, "set",
+                    "set a directory's limits; one that isn't named stays. Files count with their sizes, holes "
+                    "included. A limit below what is used only stops what would add to it",
+                    "dfsadmin quota set mnt/home/ann --bytes 10G --files 100000\n  "
+                    "dfsadmin quota set mnt/home/ann --files none",
+                    setQuota);
+    set->add_option("PATH", options_.path, "a directory, from the cluster's root or below a mount point")->required();
+    set->add_option("--bytes", options_.size, "4096, 500M, 10G, 1.5T (powers of 1024); none: no limit");
+    set->add_option("--files", options_.count, "files and directories together; none: no limit");
+    add(noun, "clear", "take a directory's limits away; those above it still hold", "dfsadmin quota clear mnt/home/ann",
+        clearQuota)
+        ->add_option("PATH", options_.path, "the directory")
+        ->required();
   }
 
   void addCluster(CLI::App& app) {

@@ -1,6 +1,8 @@
 #include "tools/admin/output.h"
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <cstdio>
 #include <iostream>
 
@@ -17,6 +19,29 @@ std::string sizeText(uint64_t bytes) {
   char text[32];
   snprintf(text, sizeof(text), unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, UNITS[unit]);
   return text;
+}
+
+std::optional<uint64_t> sizeOf(const std::string& text) {
+  static constexpr std::string_view UNITS = "KMGTPE";
+  constexpr double BYTES_MAX = 9e18;
+  double number = 0;
+  auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  std::string unit(end, text.data() + text.size());
+  while (!unit.empty() && unit.front() == ' ') {
+    unit.erase(0, 1);
+  }
+  if (wrong != std::errc() || number < 0) {
+    return std::nullopt;
+  }
+  size_t power = unit.empty() ? UNITS.npos : UNITS.find(static_cast<char>(std::toupper(unit.front())));
+  std::string rest = power == UNITS.npos ? unit : unit.substr(1);
+  if (rest != "" && rest != "B" && rest != "iB") {
+    return std::nullopt;
+  }
+  for (size_t i = 0; power != UNITS.npos && i <= power; ++i) {
+    number *= 1024;
+  }
+  return number <= BYTES_MAX ? std::optional(static_cast<uint64_t>(number)) : std::nullopt;
 }
 
 std::string durationText(uint64_t seconds) {

@@ -1,6 +1,7 @@
 // How dfsadmin writes: tables for people, JSON for programs, one moving line for progress.
 #pragma once
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ using Json = nlohmann::ordered_json;
 
 // "1.5 GiB"; exact below 1 KiB.
 std::string sizeText(uint64_t bytes);
+// The other way, "10G", "1.5 TiB" or "4096"; powers of 1024. Nothing when it makes no sense.
+std::optional<uint64_t> sizeOf(const std::string& text);
 // "3 m 20 s"
 std::string durationText(uint64_t seconds);
 // The other way, "30m" or "90s"; 0 when it makes no sense.

@@ -29,6 +29,8 @@ struct Options {
   std::string keep;
   std::string olderThan;
   std::string to;
+  std::string size;   // as sizeOf() reads it
+  std::string count;
   uint64_t bytes = 0;
   std::string rack;
   std::string zone;
@@ -74,6 +76,9 @@ Task<int> listTrash(Context& context, const Options& options);
 Task<int> restoreTrash(Context& context, const Options& options);
 Task<int> purgeTrash(Context& context, const Options& options);
 Task<int> setTrash(Context& context, const Options& options);
+Task<int> listQuotas(Context& context, const Options& options);
+Task<int> setQuota(Context& context, const Options& options);
+Task<int> clearQuota(Context& context, const Options& options);
 Task<int> showRaft(Context& context, const Options& options);
 Task<int> promoteMaster(Context& context, const Options& options);
 Task<int> removeMaster(Context& context, const Options& options);

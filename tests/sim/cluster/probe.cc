@@ -266,6 +266,31 @@ Task<int> Probe::copying(std::string path, uint8_t copies) {
   co_return EIO;
 }
 
+Task<int> Probe::setQuotaNow(std::string path, uint64_t bytesMax, uint64_t filesMax) {
+  kj::Own<Link> link;
+  auto admin = co_await enterAdmin(link);
+  auto request = admin.setQuotaRequest();
+  request.setPath(kj::StringPtr(path.c_str()).asBytes());
+  request.setBytesMax(bytesMax);
+  request.setFilesMax(filesMax);
+  kj::Promise<capnp::Response<wire::Admin::SetQuotaResults>> sent = request.send();
+  auto reply = co_await kj::mv(sent);
+  co_return reply.getOutcome().getErrno();
+}
+
+Task<Probe::Quota> Probe::quotasNow() {
+  kj::Own<Link> link;
+  auto admin = co_await enterAdmin(link);
+  kj::Promise<capnp::Response<wire::Admin::QuotasResults>> sent = admin.quotasRequest().send();
+  auto reply = co_await kj::mv(sent);
+  Quota sum;
+  for (auto quota : reply.getQuotas()) {
+    sum.bytesUsed += quota.getBytesUsed();
+    sum.bytesGranted += quota.getBytesGranted();
+  }
+  co_return sum;
+}
+
 Task<size_t> Probe::copyTasksNow() {
   kj::Own<Link> link;
   auto admin = co_await enterAdmin(link);

@@ -61,6 +61,16 @@ class Probe {
   int setReplicas(std::string path, uint8_t copies, wire::FailureDomain level);
   // The same with the files that are there, in any weather: EIO when nobody answers.
   Task<int> copying(std::string path, uint8_t copies);
+  // A directory's limits, as an administrator would set them. The errno.
+  int setQuota(std::string path, uint64_t bytesMax, uint64_t filesMax) {
+    return cluster_.wait(setQuotaNow(kj::mv(path), bytesMax, filesMax));
+  }
+  struct Quota {
+    uint64_t bytesUsed = 0;
+    uint64_t bytesGranted = 0;
+  };
+  // Of all quotas together.
+  Quota quotas() { return cluster_.wait(quotasNow()); }
   // How many tasks copy files into another class.
   size_t copyTasks() { return cluster_.wait(copyTasksNow()); }
   // Goes on with that chunkserver's copy of the shard. The errno.
@@ -87,6 +97,8 @@ class Probe {
   Task<int> changeServerNow(std::string name, wire::ServerChange change, uint32_t seconds);
   Task<int> setReplicasNow(std::string path, uint8_t copies, wire::FailureDomain level, bool existing = false);
   Task<size_t> copyTasksNow();
+  Task<int> setQuotaNow(std::string path, uint64_t bytesMax, uint64_t filesMax);
+  Task<Quota> quotasNow();
   Task<int> forceShardNow(ShardId shard, VolumeNumber volume, bool apply);
   Task<uint64_t> adoptedNow();
   void fillTarget(const Attributes& file, uint32_t chunk, const As& as, wire::Target::Builder target);
