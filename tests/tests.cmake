@@ -135,6 +135,8 @@ add_executable(dfs-mount-memory fuse-client/main.cc tests/mount/memory/memory_cl
 target_link_libraries(dfs-mount-memory PRIVATE cairn_fuse cairn_master)
 cairn_script(mount_program mount tests/mount/program_test.py)
 cairn_script(mount_away mount tests/mount/away_test.py)
+cairn_script(mount_handover mount tests/mount/handover_test.py)
+cairn_full_script(nightly_handover tests/mount/handover_test.py)
 cairn_script(mount_coherence mount tests/mount/coherence_test.py)
 cairn_full_script(nightly_mount_coherence tests/mount/coherence_test.py)
 cairn_script(mount_locks mount tests/mount/locks_test.py)

@@ -173,6 +173,7 @@ void SizeReporter::finish(Sent& sent, const Status& outcome) {
     report.end = report.promised = 0;
     inode.fail(outcome.error());
   }
+  inode.noteSafety();
   if (isNeeded(inode) && !inode.hasUnsent()) {
     due(inode, true);
   }

@@ -96,6 +96,14 @@ class Request {
   void setInterruptible(bool interruptible) { interruptible_ = interruptible; }
   bool isInterruptible() const { return interruptible_; }
 
+  // The kernel's number of it; `resent`: a predecessor of this process got it too.
+  void numbered(uint64_t number, bool resent) {
+    number_ = number;
+    resent_ = resent;
+  }
+  uint64_t number() const { return number_; }
+  bool isResent() const { return resent_; }
+
   // For log lines: which inode this is about.
   void about(uint64_t inode) { inode_ = inode; }
   uint64_t inode() const { return inode_; }
@@ -118,6 +126,8 @@ class Request {
   FailureLog& log_;
   fuse_ctx context_;
   uint64_t inode_ = 0;
+  uint64_t number_ = 0;
+  bool resent_ = false;
   bool interruptible_ = false;
 };
 
