@@ -1,4 +1,6 @@
 // dfs-mount: makes the seams, the client and the FUSE session, and sees to an orderly end.
+#include <fcntl.h>
+#include <kj/async-unix.h>
 #include <kj/debug.h>
 #include <limits.h>
 #include <signal.h>
@@ -14,6 +16,8 @@
 #include "fuse-client/fuse/arrival.h"
 #include "fuse-client/fuse/daemon.h"
 #include "fuse-client/fuse/fuse_session.h"
+#include "fuse-client/fuse/holder.h"
+#include "fuse-client/fuse/kept_state.h"
 #include "fuse-client/fuse/mountpoint.h"
 #include "fuse-client/fuse/operations.h"
 #include "fuse-client/fuse/options.h"
@@ -27,6 +31,9 @@ namespace {
 // At the end of a mount: how long it may take to write everything out, and to get out of the tree.
 constexpr Nanos FLUSH_MAX = 60 * SECOND;
 constexpr Nanos UNMOUNT_MAX = 5 * SECOND;
+// Before handing over: how long what was asked may take to be answered, and what that has written to be written out.
+constexpr Nanos SETTLE_MAX = SECOND;
+constexpr Nanos PAUSE_MAX = 5 * SECOND;
 constexpr uint64_t KERNEL_READ_AHEAD_BYTES = 4 << 20;
 constexpr unsigned KERNEL_WAITERS = 2;
 
@@ -60,9 +67,12 @@ ClientOptions clientOptions(const MountOptions& options) {
 
 class MountProgram {
  public:
-  MountProgram(const MountOptions& options, const ClusterFile& cluster, Background& background)
+  // `place`: of a worker.
+  MountProgram(const MountOptions& options, const ClusterFile& cluster, Background& background,
+               kj::Maybe<WorkerPlace> place)
       : options_(options),
         background_(background),
+        place_(place),
         network_(newSystemNetwork(runtime_.io)),
         client_(*runtime_.clock, *network_, *runtime_.random, cluster, clientOptions(options)),
         processes_(newSystemProcesses()),
@@ -73,6 +83,18 @@ class MountProgram {
   }
 
   int run() {
+    KJ_IF_MAYBE(place, place_) {
+      kept_ = kj::heap<KeptState>(place->kept);
+      client_.setLedger(*kept_);
+      if (place->fuse >= 0) {
+        return goOn(place->fuse);
+      }
+    }
+    return begin();
+  }
+
+ private:
+  int begin() {
     auto connected = connect();
     if (!connected.ok()) {
       return background_.failed(connected.error().code, connected.error().why);
@@ -82,7 +104,7 @@ class MountProgram {
       return background_.failed(root.error().code, root.error().why);
     }
     Operations operations(client_, *runtime_.clock, *runtime_.workers, *kernelWaiters_, *processes_, arrival_, options_,
-                          root.value());
+                          root.value(), kept_.get());
     kj::Promise<Result<Attributes>> named = client_.lookup(root.value(), OwnFiles::DIRECTORY, Caller{});
     if (named.wait(runtime_.io.waitScope).ok()) {
       spdlog::warn("the root has a '{}' of its own: it hides what the mount tells of itself", OwnFiles::DIRECTORY);
@@ -93,6 +115,27 @@ class MountProgram {
     if (!mounted.ok()) {
       return background_.failed(mounted.error().code, mounted.error().why);
     }
+    return serveToTheEnd(kj::mv(session), operations);
+  }
+
+  // The mount is there, and a predecessor has served it.
+  int goOn(int fuse) {
+    if (!kept_->isUnderstood()) {
+      return background_.failed(EXIT_REFUSED, "what the last process left behind is of another version of dfs-mount");
+    }
+    Operations operations(client_, *runtime_.clock, *runtime_.workers, *kernelWaiters_, *processes_, arrival_, options_,
+                          kept_->root(), kept_.get());
+    auto session = kj::heap<FuseSession>(runtime_.io.unixEventPort, *runtime_.clock, operations, arrival_);
+    auto adopted = session->adopt(options_, fuse, kept_->firstRequest());
+    if (!adopted.ok()) {
+      return background_.failed(adopted.error().code, adopted.error().why);
+    }
+    operations.connected(session->descriptor());
+    operations.inherit();
+    return serveToTheEnd(kj::mv(session), operations);
+  }
+
+  int serveToTheEnd(kj::Own<FuseSession> session, Operations& operations) {
     serve(*session, operations);
     operations.connected(-1);
     operations.giveUp();
@@ -100,19 +143,81 @@ class MountProgram {
     return finish();
   }
 
- private:
   // Nothing of this goes on when it returns, though the mount may have been cut off with requests unanswered.
   void serve(FuseSession& session, Operations& operations) {
     auto served = kj::Promise<void>(session.serve()).fork();
     auto ready = session.onReady().exclusiveJoin(served.addBranch());
     wait(kj::mv(ready));
-    operations.connected(session.descriptor());
-    device_ = mountedDevice(options_.mountPoint);
-    raiseReadAhead(options_.mountPoint, KERNEL_READ_AHEAD_BYTES);
-    spdlog::info("mounted {} on {}", options_.fsname, options_.mountPoint);
-    background_.ready();
-    wait(served.addBranch().exclusiveJoin(stop_.addBranch()));
+    nowServing(session, operations);
+    for (bool over = false; !over;) {
+      bool asked = false;
+      auto handOver = runtime_.io.unixEventPort.onSignal(SIGUSR2).then([&asked](siginfo_t&&) { asked = true; });
+      wait(served.addBranch().exclusiveJoin(stop_.addBranch()).exclusiveJoin(kj::mv(handOver)));
+      over = !asked;
+      if (asked && readyToLeave(session, operations, served)) {
+        leaveToSuccessor();
+      }
+      if (session.isPaused()) {
+        served = kj::Promise<void>(session.serve()).fork();
+      }
+    }
     takeDown(session, served);
+  }
+
+  void nowServing(FuseSession& session, Operations& operations) {
+    bool began = place_ == nullptr || kept_->isNew();
+    device_ = mountedDevice(options_.mountPoint);
+    if (began) {
+      operations.connected(session.descriptor());
+      raiseReadAhead(options_.mountPoint, KERNEL_READ_AHEAD_BYTES);
+      spdlog::info("mounted {} on {}", options_.fsname, options_.mountPoint);
+    } else {
+      spdlog::info("serving {} in the place of the last process", options_.mountPoint);
+    }
+    KJ_IF_MAYBE(place, place_) {
+      if (session.canBeSucceeded()) {
+        if (began) {
+          kept_->begin(operations.root(), session.firstRequest());
+        }
+        tellServing(*place, session.descriptor());
+      } else {
+        spdlog::warn("nobody can take over from this process: that takes Linux 6.9");
+      }
+    }
+    background_.ready();
+  }
+
+  // Writes out what only this process has. What waits for others, for a lock perhaps, the kernel asks the successor.
+  bool readyToLeave(FuseSession& session, Operations& operations, kj::ForkedPromise<void>& served) {
+    if (place_ == nullptr || !session.canBeSucceeded()) {
+      spdlog::warn("asked to hand over, but nobody would take over: see --supervise in dfs-mount --help");
+      return false;
+    }
+    spdlog::info("handing over {}", options_.mountPoint);
+    // Most of it while the mount is served as ever.
+    bool written = writeOut(FLUSH_MAX, "writing out before handing over");
+    if (written) {
+      session.pause();
+      wait(served.addBranch());
+      kj::Promise<void> settled = operations.settled(SETTLE_MAX);
+      wait(kj::mv(settled));
+      written = writeOut(PAUSE_MAX, "writing out the last before handing over");
+    }
+    if (!written) {
+      spdlog::error("{} is not handed over: what was written can't be made safe now. Ask again later",
+                    options_.mountPoint);
+    }
+    return written;
+  }
+
+  bool writeOut(Nanos limit, const char* what) {
+    kj::Promise<Status> synced = client_.syncAll();
+    return waitAtMost(limit, synced.then([](Status&& status) { logStatus(status); }), what);
+  }
+
+  // An orderly end would take away what the successor takes over.
+  [[noreturn]] static void leaveToSuccessor() {
+    ::_exit(HANDED_OVER);
   }
 
   void wait(kj::Promise<void> promise) { promise.wait(runtime_.io.waitScope); }
@@ -225,10 +330,12 @@ class MountProgram {
 
   const MountOptions& options_;
   Background& background_;
+  const kj::Maybe<WorkerPlace> place_;
   std::string masters_;
   std::string device_;  // the mount's
   Runtime runtime_;
   kj::Own<Network> network_;
+  kj::Own<KeptState> kept_;  // of a worker
   Client client_;
   kj::Own<Workers> kernelWaiters_ = newSystemWorkers(KERNEL_WAITERS);
   std::unique_ptr<Processes> processes_;
@@ -241,6 +348,39 @@ int refuse(const Error& error) {
   return error.code;
 }
 
+int mount(const MountOptions& options, const ClusterFile& cluster, Background& background,
+          kj::Maybe<WorkerPlace> place) {
+  prepareProcess();
+  kj::UnixEventPort::captureSignal(SIGUSR2);
+  try {
+    return MountProgram(options, cluster, background, place).run();
+  } catch (const kj::Exception& exception) {
+    return background.failed(EXIT_FAILED, std::string("internal error: ") + exception.getDescription().cStr());
+  }
+}
+
+// On a terminal that gets its prompt back, only what went wrong.
+void beginLog(const MountOptions& options) {
+  bool quiet = !options.foreground && options.logFile.empty() && options.logLevel == "info";
+  startLogging("dfs-mount", quiet ? "warn" : options.logLevel.c_str());
+}
+
+// The process that a holder has started. It must not look at the mount point, which it is to serve.
+int work(const MountOptions& options, const ClusterFile& cluster) {
+  WorkerPlace place;
+  if (!parseWorkerPlace(options.worker, place)) {
+    return refuse(Error{EXIT_USAGE, "--worker is for a holder's own use; see --supervise"});
+  }
+  for (int descriptor : {place.holder, place.fuse, place.parent}) {
+    if (descriptor >= 0) {
+      ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+    }
+  }
+  Background background(options, place.parent);
+  beginLog(options);
+  return mount(options, cluster, background, place);
+}
+
 int program(const std::vector<std::string>& arguments) {
   bool asRoot = ::geteuid() == 0;
   auto parsed = parseCommandLine(arguments, asRoot);
@@ -248,11 +388,16 @@ int program(const std::vector<std::string>& arguments) {
     (exit->code == EXIT_DONE ? std::cout : std::cerr) << exit->text;
     return exit->code;
   }
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
   MountOptions options = std::get<MountOptions>(parsed);
   options.clusterFile = absolutePath(options.clusterFile);
   auto cluster = readClusterFile(options.clusterFile);
   if (!cluster.ok()) {
     return refuse(Error{EXIT_REFUSED, cluster.error().why});
+  }
+  if (!options.worker.empty()) {
+    return work(options, cluster.value());
   }
   auto host = checkHost(options, asRoot);
   if (!host.ok()) {
@@ -262,18 +407,12 @@ int program(const std::vector<std::string>& arguments) {
   if (options.checkOnly) {
     return EXIT_DONE;
   }
-  ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGHUP, SIG_IGN);
   Background background(options);
-  // On a terminal that gets its prompt back, only what went wrong.
-  bool quiet = !options.foreground && options.logFile.empty() && options.logLevel == "info";
-  startLogging("dfs-mount", quiet ? "warn" : options.logLevel.c_str());
-  prepareProcess();
-  try {
-    return MountProgram(options, cluster.value(), background).run();
-  } catch (const kj::Exception& exception) {
-    return background.failed(EXIT_FAILED, std::string("internal error: ") + exception.getDescription().cStr());
+  beginLog(options);
+  if (options.supervised) {
+    return Holder(options, background).run();
   }
+  return mount(options, cluster.value(), background, nullptr);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <kj/async.h>
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "common/random.h"
 #include "common/result.h"
 #include "common/task.h"
+#include "fuse-client/client/ledger.h"
 #include "fuse-client/client/options.h"
 #include "fuse-client/client/types.h"
 #include "fuse-client/client/waits.h"
@@ -69,6 +71,14 @@ class Client {
 
   // Attaches to the master and waits for the first map. Calls before it is done wait for it.
   Task<Status> start();
+  // Where to note what a successor needs. It must outlive the client.
+  void setLedger(Ledger& ledger);
+  // Takes the place of a client whose process is gone: its session, its open files and locks, and the changes that it
+  // sent. What it hadn't written out is an error of those files. REQUIRES: the listener is set, nothing was called
+  // before, and the loop hasn't turned.
+  void takeUp(const Inheritance& from);
+  // Only these requests of the predecessor's will be asked for again.
+  void expectOnly(const std::set<uint64_t>& requests);
   // Writes out and syncs everything and ends the session. The error is the first that no fsync or close has
   // reported. Nothing may be called after it.
   Task<Status> stop();

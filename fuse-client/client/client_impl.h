@@ -138,6 +138,9 @@ class Client::Impl final : public MasterSession::Listener,
   Task<Status> lock(kj::Own<Handle> handle, HandleId id, LockWish wish);
   Task<Status> unlockAll(LockBook::Key key);
   void unlockThrough(InodeId inode, HandleId handle);
+  void noteLocks(const LockBook::Key& key, HandleId handle);
+  void eraseLocks(const LockBook::Key& key);
+  void takeUp(const Inheritance& from);
   void locksLost();
   Task<Status> zero(kj::Own<Inode> inode, uint64_t from, uint64_t to, bool mayGrow);
   Task<Status> tellWrittenEnd(Inode& inode, uint64_t newSizeBytes, Caller caller);

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/random.h"
 #include "common/result.h"
+#include "fuse-client/client/ledger.h"
 #include "fuse-client/client/options.h"
 #include "fuse-client/client/waits.h"
 #include "rpc/network.h"
@@ -36,6 +37,8 @@ struct Context {
   const ClientOptions options;
   ClientStats stats;
   Waits waits;
+  NoLedger noLedger;
+  Ledger* ledger = &noLedger;
 };
 
 }  // namespace cairn

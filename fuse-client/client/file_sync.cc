@@ -19,7 +19,10 @@ Task<void> FileSync::sync(kj::Own<Inode> inode, bool dataOnly) {
   const uint64_t size = inode->effectiveSize();
   const uint64_t end = size > inode->committed().sizeBytes ? size : 0;
   const uint64_t change = dataOnly ? 0 : inode->report.change;
-  auto commit = [this, &inode, end, change]() -> kj::Promise<void> {
+  const uint64_t truncations = inode->report.truncations;
+  auto commit = [this, &inode, size = end, change, truncations]() -> kj::Promise<void> {
+    // A truncation meanwhile has told the size that it left: this one would bring back what is cut off.
+    const uint64_t end = inode->report.truncations == truncations ? size : 0;
     if (end == 0 && inode->report.reported >= change) {
       return kj::READY_NOW;
     }

@@ -94,6 +94,18 @@ void Inode::written(uint64_t end, FileTime now) {
   localEnd_ = hasLocalChanges() ? std::max(localEnd_, end) : end;
   ++report.change;
   report.modified = now;
+  noteSafety();
+}
+
+void Inode::noteSafety() {
+  bool unsent = hasLocalChanges() || writes.calls > 0 || errors_ > told_;
+  Safety now = gone ? Safety::SAFE
+               : unsent ? Safety::UNSENT
+               : writes.unsynced.empty() ? Safety::SAFE : Safety::UNSYNCED;
+  if (now != noted_) {
+    noted_ = now;
+    table_.note(id, now);
+  }
 }
 
 bool Inode::wouldMoveAccess(FileTime now, AccessTimes mode) const {
@@ -118,6 +130,7 @@ bool Inode::isReadSuperseded(const Attributes& attributes) const {
 
 void Inode::truncated(uint64_t size) {
   localEnd_ = std::min(localEnd_, size);
+  ++report.truncations;
   report.end = std::min(report.end, size);
   report.promised = std::min(report.promised, size);
 }
@@ -133,6 +146,7 @@ void Inode::invalidate(uint64_t from, uint64_t to) {
 void Inode::fail(const Error& error) {
   error_ = error;
   ++errors_;
+  noteSafety();
 }
 
 Status Inode::errorSince(uint64_t& seen) {
@@ -141,6 +155,7 @@ Status Inode::errorSince(uint64_t& seen) {
   }
   seen = errors_;
   told_ = errors_;
+  noteSafety();
   return error_;
 }
 

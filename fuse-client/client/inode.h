@@ -54,6 +54,7 @@ struct FileWrites {
 // What the master is still to be told of sizes and times.
 struct FileReport {
   uint64_t end = 0;        // of acknowledged bytes, when beyond the size that the master knows
+  uint64_t truncations = 0;  // what was to be told before one isn't any more
   uint64_t promised = 0;   // an fsync wants this size told without waiting for the acknowledgement; 0: none does
   uint64_t change = 0;     // number of the newest change of times
   uint64_t reported = 0;   // number of the newest change that the master knows
@@ -133,6 +134,8 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   void historyChanged() { index_ = 0; }
   // Others were told that they may believe the attributes for so long.
   void promise(Nanos until) { promisedUntil_ = std::max(promisedUntil_, until); }
+  // Something of what written() counts may have come to its end.
+  void noteSafety();
   // A local write of [.., end) at `now`.
   void written(uint64_t end, FileTime now);
   // The file was truncated to `size` by this mount.
@@ -194,6 +197,7 @@ class Inode final : public kj::Refcounted, public ChunkFile {
   Error error_{0, {}};
   uint64_t errors_ = 0;
   uint64_t told_ = 0;
+  Safety noted_ = Safety::SAFE;
   std::list<Inode*>::iterator place_;
 };
 
@@ -221,6 +225,7 @@ class InodeTable {
   size_t count() const { return inodes_.size(); }
   const LeaseBook& leases() const { return leases_; }
   Nanos now() const { return context_.clock.monotonic(); }
+  void note(InodeId inode, Safety safety) { context_.ledger->safety(inode, safety); }
   // All that are known now, in no meaningful but a repeatable order.
   std::vector<kj::Own<Inode>> all();
 

@@ -45,6 +45,16 @@ LockBook::Key keyOf(InodeId inode, const LockWish& wish) {
 
 }  // namespace
 
+void Client::Impl::noteLocks(const LockBook::Key& key, HandleId handle) {
+  locks.note(key, handle);
+  context.ledger->mayHaveLocks({key.inode, key.flock, key.owner, handle});
+}
+
+void Client::Impl::eraseLocks(const LockBook::Key& key) {
+  locks.erase(key);
+  context.ledger->hasNoLocks({key.inode, key.flock, key.owner, HandleId{}});
+}
+
 Task<Status> Client::Impl::lock(kj::Own<Handle> handle, HandleId id, LockWish wish) {
   InodeId inode = handle->inode->id;
   auto key = keyOf(inode, wish);
@@ -56,7 +66,7 @@ Task<Status> Client::Impl::lock(kj::Own<Handle> handle, HandleId id, LockWish wi
   }
   bool had = locks.mayHave(key);
   if (takes) {
-    locks.note(key, id);
+    noteLocks(key, id);
   }
   auto op = kj::heap<MasterSession::OpDraft>();
   (*op)->initCaller();
@@ -66,7 +76,7 @@ Task<Status> Client::Impl::lock(kj::Own<Handle> handle, HandleId id, LockWish wi
   bool untouched = takes && !had && (done.code() == EAGAIN || done.code() == ESTALE || done.code() == ENOLCK);
   bool all = !takes && wish.first == 0 && wish.last >= INT64_MAX && done.ok();
   if (lost || untouched || all) {
-    locks.erase(key);
+    eraseLocks(key);
   }
   co_return done.ok() ? Status() : Status(done.error());
 }
@@ -88,7 +98,7 @@ Task<Status> Client::Impl::unlockAll(LockBook::Key key) {
   if (!done.ok()) {
     spdlog::warn("inode {}: locks of a closed file stay until the session ends: {}", raw(key.inode), done.error().why);
   }
-  locks.erase(key);
+  eraseLocks(key);
   co_return done.ok() ? Status() : Status(done.error());
 }
 
@@ -103,6 +113,7 @@ void Client::Impl::locksLost() {
     if (locks.mayHave(handle->inode->id)) {
       spdlog::error("inode {}: the session's locks on it are gone; who has it open gets EIO", raw(handle->inode->id));
       handle->locksLost = true;
+      context.ledger->locksLost(HandleId{id});
     }
   }
   locks.clear();

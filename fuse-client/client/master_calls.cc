@@ -86,16 +86,95 @@ Task<Result<MasterSession::Executed>> MasterSession::executeHard(kj::Own<OpDraft
     out.inodes = {inode};
     describe(out);
   });
-  uint8_t slot = co_await takeSlot(isReport((*op)->asReader()));
+  Place place;
+  KJ_IF_MAYBE(earlier, earlierPlace(*op)) {
+    place = *earlier;
+  } else {
+    place.slot = co_await takeSlot(isReport((*op)->asReader()));
+  }
   // In the background, so that a caller who gives up doesn't leave the slot's sequence in doubt.
   auto paf = kj::newPromiseAndFulfiller<Result<Executed>>();
-  tasks_.add(runSlot(slot, kj::mv(op), kj::mv(paf.fulfiller), holds).promise());
+  tasks_.add(runSlot(place, kj::mv(op), kj::mv(paf.fulfiller), holds).promise());
   co_return co_await kj::mv(paf.promise);
 }
 
 void MasterSession::notePlace(uint64_t term, uint64_t index) {
   context_.stats.term = term;
   context_.stats.index = index;
+}
+
+// ---- of a predecessor -----------------------------------------------------------------------------
+
+void MasterSession::takeUp(const Inheritance& from) {
+  id_ = earlierSession_ = from.session;
+  attempts_ = from.attempts;
+  for (const SentChange& change : from.sent) {
+    sequences_[change.slot] = change.sequence;
+    if (change.request != 0 && change.slot != REPORT_SLOT) {
+      earlier_[change.slot] = change;
+      std::erase(freeSlots_, change.slot);
+    } else if (change.sequence != 0 && !change.answered) {
+      uncertain_.insert(change.slot);
+    }
+  }
+}
+
+// A change that the predecessor sent, and that nobody asks for again, may still be on its way: a size, told after this
+// client has made the file shorter, or a lock given back after it was taken anew. The master refuses it once it has
+// seen a later number in its slot. The holds go first, for the first call says that they are all known.
+Task<bool> MasterSession::overtake(wire::ClientSession::Client client) {
+  client_ = client;
+  resendHolds();
+  while (!uncertain_.empty()) {
+    uint8_t slot = *uncertain_.begin();
+    OpDraft nothing;
+    nothing->initCaller();
+    nothing->initWritten(0);
+    auto request = client.executeRequest();
+    request.setSlot(slot);
+    request.setSequence(nextSequence(slot, nothing));
+    request.setOp(*nothing);
+    kj::Promise<capnp::Response<wire::ClientSession::ExecuteResults>> sent = request.send();
+    auto reply = co_await withDeadline(context_.clock, CONNECT_LIMIT, kj::mv(sent), "overtake");
+    Status outcome = readOutcome(reply.getReply().getOutcome());
+    if (!outcome.ok()) {
+      spdlog::warn("session {}: can't overtake what was sent before: {}", raw(id_), outcome.error().why);
+      co_return false;
+    }
+    context_.ledger->answered(slot);
+    uncertain_.erase(slot);
+  }
+  co_return true;
+}
+
+void MasterSession::expectOnly(const std::set<uint64_t>& requests) {
+  for (auto at = earlier_.begin(); at != earlier_.end();) {
+    auto [slot, change] = *at++;
+    if (!requests.contains(change.request)) {
+      earlier_.erase(slot);
+      releaseSlot(slot);
+    }
+  }
+}
+
+uint64_t MasterSession::nextSequence(uint8_t slot, OpDraft& op) {
+  uint64_t sequence = ++sequences_[slot];
+  context_.ledger->sending({slot, sequence, op.request, static_cast<uint16_t>(op->which()), false});
+  return sequence;
+}
+
+kj::Maybe<MasterSession::Place> MasterSession::earlierPlace(OpDraft& op) {
+  if (op.request == 0) {
+    return nullptr;
+  }
+  for (auto& [slot, change] : earlier_) {
+    if (change.request == op.request && change.kind == static_cast<uint16_t>(op->which())) {
+      Place place{slot, earlierSession_, change.sequence};
+      earlier_.erase(slot);
+      return place;
+    }
+  }
+  return nullptr;
 }
 
 Task<uint8_t> MasterSession::takeSlot(bool othersWait) {
@@ -120,31 +199,30 @@ void MasterSession::releaseSlot(uint8_t slot) {
   slotFreed_.raise();
 }
 
-Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
+Task<void> MasterSession::runSlot(Place place, kj::Own<OpDraft> op,
                                   kj::Own<kj::PromiseFulfiller<Result<Executed>>> done, bool holds) {
   Doubt doubt(listener_, (*op)->asReader());
-  SessionId sentIn{};
-  uint64_t sequence = 0;
+  const bool inherited = raw(place.sentIn) != 0;
   for (unsigned tries = 0;; ++tries) {
     context_.stats.masterRetries += tries > 0;
     while (!attached_) {  // the link may break again before this task goes on
       co_await untilAttached();
     }
-    if (raw(sentIn) != 0 && sentIn != id_) {
+    if (raw(place.sentIn) != 0 && place.sentIn != id_) {
       done->fulfill(Error{EIO, "the session was evicted while the change was under way; it may have happened"});
       break;
     }
-    if (raw(sentIn) == 0) {
-      sentIn = id_;
-      sequence = ++sequences_[slot];
+    if (raw(place.sentIn) == 0) {
+      place.sentIn = id_;
+      place.sequence = nextSequence(place.slot, *op);
     }
     uint64_t generation = generation_;
     try {
       flushHolds();
       flushUnwanted();
       auto request = KJ_ASSERT_NONNULL(client_).executeRequest();
-      request.setSlot(slot);
-      request.setSequence(sequence);
+      request.setSlot(place.slot);
+      request.setSequence(place.sequence);
       request.setOp(**op);
       ++context_.stats.masterCalls;
       Call call(*this);
@@ -153,19 +231,20 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
       heard();
       auto reply = response.getReply();
       notePlace(reply.getTerm(), reply.getIndex());
+      context_.ledger->answered(place.slot);
       Status outcome = readOutcome(reply.getOutcome());
       if (outcome.ok()) {
         grant.bits = response.getLeased();
         grant.index = reply.getIndex();
         listener_.executed((*op)->asReader(), reply, grant);
-        deliver(Executed{kj::mv(response), grant}, *done, holds, tries > 0);
+        deliver(Executed{kj::mv(response), grant}, *done, holds, inherited || tries > 0);
         break;
       }
       if (outcome.code() != EAGAIN || (*op)->isLock()) {
         done->fulfill(outcome.error());
         break;
       }
-      sentIn = SessionId{};  // the next try is a request of its own: this one has its answer
+      place.sentIn = SessionId{};  // the next try is a request of its own: this one has its answer
     } catch (kj::Exception& e) {
       if (!isRetryable(e)) {
         spdlog::error("the master failed a call: {}", e.getDescription().cStr());
@@ -179,7 +258,7 @@ Task<void> MasterSession::runSlot(uint8_t slot, kj::Own<OpDraft> op,
     }
     co_await context_.clock.after(BUSY_DELAY);
   }
-  releaseSlot(slot);
+  releaseSlot(place.slot);
 }
 
 void MasterSession::deliver(Result<Executed> result, kj::PromiseFulfiller<Result<Executed>>& done, bool holds,

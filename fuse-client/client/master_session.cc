@@ -260,6 +260,7 @@ Task<bool> MasterSession::attach(wire::Master::Client master) {
     auto request = master.attachRequest();
     request.setSession(raw(id_));
     request.setAttempt(++attempts_);
+    context_.ledger->attaching(id_, attempts_);
     request.setName(context_.options.name);
     request.setWatcher(map_.watcher());
     request.setLeases(kj::heap<Holder>(*this));
@@ -274,6 +275,13 @@ Task<bool> MasterSession::attach(wire::Master::Client master) {
     Status outcome = readOutcome(reply.getOutcome());
     if (outcome.ok()) {
       id_ = SessionId{reply.getSession()};
+      context_.ledger->attaching(id_, attempts_);
+      if (!uncertain_.empty()) {
+        bool done = co_await overtake(reply.getClient());
+        if (!done) {
+          co_return false;
+        }
+      }
       attached(reply.getClient(), sent, reply.getLeaseNanos());
       co_return true;
     }
@@ -310,6 +318,7 @@ void MasterSession::evicted() {
   spdlog::error("session {} was evicted by the master: buffered data is lost and reported to its writers", raw(old));
   id_ = SessionId{};
   sequences_.fill(0);
+  uncertain_.clear();
   for (auto& [inode, hold] : holds_) {
     hold.known = false;
   }

@@ -33,6 +33,7 @@ class Draft {
   Draft() : message_(FIRST_WORDS), root_(message_.initRoot<T>()) {}
   typename T::Builder operator*() { return root_; }
   typename T::Builder* operator->() { return &root_; }
+  uint64_t request = 0;  // Caller::request
 
  private:
   static constexpr unsigned FIRST_WORDS = 96;
@@ -100,6 +101,11 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   LeaderStanding standing() const;
   // What who waits for an answer of the master waits for.
   void describe(Wait& out) const;
+
+  // Goes on where another process ended. REQUIRES: nothing was called before, and the loop hasn't turned.
+  void takeUp(const Inheritance& from);
+  // Of what the predecessor sent, only these requests will be asked for again: the other slots are free.
+  void expectOnly(const std::set<uint64_t>& requests);
 
   // Success only with outcome 0. Dropping the task doesn't take back what was sent. `holds`: the op is a make with
   // `hold` set, and success counts as take(of the inode made).
@@ -191,8 +197,17 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void beforeAsking();
   Task<bool> mayRepeat(const kj::Exception& e, uint64_t generation);
   void notePlace(uint64_t term, uint64_t index);
+  // Under which a change goes out: a slot that is free, or the one under which a predecessor has sent it.
+  struct Place {
+    uint8_t slot = 0;
+    SessionId sentIn{};     // 0: it wasn't sent
+    uint64_t sequence = 0;  // if it was
+  };
+  kj::Maybe<Place> earlierPlace(OpDraft& op);
+  uint64_t nextSequence(uint8_t slot, OpDraft& op);
+  Task<bool> overtake(wire::ClientSession::Client client);
   Task<uint8_t> takeSlot(bool othersWait);
-  Task<void> runSlot(uint8_t slot, kj::Own<OpDraft> op, kj::Own<kj::PromiseFulfiller<Result<Executed>>> done,
+  Task<void> runSlot(Place place, kj::Own<OpDraft> op, kj::Own<kj::PromiseFulfiller<Result<Executed>>> done,
                      bool holds);
   void deliver(Result<Executed> result, kj::PromiseFulfiller<Result<Executed>>& done, bool holds, bool resent);
   void releaseSlot(uint8_t slot);
@@ -239,6 +254,9 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   std::array<uint64_t, SLOTS> sequences_{};
   std::vector<uint8_t> freeSlots_;
   bool reportSlotFree_ = true;
+  SessionId earlierSession_{};
+  std::set<uint8_t> uncertain_;  // slots of a predecessor's changes that may still be on their way
+  std::map<uint8_t, SentChange> earlier_;  // what a predecessor sent and may be asked for again, by slot
   Signal slotFreed_;
 
   std::map<InodeId, Hold> holds_;

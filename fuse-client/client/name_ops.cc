@@ -12,6 +12,7 @@ using QueryDraft = MasterSession::QueryDraft;
 
 kj::Own<OpDraft> newOp(const Caller& caller) {
   auto op = kj::heap<OpDraft>();
+  op->request = caller.request;
   writeCaller(caller, (*op)->initCaller());
   return op;
 }

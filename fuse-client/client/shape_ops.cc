@@ -54,6 +54,7 @@ Task<Status> Client::Impl::tellWrittenEnd(Inode& inode, uint64_t newSizeBytes, C
   if (newSizeBytes == 0 || inode.report.end <= std::max(inode.committed().sizeBytes, newSizeBytes)) {
     co_return Status();  // an emptied file gets a new object
   }
+  caller.request = 0;  // this isn't what was asked for
   AttributeChange known;
   known.which = SET_SIZE | SET_ONLY_GROW;
   known.sizeBytes = inode.report.end;

@@ -177,6 +177,7 @@ void SizeReporter::finish(Sent& sent, const Status& outcome) {
       inode.fail(outcome.error());
     }
   }
+  inode.noteSafety();
   if (isNeeded(inode) && !inode.hasUnsent()) {
     due(inode, true);
   }

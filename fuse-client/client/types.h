@@ -20,6 +20,8 @@ struct Caller {
   uint32_t gid = 0;
   std::vector<uint32_t> groups;  // supplementary
   uint32_t umask = 0;            // of what it makes, where no default ACL says otherwise
+  // Which request this is, if it may be asked again of a successor process (ledger.h); 0: it isn't.
+  uint64_t request = 0;
 };
 
 // Seconds since 1970 (may be negative) and nanoseconds in [0, 1e9).

@@ -86,6 +86,7 @@ void Unsynced::drop(Inode& inode, uint64_t from, uint64_t to) {
   context_.stats.unsyncedBytes -= kept.bytes();
   kept.erase(from, to);
   context_.stats.unsyncedBytes += kept.bytes();
+  inode.noteSafety();
 }
 
 bool Unsynced::hasRoom(uint64_t bytes) const {

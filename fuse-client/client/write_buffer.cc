@@ -343,6 +343,7 @@ void WriteBuffer::failed(Inode& inode, const Batch& batch, const Error& error) {
 
 void WriteBuffer::callEnded(Inode& inode) {
   --inode.writes.calls;
+  inode.noteSafety();
   inode.writes.changed.raise();
   room_.raise();
   pump(inode);
@@ -367,6 +368,7 @@ void WriteBuffer::forget(Inode& inode) {
   inode.report.reported = inode.report.change;
   inode.report.end = inode.report.promised = 0;
   inode.report.allocatedDelta = 0;
+  inode.noteSafety();
   inode.report.changed.raise();
   inode.writes.changed.raise();
   pumpStalled();
@@ -481,6 +483,7 @@ void WriteBuffer::resend(Inode& inode, Extent extent) {
       lost.acknowledged = nullptr;
       writes.lostHoles.put(kj::mv(lost));
     }
+    inode.noteSafety();
     tasks_.add(resendHoles(kj::addRef(inode)).promise());
     return;
   }
@@ -491,6 +494,7 @@ void WriteBuffer::resend(Inode& inode, Extent extent) {
     writes.dirty.putUnder(under);
   }
   context_.stats.dirtyBytes += writes.dirty.bytes();
+  inode.noteSafety();
   list(inode);
   startDrain(inode);
 }

@@ -3,10 +3,13 @@
 #pragma once
 #include <fuse_lowlevel.h>
 #include <kj/array.h>
+#include <kj/debug.h>
 #include <kj/memory.h>
 #include <linux/fuse.h>
 
 #include <cstdlib>
+#include <cstring>
+#include <string>
 #include <vector>
 
 namespace cairn {
@@ -47,6 +50,29 @@ class Arrival {
 
   uint32_t opcode() const { return buffer_.size < sizeof(fuse_in_header) ? 0 : header().opcode; }
   uint64_t unique() const { return header().unique; }
+  // What the kernel asks once more, for a predecessor of this process has left it unanswered, has the same number.
+  uint64_t request() const { return header().unique & ~RESENT; }
+  bool isResent() const { return (header().unique & RESENT) != 0; }
+  // An answer is owed: it is neither to be forgotten nor an interrupt.
+  bool isQuestion() const {
+    return opcode() != FUSE_FORGET && opcode() != FUSE_BATCH_FORGET && opcode() != FUSE_INTERRUPT;
+  }
+
+  // The whole request, and one of before in its place.
+  std::string bytes() const { return std::string(static_cast<const char*>(buffer_.mem), buffer_.size); }
+  fuse_buf& replay(const std::string& bytes) {
+    std::free(buffer_.mem);
+    buffer_.mem = std::malloc(bytes.size());
+    KJ_ASSERT(buffer_.mem != nullptr);
+    std::memcpy(buffer_.mem, bytes.data(), bytes.size());
+    buffer_.size = bytes.size();
+    return buffer_;
+  }
+  // After replay(): its memory is too small for what the kernel has to say.
+  void replayed() {
+    std::free(buffer_.mem);
+    buffer_ = fuse_buf{};
+  }
 
   // The arguments of the request, if they are as long as T. REQUIRES: inside process_buf.
   template <typename T>
@@ -93,6 +119,7 @@ class Arrival {
  private:
   static constexpr uint32_t TMPFILE = 51;  // as in <linux/fuse.h> of kernels newer than the headers here
   static constexpr uint32_t STATX = 52;
+  static constexpr uint64_t RESENT = uint64_t{1} << 63;  // FUSE_UNIQUE_RESEND of such kernels
   static constexpr size_t COPY_BELOW_BYTES = 32 << 10;
   static constexpr size_t SPARE_MAX = 4;  // buffers of 1 MiB kept for reuse
 

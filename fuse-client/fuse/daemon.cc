@@ -107,6 +107,24 @@ void Background::ready() {
     return;
   }
   tell(EXIT_DONE, {});
+  letGo();
+}
+
+void Background::leaveToWorker() {
+  if (toParent_ >= 0) {
+    ::close(toParent_);
+    toParent_ = -1;
+    left_ = true;
+  }
+}
+
+void Background::detach() {
+  if (left_) {
+    letGo();
+  }
+}
+
+void Background::letGo() {
   [[maybe_unused]] int moved = ::chdir("/");
   redirect(STDIN_FILENO, "/dev/null", O_RDONLY);
   redirect(STDOUT_FILENO, "/dev/null", O_WRONLY);

@@ -39,8 +39,10 @@ void Operations::addDirectoryOps(fuse_lowlevel_ops& table) {
   };
   table.releasedir = [](fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
     Operations& self = of(request);
-    self.directories_.erase(file->fh);
-    self.client_.release(HandleId{file->fh});
+    if (self.noteClosed(HandleId{file->fh})) {
+      self.directories_.erase(file->fh);
+      self.client_.release(HandleId{file->fh});
+    }
     fuse_reply_err(request, 0);
   };
   table.fsyncdir = [](fuse_req_t request, fuse_ino_t node, int, fuse_file_info* file) {
@@ -62,13 +64,16 @@ Task<void> Operations::openDirectory(Request& request, InodeId inode, fuse_file_
   }
   HandleId handle = client_.open(inode, OPEN_DIRECTORY);
   file.fh = raw(handle);
+  InodeId parent = inode == root_ ? root_ : found.value().parent;
+  noteOpen(request, handle, inode, parent, OPEN_DIRECTORY);
   if (!request.opened(file)) {
+    noteClosed(handle);
     client_.release(handle);
     co_return;
   }
   Directory& directory = directories_[raw(handle)];
   directory.inode = inode;
-  directory.parent = inode == root_ ? root_ : found.value().parent;
+  directory.parent = parent;
 }
 
 // Moves to the entry after `cookie` if the kept page has it.

@@ -45,8 +45,10 @@ void Operations::addFileOps(fuse_lowlevel_ops& table) {
   };
   table.release = [](fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
     Operations& self = of(request);
-    self.kernel_.closed(self.inodeOf(node));
-    self.client_.release(HandleId{file->fh});
+    if (self.noteClosed(HandleId{file->fh})) {
+      self.kernel_.closed(self.inodeOf(node));
+      self.client_.release(HandleId{file->fh});
+    }
     fuse_reply_err(request, 0);
   };
 }
@@ -163,9 +165,11 @@ Task<void> Operations::open(Request& request, InodeId inode, fuse_file_info file
   file.fh = raw(handle);
   setOpenMode(file, attributes);
   rememberContents(attributes);
+  noteOpen(request, handle, inode, InodeId{}, openBits(file.flags));
   if (request.opened(file)) {
     opening.done();
   } else {
+    noteClosed(handle);
     client_.release(handle);
   }
 }
@@ -188,7 +192,9 @@ Task<void> Operations::create(Request& request, InodeId parent, std::string name
   told(attributes);
   Opening opening(kernel_, attributes.inode);
   auto entry = entryOf(parent, name, attributes);
+  noteOpen(request, made.value().handle, attributes.inode, InodeId{}, openBits(file.flags));
   if (!request.created(entry, file)) {
+    noteClosed(made.value().handle);
     forget(attributes.inode, 1);
     client_.release(made.value().handle);
     co_return;

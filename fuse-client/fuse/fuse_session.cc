@@ -5,6 +5,7 @@
 
 #include <cstdarg>
 #include <cstring>
+#include <utility>
 
 #include "common/log.h"
 
@@ -15,9 +16,7 @@ constexpr unsigned IO_BYTES_MAX = 1 << 20;
 constexpr unsigned BACKGROUND_MAX = 128;  // read-ahead and asynchronous requests in flight
 constexpr unsigned CONGESTED_AT = 96;
 constexpr unsigned REQUESTS_PER_TURN = 64;  // then the sockets have their turn
-
-// Bits of the second word of flags, as in <linux/fuse.h> of kernels newer than the headers here.
-constexpr uint32_t DIRECT_IO_ALLOW_MMAP2 = 1u << 4;
+constexpr int NOTIFY_RESEND = 7;  // of FUSE 7.40, newer than Debian 12's <linux/fuse.h>
 
 void logLine(fuse_log_level level, const char* format, va_list arguments) {
   char line[512];
@@ -53,7 +52,7 @@ FuseSession::~FuseSession() noexcept(false) {
   fuse_session_destroy(session_);
 }
 
-Status FuseSession::mount(const MountOptions& options) {
+Status FuseSession::makeSession(const MountOptions& options) {
   fuse_set_log_func(&logLine);
   auto table = Operations::table();
   table.init = &FuseSession::startConnection;
@@ -67,11 +66,47 @@ Status FuseSession::mount(const MountOptions& options) {
   if (session_ == nullptr) {
     return Error{EXIT_FAILED, options.mountPoint + ": libfuse refused the options '" + text + "'"};
   }
+  return {};
+}
+
+Status FuseSession::mount(const MountOptions& options) {
+  auto made = makeSession(options);
+  if (!made.ok()) {
+    return made;
+  }
+  return attach(options.mountPoint.c_str(), options.mountPoint + ": the mount was refused");
+}
+
+Status FuseSession::adopt(const MountOptions& options, int descriptor, const std::string& firstRequest) {
+  auto made = makeSession(options);
+  if (!made.ok()) {
+    return made;
+  }
+  adopted_ = true;
+  auto attached = attach(("/dev/fd/" + std::to_string(descriptor)).c_str(), "the mount can't be taken over");
+  if (!attached.ok()) {
+    return attached;
+  }
+  fuse_session_process_buf(session_, &arrival_.replay(firstRequest));
+  arrival_.replayed();
+  fuse_out_header again{};
+  again.len = sizeof again;
+  again.error = NOTIFY_RESEND;
+  if (::write(this->descriptor(), &again, sizeof again) < 0) {
+    return Error{EXIT_FAILED, std::string("the kernel doesn't ask once more what was left unanswered: ") +
+                                  ::strerror(errno) + ". That takes Linux 6.9"};
+  }
+  resending_ = true;
+  return {};
+}
+
+// `place`: a directory, or the descriptor of a mount that is there.
+Status FuseSession::attach(const char* place, const std::string& refusal) {
   errno = 0;
-  if (fuse_session_mount(session_, options.mountPoint.c_str()) != 0) {
+  if (fuse_session_mount(session_, place) != 0) {
     std::string cause = errno == 0 ? "see the line above" : ::strerror(errno);
-    return Error{EXIT_FAILED, options.mountPoint + ": the mount was refused: " + cause +
-                                  ". Check the right to mount (root, or fusermount3) and the options"};
+    return Error{EXIT_FAILED,
+                 refusal + ": " + cause + ". Check the right to mount (root, or fusermount3) and the options"};
   }
   mounted_ = true;
   fuse_custom_io io{};
@@ -117,6 +152,7 @@ void FuseSession::startConnection(void* self, fuse_conn_info* connection) {
   auto& session = of(self);
   auto* init = session.arrival_.arguments<fuse_init_in>();
   session.initUnique_ = session.arrival_.unique();
+  session.firstRequest_ = session.arrival_.bytes();
   if (init != nullptr) {
     session.offered_ = init->flags;
     session.offered2_ = (init->flags & FUSE_INIT_EXT) != 0 ? init->flags2 : 0;
@@ -151,8 +187,22 @@ ssize_t FuseSession::writeReply(int fd, iovec* parts, int count, void* self) {
   auto* header = static_cast<const fuse_out_header*>(parts[0].iov_base);
   if (session.initUnique_ != 0 && header->unique == session.initUnique_) {
     session.editInitReply(parts, count);
+    if (session.adopted_) {
+      session.adopted_ = false;
+      size_t length = 0;
+      for (int i = 0; i < count; i++) {
+        length += parts[i].iov_len;
+      }
+      return static_cast<ssize_t>(length);  // the kernel has had it from a predecessor
+    }
   }
   return ::writev(fd, parts, count);
+}
+
+void FuseSession::resendsOver() {
+  if (std::exchange(resending_, false)) {
+    operations_.resendsOver();
+  }
 }
 
 // Takes what has arrived, at most REQUESTS_PER_TURN; false when there is no more.
@@ -161,6 +211,7 @@ bool FuseSession::serveSome() {
     fuse_buf& buffer = arrival_.next();
     int got = fuse_session_receive_buf(session_, &buffer);
     if (got == -EAGAIN) {
+      resendsOver();
       return false;
     }
     if (got == -EINTR) {
@@ -173,6 +224,9 @@ bool FuseSession::serveSome() {
       fuse_session_exit(session_);
       return false;
     }
+    if (arrival_.isQuestion() && !arrival_.isResent()) {
+      resendsOver();
+    }
     arrival_.translate();
     fuse_session_process_buf(session_, &buffer);
   }
@@ -180,18 +234,25 @@ bool FuseSession::serveSome() {
 }
 
 Task<void> FuseSession::serve() {
-  while (!fuse_session_exited(session_)) {
+  auto paused = kj::newPromiseAndFulfiller<void>();
+  auto pauseRequested = paused.promise.fork();
+  pauseFulfiller_ = kj::mv(paused.fulfiller);
+  paused_ = false;
+  while (!paused_) {
     bool more = serveSome();
     if (fuse_session_exited(session_)) {
+      mounted_ = false;
       break;
     }
-    if (more) {
-      co_await clock_.after(0);
-    } else {
-      co_await observer_->whenBecomesReadable();
-    }
+    auto next = more ? clock_.after(0) : observer_->whenBecomesReadable();
+    auto woken = next.exclusiveJoin(pauseRequested.addBranch());
+    co_await kj::mv(woken);
   }
-  mounted_ = false;
+}
+
+void FuseSession::pause() {
+  paused_ = true;
+  pauseFulfiller_->fulfill();
 }
 
 }  // namespace cairn

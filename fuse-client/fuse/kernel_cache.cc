@@ -99,6 +99,12 @@ Nanos KernelCache::tellName(InodeId directory, Nanos leased) {
   return leased;
 }
 
+void KernelCache::inherited(Node& node, uint32_t opens) {
+  node.opens = opens;
+  node.opened = true;
+  node.attributesUntil = node.namesUntil = INT64_MAX;
+}
+
 void KernelCache::written(InodeId inode) {
   Node* node = nodes_.find(inode);
   if (node != nullptr) {

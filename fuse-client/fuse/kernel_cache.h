@@ -47,6 +47,9 @@ class KernelCache final : public CacheListener, private kj::TaskSet::ErrorHandle
   // makes it look (`looks`): that to a change of attributes just tells.
   FileTime tellModified(const Attributes& attributes, bool looks);
 
+  // What a predecessor told the kernel of it is not known: it may believe all, and have any pages. `opens`: how often
+  // it has the file open.
+  void inherited(Node& node, uint32_t opens);
   // This mount has written to the file: the kernel ignores answers that were on their way.
   void written(InodeId inode);
   // A regular file is being opened; to be awaited before the answer. Each has its closed().

@@ -54,6 +54,14 @@ class Nodes {
     node.lookups++;
     return node;
   }
+  // A predecessor has told the kernel of it so often.
+  Node& inherit(InodeId inode, uint64_t lookups, uint32_t mode, uint32_t gid) {
+    Node& node = nodes_[raw(inode)];
+    node.lookups = lookups;
+    node.mode = mode;
+    node.gid = gid;
+    return node;
+  }
   // Returns what was held with the last lookup; else the empty handle.
   HandleId forget(InodeId inode, uint64_t count) {
     HandleId held{};

@@ -8,13 +8,14 @@
 namespace cairn {
 
 Operations::Operations(Client& client, Clock& clock, Workers& workers, Workers& waiters, Processes& processes,
-                       Arrival& arrival, const MountOptions& options, InodeId root)
+                       Arrival& arrival, const MountOptions& options, InodeId root, KeptState* kept)
     : client_(client),
       clock_(clock),
       processes_(processes),
       arrival_(arrival),
       options_(options),
       root_(root),
+      kept_(kept),
       failures_(clock),
       groups_(processes, clock),
       kernel_(clock, workers, waiters, nodes_, root),
@@ -73,6 +74,7 @@ void Operations::watch(Call& call, kj::Promise<void> work) {
 
 void Operations::ended(Call& call) {
   interrupted_.erase(call.id);
+  resentEnded(call);
   auto found = calls_.find(call.id);
   if (found == calls_.end()) {
     return;  // its program was killed, and the task came to its end before it was dropped
@@ -109,7 +111,7 @@ void Operations::taskFailed(kj::Exception&& exception) {
 
 Caller Operations::caller(const Request& request) {
   const fuse_ctx& context = request.context();
-  Caller caller{context.uid, context.gid, {}, context.umask};
+  Caller caller{context.uid, context.gid, {}, context.umask, request.number()};
   if (context.uid != 0 && context.pid != 0) {
     caller.groups = groups_.groups(context.pid, context.uid, context.gid);
   }
@@ -171,15 +173,21 @@ void Operations::sendEntry(Request& request, InodeId directory, const std::strin
 
 Node& Operations::told(const Attributes& attributes) {
   Node& node = nodes_.told(attributes);
+  noteKnown(attributes.inode);
+  holdIfItOpensByItself(attributes.inode, node);
+  return node;
+}
+
+void Operations::holdIfItOpensByItself(InodeId inode, Node& node) {
   bool opensByItself = S_ISFIFO(node.mode) || S_ISSOCK(node.mode) || S_ISCHR(node.mode) || S_ISBLK(node.mode);
   if (opensByItself && node.held == HandleId{}) {
-    node.held = client_.open(attributes.inode, 0);
+    node.held = client_.open(inode, 0);
   }
-  return node;
 }
 
 void Operations::forget(InodeId inode, uint64_t count) {
   HandleId held = nodes_.forget(inode, count);
+  noteKnown(inode);
   if (held != HandleId{}) {
     client_.release(held);
   }

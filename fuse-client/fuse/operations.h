@@ -6,6 +6,7 @@
 #include <kj/async.h>
 
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "common/task.h"
 #include "fuse-client/client/client.h"
 #include "fuse-client/fuse/arrival.h"
+#include "fuse-client/fuse/kept_state.h"
 #include "fuse-client/fuse/kernel_cache.h"
 #include "fuse-client/fuse/nodes.h"
 #include "fuse-client/fuse/options.h"
@@ -27,9 +29,10 @@ class FuseSession;
 
 class Operations final : private kj::TaskSet::ErrorHandler {
  public:
-  // `waiters`: workers for what may wait for the kernel. `root` is the inode that the mount shows as its root.
+  // `waiters`: workers for what may wait for the kernel. `root` is the inode that the mount shows as its root. `kept`:
+  // where to leave what a successor needs; null: nobody succeeds.
   Operations(Client& client, Clock& clock, Workers& workers, Workers& waiters, Processes& processes, Arrival& arrival,
-             const MountOptions& options, InodeId root);
+             const MountOptions& options, InodeId root, KeptState* kept = nullptr);
   ~Operations() noexcept(false);
   KJ_DISALLOW_COPY(Operations);
 
@@ -46,11 +49,20 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // The kernel can be told to forget things from now on; -1: no more.
   void connected(int descriptor) { kernel_.attach(descriptor); }
 
+  // ---- of a successor (inherit.cc)
+  // Takes over what the kernel knows and has open, and the client's part. REQUIRES: connected().
+  void inherit();
+  // The kernel has asked once more all that was left unanswered.
+  void resendsOver();
+
   size_t inFlight() const { return calls_.size(); }
   // Ends what is in flight, with EIO. To be called while the session is there: an answer goes through it.
   void giveUp();
   // Resolves when nothing is in flight.
   kj::Promise<void> onIdle();
+  // The same, but for what waits for a lock; at the latest after `limit`.
+  Task<void> settled(Nanos limit);
+  InodeId root() const { return root_; }
 
  private:
   // One request on its way.
@@ -61,6 +73,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
     uint64_t id;
     Request request;
     kj::Promise<void> work = nullptr;
+    KeptState::Open undelivered;  // what a predecessor opened for it, without an answer
   };
 
   // The program of a call got a signal.
@@ -97,10 +110,14 @@ class Operations final : private kj::TaskSet::ErrorHandler {
     Operations& self = of(request);
     Call& call = self.admit(request, name);
     call.request.about(raw(self.inodeOf(node)), entry);
+    self.identify(call);
     self.watch(call, kj::evalNow([&]() -> kj::Promise<void> { return body(self, call.request); }));
   }
   static Operations& of(fuse_req_t request) { return *static_cast<Operations*>(fuse_req_userdata(request)); }
   Call& admit(fuse_req_t request, const char* name);
+  void identify(Call& call);
+  void resentEnded(Call& call);
+  void releaseUndelivered(Call& call);
   void watch(Call& call, kj::Promise<void> work);
   void ended(Call& call);
   void taskFailed(kj::Exception&& exception) override;
@@ -147,6 +164,11 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   fuse_entry_param entryOf(InodeId directory, const std::string& name, const Attributes& attributes);
   void sendEntry(Request& request, InodeId directory, const std::string& name, const Attributes& attributes);
   Node& told(const Attributes& attributes);  // the kernel was, once more
+  void noteKnown(InodeId inode);             // for a successor
+  void holdIfItOpensByItself(InodeId inode, Node& node);
+  // An open file or directory, before the kernel hears of it; and its end. False: a predecessor has ended it.
+  void noteOpen(const Request& request, HandleId handle, InodeId inode, InodeId parent, uint32_t bits);
+  bool noteClosed(HandleId handle);
   void forget(InodeId inode, uint64_t count);
   void sendAttributes(Request& request, const Attributes& attributes, bool looks = true);
   static double seconds(Nanos nanos) { return static_cast<double>(nanos) / SECOND; }
@@ -234,6 +256,10 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   const MountOptions& options_;
   const InodeId root_;
   FuseSession* session_ = nullptr;
+  KeptState* const kept_;
+  std::map<uint64_t, KeptState::Open> openedBy_;  // by a predecessor, by request; until resendsOver()
+  std::set<uint64_t> resent_;  // requests that the kernel asked once more, and that are under way
+  bool resendsOver_ = false;
 
   FailureLog failures_;
   GroupCache groups_;

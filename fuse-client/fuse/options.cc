@@ -4,6 +4,7 @@
 #include <charconv>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 
 namespace cairn {
@@ -16,6 +17,9 @@ constexpr const char* HELP_TEXT =
     "\n"
     "  -f, --foreground          stay in the foreground, log to standard error\n"
     "      --connect-timeout S   give up when no master answers within S seconds (default 10)\n"
+    "      --supervise           have another process take over when the one that serves dies, or, with what is\n"
+    "                            installed now, when this one gets SIGUSR2 (--no-supervise: not; default: only in the\n"
+    "                            background)\n"
     "      --log FILE            write log lines to FILE\n"
     "      --log-level LEVEL     trace, debug, info, warn, error (default info)\n"
     "  -h, --help                this text\n"
@@ -213,7 +217,13 @@ class CommandLine {
       if (word == "-V" || word == "--version") {
         return EarlyExit{EXIT_DONE, VERSION_TEXT};
       }
-      auto mistake = onlyPlaces_ || word.size() < 2 || word[0] != '-' ? place(word) : flag(word);
+      size_t from = at_;
+      bool isPlace = onlyPlaces_ || word.size() < 2 || word[0] != '-';
+      auto mistake = isPlace ? place(word) : flag(word);
+      if (!isPlace && !onlyPlaces_) {
+        out_.flags.insert(out_.flags.end(), words_.begin() + static_cast<ptrdiff_t>(from),
+                          words_.begin() + static_cast<ptrdiff_t>(std::min(at_ + 1, words_.size())));
+      }
       if (!mistake.empty()) {
         return usage(mistake);
       }
@@ -239,6 +249,8 @@ class CommandLine {
       out_.checkOnly = true;
     } else if (word == "-f" || word == "--foreground") {
       out_.foreground = true;
+    } else if (word == "--supervise" || word == "--no-supervise") {
+      supervise_ = word == "--supervise";
     } else if (word == "-r" || word == "--read-only") {
       out_.readOnly = true;
     } else if (!SILENT.contains(word)) {
@@ -251,7 +263,8 @@ class CommandLine {
     auto equals = word.starts_with("--") ? word.find('=') : std::string::npos;
     bool attached = word.starts_with("-o") && word.size() > 2;
     auto name = attached ? "-o" : word.substr(0, equals);
-    static const std::set<std::string> KNOWN = {"-o", "-t", "-N", "--connect-timeout", "--log", "--log-level"};
+    static const std::set<std::string> KNOWN = {"-o",    "-t",          "-N",      "--connect-timeout",
+                                                "--log", "--log-level", "--worker"};
     if (!KNOWN.contains(name)) {
       return "unknown flag '" + word + "'";
     }
@@ -283,6 +296,8 @@ class CommandLine {
       out_.logLevel = value;
     } else if (name == "--log") {
       out_.logFile = value;
+    } else if (name == "--worker") {
+      out_.worker = value;
     }
     return {};
   }
@@ -296,6 +311,7 @@ class CommandLine {
     }
     out_.clusterFile = places_[0];
     out_.mountPoint = places_[1];
+    out_.supervised = supervise_.value_or(!out_.foreground);
     return options_.finish();
   }
 
@@ -305,6 +321,7 @@ class CommandLine {
   std::vector<std::string> places_;
   size_t at_ = 0;
   bool onlyPlaces_ = false;
+  std::optional<bool> supervise_;
 };
 
 std::string escaped(const std::string& text) {

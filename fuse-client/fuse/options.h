@@ -24,6 +24,10 @@ struct MountOptions {
   std::string clusterFile;
   std::string mountPoint;
   bool foreground = false;
+  // Another process takes over when the one that serves dies, or on SIGUSR2 (holder.h).
+  bool supervised = false;
+  std::string worker;              // this is one: what its holder gives it
+  std::vector<std::string> flags;  // all words but the two places, for a worker
   bool checkOnly = false;  // mount -f: says whether it would go, mounts nothing
   Nanos connectTimeout = 10 * SECOND;
   std::string logFile;

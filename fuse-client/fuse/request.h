@@ -98,6 +98,14 @@ class Request {
   void setInterruptible(bool interruptible) { interruptible_ = interruptible; }
   bool isInterruptible() const { return interruptible_; }
 
+  // The kernel's number of it; `resent`: a predecessor of this process got it too.
+  void numbered(uint64_t number, bool resent) {
+    number_ = number;
+    resent_ = resent;
+  }
+  uint64_t number() const { return number_; }
+  bool isResent() const { return resent_; }
+
   // For people: which inode this is about, and which name in it.
   void about(uint64_t inode, const char* name = "") {
     inode_ = inode;
@@ -127,6 +135,8 @@ class Request {
   const Nanos since_;  // when it came
   uint64_t inode_ = 0;
   std::string name_;
+  uint64_t number_ = 0;
+  bool resent_ = false;
   bool interruptible_ = false;
 };
 

@@ -348,5 +348,20 @@ TEST(ClientData, AnotherMountSeesTheSyncedData) {
   EXPECT_EQ(w.read(*two, reader, 0, 100), "3rd");
 }
 
+TEST(ClientData, ATruncationOvertakesAnFsync) {
+  ClientWorld w(1);
+  auto client = w.newClient();
+  auto handle = w.create(*client, "f", OPEN_WRITE);
+  auto inode = w.done(client->lookup(ROOT_INODE, "f", Caller{})).inode;
+  w.write(*client, handle, 0, std::string(1 << 20, 'x'));  // too much to be sent with the fsync
+  kj::Promise<Status> synced = client->fsync(handle, false);
+  AttributeChange change;
+  change.which = SET_SIZE | SET_MODIFIED_NOW;
+  w.done(client->setAttributes(inode, change, Caller{}));
+  EXPECT_TRUE(w.world.await(kj::mv(synced), ClientWorld::LIMIT).ok());
+  w.world.runFor(SECOND);
+  EXPECT_EQ(w.done(client->attributes(inode)).sizeBytes, 0u);
+}
+
 }  // namespace
 }  // namespace cairn

@@ -62,6 +62,20 @@ TEST(MountOptions, TheLastWordOnAccessTimesCounts) {
   EXPECT_EQ(files.accessTimes, AccessTimes::RELATIVE);
 }
 
+TEST(MountOptions, SupervisedInTheBackgroundUnlessToldOtherwise) {
+  EXPECT_TRUE(parsed({"c.toml", "/mnt"}).supervised);
+  EXPECT_FALSE(parsed({"--no-supervise", "c.toml", "/mnt"}).supervised);
+  EXPECT_FALSE(parsed({"-f", "c.toml", "/mnt"}).supervised);
+  EXPECT_TRUE(parsed({"-f", "--supervise", "c.toml", "/mnt"}).supervised);
+}
+
+TEST(MountOptions, AWorkerGetsAllWordsButThePlaces) {
+  auto options = parsed({"-f", "--log", "x", "c.toml", "-oro", "--connect-timeout=3", "--", "/mnt"});
+  EXPECT_EQ(options.flags, (Words{"-f", "--log", "x", "-oro", "--connect-timeout=3"}));
+  EXPECT_TRUE(options.worker.empty());
+  EXPECT_EQ(parsed({"--worker", "1,2", "c.toml", "/mnt"}).worker, "1,2");
+}
+
 TEST(MountOptions, EveryOption) {
   auto options =
       parsed({"-o", "ro,sync,soft,timeout=2.5,cache-size=64M", "--connect-timeout=3", "-oentry-timeout=0", "-o",
