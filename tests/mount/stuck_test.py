@@ -2,7 +2,7 @@
 """No mount hangs or is dead. While the servers are away, stopped or killed, a program in any call can be killed or
 asked to stop, the mount tells what each call waits for, it can be taken down in each way, and a soft mount fails in
 time.
-`dfsadmin why` names what a call waits for: a master, a chunkserver, another mount's lease, a lock."""
+`dfsadmin why` names what a call waits for: a master, a chunkserver, a lock."""
 import errno
 import fcntl
 import json
@@ -358,28 +358,6 @@ class Stuck(unittest.TestCase):
             self.assertEqual(call["operation"], "fsync")
             self.assertEqual(call["file"], "f")
             self.bring_back()  # else the close would wait
-
-    def test_why_a_lease(self):
-        """A mount that stands still has the right to write: the answer names its session and when it will end."""
-        other = AnotherMount(self.cluster)
-        self.addCleanup(other.close)
-        theirs = os.open(os.path.join(other.mnt, os.path.basename(self.top), "f"), os.O_CREAT | os.O_WRONLY)
-        self.addCleanup(calls.observe, os.close, theirs)  # its session may have ended
-        os.write(theirs, b"x")
-        os.kill(other.process.pid, signal.SIGSTOP)
-        self.addCleanup(os.kill, other.process.pid, signal.SIGCONT)
-        program = self.program(lambda _: None, lambda *_: read_all(self.top + "/f"))
-        program.start()
-
-        def named():
-            for call in self.why(program.pid)["calls"]:
-                for lease in call["leases"]:
-                    if os.path.basename(other.mnt) in lease["sessionName"]:
-                        return lease
-            return None
-        lease = wait_for("the holder to be named", named)
-        self.assertTrue(lease["write"])
-        self.assertIn("eviction in", lease["end"])
 
     def test_why_a_lock(self):
         calls.write(self.top + "/f", b"x")
