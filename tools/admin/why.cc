@@ -19,7 +19,8 @@ namespace cairn::admin {
 
 namespace {
 
-constexpr Nanos READ_LIMIT = 5 * SECOND;
+// Shorter than the time after which a session that answers nothing ends: who holds things up can still be named then.
+constexpr Nanos READ_LIMIT = 2 * SECOND;
 constexpr double LONG_SECONDS = 1;  // what waits so long is worth an exit code
 
 // What is asked about: a process, or a path.
