@@ -52,6 +52,10 @@ InodeId MasterSession::inodeOf(wire::Op::Reader op) {
       return InodeId{op.getLock().getInode()};
     case wire::Op::DETACH:
       return InodeId{op.getDetach().getParent()};
+    case wire::Op::RESERVE:
+      return InodeId{op.getReserve().getRoot()};
+    case wire::Op::GIVE_BACK:
+      return InodeId{op.getGiveBack().getRoot()};
     case wire::Op::WRITTEN:  // of many files: each has a wait of its own
       break;
   }

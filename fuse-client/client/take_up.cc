@@ -15,7 +15,7 @@ void Client::Impl::takeUp(const Inheritance& from) {
   for (const auto& file : from.files) {
     auto inode = inodes.get(file.inode);
     ++inode->handles;
-    session.take(file.inode);
+    session.take(file.inode, false);
     auto handle = kj::refcounted<Handle>(kj::mv(inode), file.bits);
     handle->locksLost = file.locksLost;
     handles[raw(file.handle)] = kj::mv(handle);
