@@ -112,6 +112,7 @@ void MasterSession::notePlace(uint64_t term, uint64_t index) {
 void MasterSession::takeUp(const Inheritance& from) {
   id_ = earlierSession_ = from.session;
   attempts_ = from.attempts;
+  uncertain_.insert(REPORT_SLOT);  // at least one is overtaken
   for (const SentChange& change : from.sent) {
     sequences_[change.slot] = change.sequence;
     if (change.request != 0 && change.slot != REPORT_SLOT) {
@@ -131,9 +132,9 @@ Task<bool> MasterSession::overtake(wire::ClientSession::Client client) {
   resendHolds();
   while (!uncertain_.empty()) {
     uint8_t slot = *uncertain_.begin();
-    OpDraft nothing;
+    OpDraft nothing;  // but that what quotas granted to the predecessor is given back
     nothing->initCaller();
-    nothing->initWritten(0);
+    nothing->initGiveBack();
     auto request = client.executeRequest();
     request.setSlot(slot);
     request.setSequence(nextSequence(slot, nothing));

@@ -242,6 +242,10 @@ Status reserve(Execution& execution, SessionId session, wire::ByteGrant::Reader 
 
 Status giveBack(Execution& execution, SessionId session, wire::ByteGrant::Reader grant) {
   const InodeId root{grant.getRoot()};
+  if (raw(root) == 0) {
+    dropGrants(execution, session);
+    return {};
+  }
   uint64_t before = grantOf(execution, session, root);
   if (before > 0) {
     setGrant(execution, session, root, before, before - std::min(before, grant.getBytes()));

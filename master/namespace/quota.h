@@ -31,6 +31,7 @@ Result<uint64_t> chargeGrowth(Execution& execution, SessionId session, InodeId d
                               uint64_t grantedMax);
 
 Status reserve(Execution& execution, SessionId session, wire::ByteGrant::Reader wish, wire::Reply::Builder reply);
+// Root 0: all that the session has. A process that takes a mount over knows of none (client/take_up.cc).
 Status giveBack(Execution& execution, SessionId session, wire::ByteGrant::Reader grant);
 // At a session's end.
 void dropGrants(Execution& execution, SessionId session);

@@ -137,6 +137,13 @@ TEST_F(TakeUp, WhatNobodyAsksForAgainIsOvertaken) {
   EXPECT_TRUE(notes.left.sent[0].answered);
 }
 
+TEST_F(TakeUp, WhatQuotasGrantedToAPredecessorIsGivenBack) {
+  w.done(first->makeDirectory(ROOT_INODE, "d", 0755, asking(7)));
+  second();
+  auto givesBack = [](const SentChange& change) { return change.kind == wire::Op::GIVE_BACK && change.answered; };
+  EXPECT_EQ(std::count_if(notes.left.sent.begin(), notes.left.sent.end(), givesBack), 1);
+}
+
 TEST_F(TakeUp, OpenFilesGoOn) {
   auto handle = w.create(*first, "f", OPEN_WRITE);
   auto inode = w.done(first->lookup(ROOT_INODE, "f", Caller{})).inode;
