@@ -39,11 +39,11 @@ void Leases::linkLost(SessionId session) {
 void Leases::ended(SessionId session) {
   Fence fence;
   fence.version = reader_.map().version;
-  fence.everything = unknown_.contains(session);
+  fence.below = unknown_.contains(session) ? reader_.nextInode() : InodeId{};
   for (InodeId inode : table_.writtenBy(session)) {
     fence.inodes.insert(inode);
   }
-  if (fence.everything || !fence.inodes.empty()) {
+  if (raw(fence.below) != 0 || !fence.inodes.empty()) {
     fences_.push_back(kj::mv(fence));
   }
   links_.erase(session);

@@ -154,7 +154,7 @@ class Leases final {
   // Late writes of a session that was evicted may still land in these files: nobody gets a lease on them.
   struct Fence {
     MapVersion version{};
-    bool everything = false;  // what it wrote isn't known
+    InodeId below{};  // what it wrote isn't known: any of those that there were
     std::set<InodeId> inodes;
   };
 

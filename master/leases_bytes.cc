@@ -154,7 +154,7 @@ Task<void> Leases::giveBack(SessionId session, InodeId root) {
 
 bool Leases::isFenced(InodeId inode) const {
   return std::any_of(fences_.begin(), fences_.end(),
-                     [inode](auto& fence) { return fence.everything || fence.inodes.contains(inode); });
+                     [inode](auto& fence) { return inode < fence.below || fence.inodes.contains(inode); });
 }
 
 void Leases::drained(MapVersion confirmed) {

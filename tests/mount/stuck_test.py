@@ -148,6 +148,8 @@ class Stuck(unittest.TestCase):
     def setUp(self):
         self.top = self.cluster.path(self.id().split(".")[-1])
         os.mkdir(self.top)
+        self.folder = os.open(self.top, os.O_RDONLY)  # while there is a cluster
+        self.addCleanup(os.close, self.folder)
         # Who is killed may still stand behind another one's call, where the kernel lets in one at a time.
         self.started = []
         self.addCleanup(lambda: [program.close() for program in self.started])
@@ -176,7 +178,7 @@ class Stuck(unittest.TestCase):
 
     def a_mkdir(self):
         """A program that makes a directory: it asks for the name, then for the directory. The way there is open."""
-        program = self.program(lambda _: opened(self.top, os.O_RDONLY), lambda _, fd: os.mkdir("d", dir_fd=fd))
+        program = self.program(lambda _: None, lambda *_: os.mkdir("d", dir_fd=self.folder))
         program.start()
         return program
 
@@ -347,7 +349,7 @@ class Stuck(unittest.TestCase):
         self.assertIn("until: a majority of the masters being back", text)
 
     def test_why_a_chunkserver(self):
-        with open(self.top + "/f", "wb") as f:
+        with open(self.top + "/f", "wb", buffering=0) as f:  # made after the last eviction: no lease waits for that
             f.write(b"x")
             os.fsync(f.fileno())
             for name in self.servers[1:]:
