@@ -115,6 +115,7 @@ cairn_full_script(nightly_disk_faults tests/chaos/disk_faults_test.py)
 cairn_script(chaos_power_cut_data chaos tests/chaos/power_cut_data_test.py)
 cairn_full_script(nightly_power_cut_data tests/chaos/power_cut_data_test.py)
 
+cairn_script(chaos_hard_kills chaos tests/chaos/hard_kills_test.py)
 cairn_full_script(nightly_hard_kills tests/chaos/hard_kills_test.py)
 
 # The parts that use threads, for the thread sanitizer.
