@@ -49,6 +49,22 @@ std::string describe(int status) {
                              : "ended with exit code " + std::to_string(WEXITSTATUS(status));
 }
 
+// A byte with room for a descriptor: a worker says by it that it serves.
+struct DescriptorMessage {
+  DescriptorMessage() {
+    head.msg_iov = &part;
+    head.msg_iovlen = 1;
+    head.msg_control = control;
+    head.msg_controllen = sizeof control;
+  }
+  KJ_DISALLOW_COPY(DescriptorMessage);
+
+  char byte = 'S';
+  iovec part{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr head{};
+};
+
 }  // namespace
 
 // ---- what a worker is told ----------------------------------------------------------------------
@@ -81,20 +97,13 @@ bool parseWorkerPlace(const std::string& text, WorkerPlace& out) {
 }
 
 void tellServing(const WorkerPlace& place, int fuse) {
-  char byte = 'S';
-  iovec part{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  DescriptorMessage message;
+  cmsghdr* header = CMSG_FIRSTHDR(&message.head);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof fuse);
   std::memcpy(CMSG_DATA(header), &fuse, sizeof fuse);
-  if (::sendmsg(place.holder, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+  if (::sendmsg(place.holder, &message.head, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
     spdlog::error("the holder of the mount doesn't hear that it is served: {}", ::strerror(errno));
   }
 }
@@ -252,15 +261,8 @@ void Holder::handleMessage() {
   if (fromWorker_ < 0) {
     return;
   }
-  char byte = 0;
-  iovec part{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t got = ::recvmsg(fromWorker_, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  DescriptorMessage message;
+  ssize_t got = ::recvmsg(fromWorker_, &message.head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (got <= 0) {
     bool gone = got == 0 || (errno != EAGAIN && errno != EINTR);
     if (gone) {
@@ -269,7 +271,7 @@ void Holder::handleMessage() {
     }
     return;
   }
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  const cmsghdr* header = CMSG_FIRSTHDR(&message.head);
   if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
     int descriptor = -1;
     std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
