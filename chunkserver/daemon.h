@@ -18,6 +18,7 @@
 #include "common/task.h"
 #include "common/workers.h"
 #include "rpc/network.h"
+#include "rpc/program.h"
 
 namespace cairn {
 
@@ -36,6 +37,7 @@ struct DaemonOptions {
   std::string hostId;
   std::string rack;  // failure domains that it is in; empty: not known
   std::string zone;
+  Program program;
   uint64_t capacityLimit = 0;  // bytes of chunks per volume; 0: what the disk has
 };
 
