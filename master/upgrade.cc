@@ -36,7 +36,8 @@ void Upgrade::tick() {
 }
 
 Task<void> Upgrade::raise(uint32_t level) {
-  auto applied = co_await propose(replica_, [&](wire::Command::Builder command) { command.setRaiseLevel(level); });
+  auto fill = [&](wire::Command::Builder command) { command.setRaiseLevel(level); };
+  auto applied = co_await propose(replica_, fill);
   raising_ = false;
   auto outcome = outcomeOf(applied);
   if (outcome.ok()) {

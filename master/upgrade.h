@@ -1,6 +1,6 @@
 // Upgrade: raises the cluster's feature level when all its servers know a higher one. Masters count while they are
-// members, chunkservers until they are removed: one that is away may come back with the old program. Mounts don't count:
-// what they take part in is the protocol, of which servers speak older ones too.
+// members, chunkservers until they are removed: one that is away may come back with the old program. Mounts don't
+// count: what they take part in is the protocol, of which servers speak older ones too.
 #pragma once
 #include <kj/async.h>
 
