@@ -399,6 +399,7 @@ void RaftReplica::applyOne(const raft::Entry& entry) {
   auto applied = state_.apply(entry.index, entry.term, command);
   digests_.applied(entry.index, reader().digest());
   if (observer_ != nullptr) {
+    observer_->onEntry(entry.index, entry.term, command.payload());
     observer_->onApplied(command.reader(), applied);
   }
   auto waiting = waiting_.find(entry.index);

@@ -123,6 +123,10 @@ void printSummary(const Json& status) {
             << " of " << sizeText(space["rawBytes"]) << " used on the disks (" << number(space["copies"])
             << " copies)\n"
             << "Sessions " << number(status["sessions"]) << "\n";
+  if (!status["capsuleAgeSeconds"].is_null()) {
+    std::cout << "Capsule  " << number(status["capsuleAgeSeconds"])
+              << " s old: the chunkservers' copy of the file tree\n";
+  }
   const auto& repair = status["repair"];
   if (repair["bytesLeft"] != 0) {
     std::cout << "Repair   " << sizeText(repair["bytesLeft"]) << " left at " << sizeText(repair["bytesPerSecond"])
@@ -171,6 +175,8 @@ Task<Json> readStatus(Context& context, MasterLink& master) {
   out["space"] = spaceJson(status.getSpace());
   out["sessions"] = status.getSessions();
   out["reclaimBacklog"] = status.getReclaimBacklog();
+  int64_t age = status.getCapsuleAgeSeconds();
+  out["capsuleAgeSeconds"] = age < 0 ? Json(nullptr) : Json(age);
   co_return kj::mv(out);
 }
 
