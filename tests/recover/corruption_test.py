@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """dfs-recover on rotten disks: bits flipped, blocks zeroed, files cut off, in copies of a cluster's disks. It never
-crashes, never hangs, and never gives out a wrong byte: what it calls recovered is as it was. And what it is given is left
-as it is. CAIRN_FULL=1: 10,000 corruptions. CAIRN_SEED for other ones."""
+crashes, never hangs, and never gives out a wrong byte: what it calls recovered is as it was. And what it is given is
+left as it is. CAIRN_FULL=1: 10,000 corruptions. CAIRN_SEED for other ones."""
 import json
 import os
 import random
@@ -13,7 +13,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 import trees  # noqa: E402
-from cluster import BIN, Cluster, wait_for  # noqa: E402
+from cluster import BIN, Cluster  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 SEED = int(os.environ.get("CAIRN_SEED", "1"))
@@ -42,8 +42,7 @@ class Rot(unittest.TestCase):
     def test_rot(self):
         trees.make(self.c.mnt, 150)
         wanted = trees.look(self.c.mnt)
-        # Deletes too, and names that only the log's tail has.
-        wait_for("copies of the names", lambda: self.capsules_are_whole())
+        trees.await_capsules(self.c)
         self.c.down()
         os.mkdir(self.pristine)
         for name in ("c1", "c2"):
@@ -61,12 +60,6 @@ class Rot(unittest.TestCase):
         self.assertGreater(counts["recovered"], counts["damaged"])
         self.assertGreater(counts["damaged"], 0, "the corruptions didn't bite")
 
-    def capsules_are_whole(self):
-        if not hasattr(self, "asked"):
-            self.asked = 0
-        self.asked += 1
-        return self.asked > 60 and self.c.status()["capsuleAgeSeconds"] <= 3
-
     def one_round(self, number, whole, counts):
         rng = random.Random(f"{SEED} {number}")
         shutil.rmtree(self.work, ignore_errors=True)
@@ -83,9 +76,10 @@ class Rot(unittest.TestCase):
         self.assertEqual(before, self.contents(), f"the disks were written to: {self.seen}")
         if extracted is None:
             return
-        if spare_names:
-            self.assertIsNotNone(report["names"], self.seen)
+        missing = counts["missing"]
         self.compare(whole, out, extracted, counts)
+        if spare_names:
+            self.assertEqual(counts["missing"], missing, f"names are missing: {self.seen}")
 
     def contents(self):
         return {path: os.stat(path).st_mtime_ns for path in self.files()}

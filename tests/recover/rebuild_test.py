@@ -13,7 +13,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 import trees  # noqa: E402
-from cluster import BIN, AnotherMount, Cluster, wait_for  # noqa: E402
+from cluster import BIN, AnotherMount, Cluster  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 FILES = 200_000 if FULL else 1_500
@@ -45,12 +45,6 @@ class Lost(unittest.TestCase):
     def data(self, name):
         return os.path.join(self.c.dir, name)
 
-    def await_capsules(self):
-        """Until the chunkservers have all that has been done by now."""
-        began = time.monotonic()
-        wait_for("the chunkservers' copies of the names",
-                 lambda: self.c.status()["capsuleAgeSeconds"] + 2 < time.monotonic() - began, every=0.5)
-
     def scan(self, *without, code=WHOLE):
         shutil.rmtree(self.map, ignore_errors=True)
         return self.recover("scan", *self.disks(*without), "--map", self.map, code=code)
@@ -63,7 +57,7 @@ class Lost(unittest.TestCase):
     def test_disks_alone(self):
         trees.make(self.c.mnt, FILES)
         wanted = trees.look(self.c.mnt)
-        self.await_capsules()
+        trees.await_capsules(self.c)
         said = self.recover("scan", *self.disks(), "--map", self.map, code=REFUSED)
         self.assertIn("a daemon runs there", said)
         self.c.kill_all()
@@ -160,7 +154,7 @@ class Lost(unittest.TestCase):
                 self.assertEqual(f.read(), b"life goes on" * 1000)
         finally:
             mount.close()
-        self.await_capsules()
+        trees.await_capsules(self.c)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ import random
 import socket
 import stat
 import subprocess
+import time
+
+from cluster import wait_for
 
 ODD_NAMES = [b"new\nline", b"-rf", b"a\\b", b"\xff\xfe not utf-8", "Übergröße".encode(), b"n" * 255, b" ",
              b"*?[x]", b"'\"$(x)"]
@@ -14,6 +17,13 @@ MIB = 1 << 20
 def write(path, data):
     with open(path, "wb") as f:
         f.write(data)
+
+
+def await_capsules(cluster):
+    """Until the chunkservers have all names that were made by now."""
+    began = time.monotonic()
+    wait_for("the chunkservers' copies of the names",
+             lambda: cluster.status()["capsuleAgeSeconds"] + 2 < time.monotonic() - began, every=0.5)
 
 
 def make(top, files, seed=1):
