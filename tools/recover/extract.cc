@@ -28,6 +28,7 @@ class Extraction {
   Status copy(const FileView& view, TreeWriter::Output* output, FileReport& report);
   Status copyChunk(const FileView& view, uint32_t index, TreeWriter::Output* output, FileReport& report);
   Status special(const TreeEntry& entry, const TreeAttributes& attributes);
+  void alike(const std::string& first, const std::string& path);
   bool refuse(const std::string& path, const Status& why);
   TreeAttributes attributesOf(const InodeRecord& inode) const;
 
@@ -50,6 +51,16 @@ bool Extraction::refuse(const std::string& path, const Status& why) {
     out_.refused.push_back(path + ": " + why.error().why);
   }
   return !why.ok();
+}
+
+// What is wrong with a file is wrong under each of its names.
+void Extraction::alike(const std::string& first, const std::string& path) {
+  auto found = std::find_if(out_.damaged.begin(), out_.damaged.end(), [&](auto& file) { return file.path == first; });
+  if (found != out_.damaged.end()) {
+    FileReport report = *found;
+    report.path = path;
+    out_.damaged.push_back(std::move(report));
+  }
 }
 
 TreeAttributes Extraction::attributesOf(const InodeRecord& inode) const {
@@ -101,6 +112,7 @@ bool Extraction::enter(const TreeEntry& entry) {
   if (first != linked_.end()) {
     ++out_.others;
     refuse(entry.path, to_ == nullptr ? Status() : to_->makeLink(first->second, entry.path));
+    alike(first->second, entry.path);
     return false;
   }
   if (inode.links > 1) {
