@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "chunkserver/capsule/capsule_keeper.h"
 #include "chunkserver/census.h"
 #include "chunkserver/chunk_service.h"
 #include "chunkserver/door_service.h"
@@ -98,6 +99,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   kj::Own<Replicator> replicator_;
   kj::Own<WorkRunner> work_;
   kj::Own<Copier> copier_;
+  kj::Own<CapsuleKeeper> capsules_;
   kj::Own<Scrubs> scrubs_;
   kj::Own<ChunkHandlers> chunkHandlers_;
   kj::Own<PeerHandlers> peerHandlers_;
@@ -213,9 +215,12 @@ Status DaemonImpl::openPorts() {
 
 void DaemonImpl::run(ServerHome& home) {
   std::vector<LocalVolume*> locals;
+  std::vector<CapsulePlace> capsulePlaces;
   for (auto& volume : volumes_) {
     locals.push_back(volume.local.get());
+    capsulePlaces.push_back({volume.path, volume.place.disk});
   }
+  capsules_ = kj::heap<CapsuleKeeper>(options_.cluster.cluster, std::move(capsulePlaces));
   replicator_ = kj::heap<Replicator>(seams_.clock, seams_.random, membership_, peers_, locals,
                                      uint64_t{options_.cluster.repairMibPerSecond} << 20);
   work_ = kj::heap<WorkRunner>(seams_.clock, membership_, *replicator_);
@@ -225,7 +230,7 @@ void DaemonImpl::run(ServerHome& home) {
   peerHandlers_ = kj::heap<PeerHandlers>(*replicator_, membership_, seams_.clock);
   serve();
   registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, home,
-                                         membership_, peers_, *replicator_, *work_, *copier_, standings_);
+                                         membership_, peers_, *replicator_, *work_, *copier_, *capsules_, standings_);
   census_ = kj::heap<Census>(seams_.clock, membership_, *replicator_, *work_, *registration_, standings_,
                              int64_t{options_.cluster.orphanSeconds} * SECOND);
   tasks_->add(watchRegistration().promise());
@@ -454,6 +459,7 @@ void DaemonImpl::shut() {
   registration_ = nullptr;
   gate_->close();
   servers_.clear();
+  capsules_ = nullptr;
   copier_ = nullptr;
   work_ = nullptr;
   chunkHandlers_ = nullptr;

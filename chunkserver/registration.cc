@@ -29,7 +29,7 @@ class Watcher final : public wire::MapWatcher::Server {
 
 Registration::Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
                            Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work,
-                           Copier& copier, std::vector<VolumeStanding>& volumes)
+                           Copier& copier, CapsuleKeeper& capsules, std::vector<VolumeStanding>& volumes)
     : network_(network),
       clock_(clock),
       random_(random),
@@ -40,6 +40,7 @@ Registration::Registration(Network& network, Clock& clock, Random& random, Clust
       replicator_(replicator),
       work_(work),
       copier_(copier),
+      capsules_(capsules),
       volumes_(volumes),
       gate_(kj::refcounted<ServiceGate>()),
       refusal_(kj::newPromiseAndFulfiller<Error>()),
@@ -251,6 +252,7 @@ Task<Registration::End> Registration::registerWith(wire::Master::Client master) 
   auto request = master.registerRequest();
   fillHello(request.initServer());
   request.setWatcher(kj::heap<Watcher>(kj::addRef(*gate_), *this));
+  request.setCapsules(newCapsuleKeeper(*gate_, capsules_));
   kj::Promise<capnp::Response<wire::Master::RegisterResults>> sent = request.send();
   auto response = co_await withDeadline(clock_, REGISTER_LIMIT, kj::mv(sent), "registering with the master");
   int errnum = response.getOutcome().getErrno();

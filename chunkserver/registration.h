@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "chunkserver/capsule/capsule_keeper.h"
 #include "chunkserver/replication/replicator.h"
 #include "chunkserver/server_home.h"
 #include "chunkserver/service_gate.h"
@@ -44,7 +45,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
 
   Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
                Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work, Copier& copier,
-               std::vector<VolumeStanding>& volumes);
+               CapsuleKeeper& capsules, std::vector<VolumeStanding>& volumes);
   ~Registration() noexcept(false);
   KJ_DISALLOW_COPY(Registration);
 
@@ -100,6 +101,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Replicator& replicator_;
   WorkRunner& work_;
   Copier& copier_;
+  CapsuleKeeper& capsules_;
   std::vector<VolumeStanding>& volumes_;
   kj::Own<ServiceGate> gate_;  // of the map watcher
   kj::Own<Link> link_;

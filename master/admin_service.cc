@@ -241,6 +241,9 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   input.now = core.clock.monotonic();
   input.spared = judge(map, roster, core.chunkservers.rules(), input.now).spared;
   input.pending = &core.chunkservers.pending();
+  input.capsuleAge = core.capsules.age();
+  input.capsuleTrouble = core.capsules.trouble();
+  out.setCapsuleAgeSeconds(input.capsuleAge ? *input.capsuleAge / SECOND : -1);
   writeReasons(assess(input), out);
   writeMasters(core, group, out);
   writeServers(core, out);

@@ -111,7 +111,12 @@ Task<void> MasterService::registerServer(Core& core, RegisterContext context) {
   core.cleanup.forget(id);
   core.mover.forget(id);
   writeHistory(historyOf(core.replica.reader(), epoch), results.initHistory());
-  results.setRegistration(newRegistration(*lifeline_, id, incarnation, hello.getName().cStr(), params.getWatcher()));
+  kj::Maybe<wire::CapsuleKeeper::Client> capsules;
+  if (params.hasCapsules()) {
+    capsules = params.getCapsules();
+  }
+  results.setRegistration(newRegistration(*lifeline_, id, incarnation, hello.getName().cStr(), params.getWatcher(),
+                                          kj::mv(capsules)));
 }
 
 class DoorService final : public wire::MasterDoor::Server {

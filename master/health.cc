@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "master/capsule/capsule_shipper.h"
 #include "master/health_domains.h"
 #include "master/space.h"
 #include "rpc/history.h"
@@ -43,6 +44,7 @@ class Assessor {
     assessDomains(in_.map, out_.reasons);
     dataSpace();
     ownSpace();
+    capsules();
     std::stable_sort(out_.reasons.begin(), out_.reasons.end(),
                      [](auto& a, auto& b) { return a.critical && !b.critical; });
     return std::move(out_);
@@ -70,6 +72,7 @@ class Assessor {
   void missingCopies();
   void dataSpace();
   void ownSpace();
+  void capsules();
 
   const HealthInput& in_;
   Health out_;
@@ -299,6 +302,17 @@ const char* Health::level() const {
     return "healthy";
   }
   return reasons.front().critical ? "critical" : "degraded";
+}
+
+void Assessor::capsules() {
+  if (!in_.capsuleAge || *in_.capsuleAge < CapsuleShipper::AGE_MAX) {
+    return;
+  }
+  std::string why = in_.capsuleTrouble.empty() ? "" : " (" + in_.capsuleTrouble + ")";
+  add("capsule-old",
+      "what was changed in the file tree in the last " + duration(*in_.capsuleAge) + " is only on the masters" + why +
+          ": if all of them were lost now, dfs-recover would not know of it",
+      "Make room on the chunkservers' disks and see that at least two of them are online.");
 }
 
 Health assess(const HealthInput& input) {

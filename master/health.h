@@ -1,6 +1,7 @@
 // Health: is the cluster well, and if not, why, and what to do. Pure.
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,8 @@ struct HealthInput {
   Nanos now = 0;
   std::set<ServerId> spared = {};          // Standings
   const Targets::Plan* pending = nullptr;  // shards that are to get another target
+  std::optional<Nanos> capsuleAge = {};    // CapsuleShipper::age()
+  std::string capsuleTrouble = {};
 };
 
 struct Health {

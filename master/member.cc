@@ -104,8 +104,8 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
   }
 
   void openOffice() {
-    office_ = kj::heap<Office>(seams_.clock, seams_.random, *replica_, options_.cluster, options_.name,
-                               options_.program.version, ownSpace_, options_.trashSeconds);
+    office_ = kj::heap<Office>(seams_.clock, seams_.random, seams_.workers, *replica_, options_.cluster,
+                               options_.name, options_.program.version, ownSpace_, options_.trashSeconds);
     doorway_->setOffice(kj::addRef(office_->lifeline()));
   }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <kj/memory.h>
 
+#include "master/capsule/capsule_shipper.h"
 #include "master/core.h"
 #include "master/space.h"
 #include "master/trash_keeper.h"
@@ -12,8 +13,8 @@ namespace cairn {
 
 class Office final : private ReplicaObserver {
  public:
-  Office(Clock& clock, Random& random, Replica& replica, const ClusterFile& cluster, std::string name,
-         std::string version, OwnSpace& ownSpace, uint32_t trashSeconds)
+  Office(Clock& clock, Random& random, Workers& workers, Replica& replica, const ClusterFile& cluster,
+         std::string name, std::string version, OwnSpace& ownSpace, uint32_t trashSeconds)
       : replica_(replica),
         publisher_(clock, replica.reader().map()),
         chunkservers_(clock, replica, PlacementRules{cluster.servers, cluster.repairDelaySeconds * SECOND}),
@@ -24,8 +25,10 @@ class Office final : private ReplicaObserver {
         quotas_(clock, replica, sessions_.leases()),
         trash_({clock, replica, chunkservers_, sessions_, cleanup_, ownSpace}, trashSeconds),
         upgrade_(clock, replica, chunkservers_),
-        core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
-              cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace,         quotas_},
+        capsules_(clock, workers, replica, cluster.cluster),
+        core_{clock,    replica, cluster,   std::move(name), std::move(version), publisher_, chunkservers_,
+              cleanup_, mover_,  sessions_, names_,          locks_,             ownSpace,   quotas_,
+              capsules_},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
     replica.setObserver(this);
     // Whether deletes are kept must be in the log before the first client's session.
@@ -64,6 +67,10 @@ class Office final : private ReplicaObserver {
     }
   }
 
+  void onEntry(LogIndex index, Term term, kj::ArrayPtr<const kj::byte> payload) override {
+    capsules_.onEntry(index, term, payload);
+  }
+
   Replica& replica_;
   MapPublisher publisher_;
   Chunkservers chunkservers_;
@@ -75,6 +82,7 @@ class Office final : private ReplicaObserver {
   TrashKeeper trash_;
   Upgrade upgrade_;
   NameGate names_;
+  CapsuleShipper capsules_;
   Core core_;
   kj::Own<Lifeline> lifeline_;
 };

@@ -416,6 +416,7 @@ void RaftReplica::applyOne(const raft::Entry& entry) {
     fail(known.error());
   }
   if (observer_ != nullptr) {
+    observer_->onEntry(entry.index, entry.term, command.payload());
     observer_->onApplied(command.reader(), applied);
   }
   auto waiting = waiting_.find(entry.index);

@@ -20,6 +20,7 @@ namespace cairn {
 
 class RaftReplica final : public Replica,
                           public Group,
+                          public StateSource,
                           private RaftStore::Owner,
                           private RaftLinks::Owner,
                           private StateKeeper::Owner,
@@ -41,6 +42,7 @@ class RaftReplica final : public Replica,
   void setObserver(ReplicaObserver* observer) override { observer_ = observer; }
   void setOfficeObserver(OfficeObserver* observer) override { office_ = observer; }
   Group& group() override { return *this; }
+  StateSource& copies() override { return *this; }
   kj::Promise<Error> onFatal() override { return kj::mv(fatal_.promise); }
   Task<void> stop() override;
 
@@ -63,6 +65,11 @@ class RaftReplica final : public Replica,
   void snapshotSoon() override { state_.snapshotSoon(); }
   Task<DigestComparison> compareDigests() override;
   GroupStatus status() const override;
+
+  // ---- StateSource (raft_copies.cc) ----
+  LogIndex newestSnapshot() const override;
+  Result<Snapshot> openSnapshot() override;
+  Status readApplied(LogIndex from, kj::FunctionParam<bool(const LogEntry&)> visit) override;
 
  private:
   // A proposal of this member that isn't applied yet.

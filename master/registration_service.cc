@@ -13,10 +13,13 @@ namespace {
 class RegistrationService final : public wire::Registration::Server {
  public:
   RegistrationService(Lifeline& lifeline, ServerId server, Incarnation incarnation, std::string name,
-                      wire::MapWatcher::Client watcher)
+                      wire::MapWatcher::Client watcher, kj::Maybe<wire::CapsuleKeeper::Client> capsules)
       : lifeline_(kj::addRef(lifeline)), server_(server), incarnation_(incarnation) {
     watcher_ = lifeline.core()->publisher.add(kj::mv(watcher), "chunkserver " + name, [this] { lost_ = true; });
     lost_ = watcher_ == 0;
+    KJ_IF_MAYBE (keeper, capsules) {
+      capsules_ = lifeline.core()->capsules.add(server, name, kj::mv(*keeper));
+    }
     auto& replica = lifeline.core()->replica;
     history_ = historyOf(replica.reader(), replica.group().epoch());
   }
@@ -24,6 +27,7 @@ class RegistrationService final : public wire::Registration::Server {
   ~RegistrationService() noexcept(false) {
     if (lifeline_->core() != nullptr) {
       lifeline_->core()->publisher.remove(watcher_);
+      lifeline_->core()->capsules.remove(capsules_);
       lifeline_->core()->chunkservers.disconnected(server_, incarnation_);
     }
   }
@@ -50,6 +54,7 @@ class RegistrationService final : public wire::Registration::Server {
   const Incarnation incarnation_;
   HistoryPoint history_;  // an office is of one term
   uint64_t watcher_ = 0;
+  uint64_t capsules_ = 0;
   bool lost_ = false;  // it doesn't follow the map
 };
 
@@ -107,8 +112,10 @@ Task<void> RegistrationService::unknown(Core& core, UnknownContext context) {
 }  // namespace
 
 wire::Registration::Client newRegistration(Lifeline& lifeline, ServerId server, Incarnation incarnation,
-                                           std::string name, wire::MapWatcher::Client watcher) {
-  return kj::heap<RegistrationService>(lifeline, server, incarnation, std::move(name), kj::mv(watcher));
+                                           std::string name, wire::MapWatcher::Client watcher,
+                                           kj::Maybe<wire::CapsuleKeeper::Client> capsules) {
+  return kj::heap<RegistrationService>(lifeline, server, incarnation, std::move(name), kj::mv(watcher),
+                                       kj::mv(capsules));
 }
 
 }  // namespace cairn

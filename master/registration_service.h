@@ -5,7 +5,9 @@
 
 namespace cairn {
 
+// `capsules`: where it keeps copies of the state; one that offers none passes nothing.
 wire::Registration::Client newRegistration(Lifeline& lifeline, ServerId server, Incarnation incarnation,
-                                           std::string name, wire::MapWatcher::Client watcher);
+                                           std::string name, wire::MapWatcher::Client watcher,
+                                           kj::Maybe<wire::CapsuleKeeper::Client> capsules);
 
 }  // namespace cairn

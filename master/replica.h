@@ -15,6 +15,7 @@
 #include "common/random.h"
 #include "common/task.h"
 #include "common/workers.h"
+#include "master/capsule/state_source.h"
 #include "master/namespace/state_machine.h"
 #include "rpc/network.h"
 #include "rpc/program.h"
@@ -27,6 +28,8 @@ class ReplicaObserver {
  public:
   virtual ~ReplicaObserver() noexcept(false) = default;
   virtual void onApplied(wire::Command::Reader command, const Applied& applied) = 0;
+  // The same entry before that, as it stands in the log.
+  virtual void onEntry(LogIndex index, Term term, kj::ArrayPtr<const kj::byte> payload) = 0;
 };
 
 // Told when this member begins to lead, its state being current, and when it leads no longer. Must not throw.
@@ -77,6 +80,7 @@ class Replica {
   // The same.
   virtual void setOfficeObserver(OfficeObserver* observer) = 0;
   virtual Group& group() = 0;
+  virtual StateSource& copies() = 0;
 
   // Resolves when the replica can't go on: the process must say `why` and end. Nothing is acknowledged after.
   virtual kj::Promise<Error> onFatal() = 0;

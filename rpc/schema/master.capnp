@@ -4,12 +4,13 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
 using Raft = import "raft.capnp";
+using Capsule = import "capsule.capnp";
 
 # Bootstrap capability of a master's ports.
 interface MasterDoor {
   # errno ESTALE: wrong cluster or protocol; EAGAIN: not the leader (`leader` names it when known). `grouped`: it is one
-  # of a group, and doesn't only wait for one to take it in. `epoch`: GroupEpoch; a caller that knows of a higher one gets
-  # EAGAIN. `leaderAddress`: host:port, for callers whose cluster.toml doesn't name the leader yet.
+  # of a group, and doesn't only wait for one to take it in. `epoch`: GroupEpoch; a caller that knows of a higher one
+  # gets EAGAIN. `leaderAddress`: host:port, for callers whose cluster.toml doesn't name the leader yet.
   enter @0 (hello :Types.Hello) -> (outcome :Types.Outcome, leader :Text, master :Master, grouped :Bool, epoch :UInt64,
                                     leaderAddress :Text);
   # Another master. `to` is the member it means to speak to: errno ESTALE when this one is another (a new directory
@@ -24,19 +25,20 @@ interface MasterDoor {
 }
 
 interface Master {
-  # Makes a session, or takes an unexpired one up again (`session` not 0). errno ESTALE: it was evicted.
-  # `watcher` gets the map now and after every change. leaseNanos counts from when this was *sent*.
-  # Who attaches has given up all leases that it had; `leases` is asked for those it gets from now on (none: it wants none).
-  # `attempt` rises with every attach that a client sends. errno EALREADY: a later one has been here, so this one comes
-  # from a link that the client has given up, and must not take the session from the newer link.
-  # `writing`: inodes whose write lease it goes on with, for it has bytes of them that nobody else has seen.
+  # Makes a session, or takes an unexpired one up again (`session` not 0). errno ESTALE: it was evicted. `watcher` gets
+  # the map now and after every change. leaseNanos counts from when this was *sent*. Who attaches has given up all
+  # leases that it had; `leases` is asked for those it gets from now on (none: it wants none). `attempt` rises with
+  # every attach that a client sends. errno EALREADY: a later one has been here, so this one comes from a link that the
+  # client has given up, and must not take the session from the newer link. `writing`: inodes whose write lease it goes
+  # on with, for it has bytes of them that nobody else has seen.
   attach @0 (session :UInt64, name :Text, watcher :MapWatcher, leases :LeaseHolder, attempt :UInt64,
              writing :List(UInt64))
       -> (outcome :Types.Outcome, session :UInt64, leaseNanos :Int64, client :ClientSession);
   # A chunkserver's arrival: replaces its earlier incarnation. errno EEXIST: another live process has
   # this server id; ESTALE: history or format mismatch.
   # ENOTRECOVERABLE: this master's history lacks what the chunkserver has obeyed. `history`: where it is.
-  register @1 (server :ServerHello, watcher :MapWatcher)
+  # `capsules`: where copies of the masters' state can be kept.
+  register @1 (server :ServerHello, watcher :MapWatcher, capsules :Capsule.CapsuleKeeper)
       -> (outcome :Types.Outcome, registration :Registration, history :HistoryPoint);
   admin @2 () -> (admin :Admin);
 }
@@ -66,9 +68,9 @@ interface ClientSession {
   detach @4 () -> ();
   # Leases that the client gives up by itself. What is granted by calls sent after this counts.
   forget @5 (inodes :List(UInt64)) -> ();
-  # A lease on a regular file's bytes. Waits until nobody else has one that is in its way. To read (`write` false) is the
-  # lease on its attributes; to write is to be the only one who has any. `answer`: the attributes, as nobody else changes
-  # them. Bits of `leased`: leasedAttributes, leasedWriting. Without them nothing was granted: ask again.
+  # A lease on a regular file's bytes. Waits until nobody else has one that is in its way. To read (`write` false) is
+  # the lease on its attributes; to write is to be the only one who has any. `answer`: the attributes, as nobody else
+  # changes them. Bits of `leased`: leasedAttributes, leasedWriting. Without them nothing was granted: ask again.
   # `order`: of recalls and of these answers, as the master gave them out; whatever is of before a recall of the inode
   # doesn't count.
   acquire @6 (inode :UInt64, write :Bool) -> (answer :Answer, leased :UInt8, order :UInt64);
@@ -82,9 +84,8 @@ interface ClientSession {
 # Nothing leased to others is changed before they have answered the recall.
 interface LeaseHolder {
   # `changes` are about to happen. Nothing told at log index `index` or before is believed of them once this is
-  # answered. `dropped`: inodes among them of which nothing is believed any more.
-  # Of a file that it has the lease to write: before it answers, what it has written is at the chunkservers, and its size
-  # and times at the master.
+  # answered. `dropped`: inodes among them of which nothing is believed any more. Of a file that it has the lease to
+  # write: before it answers, what it has written is at the chunkservers, and its size and times at the master.
   recall @0 (changes :List(LeaseChange), index :UInt64, order :UInt64) -> (dropped :List(UInt64));
   # Sizes and times of files that it has the lease to write, as its own programs see them. What it hasn't is left out.
   report @1 (inodes :List(UInt64)) -> (files :List(Written));
@@ -131,9 +132,9 @@ struct Op {
     written @25 :List(Written);    # sizes and times that came with written data; several files at once
     lock @26 :LockRequest;         # EAGAIN: somebody else's is in the way
     detach :group { parent @29 :UInt64; name @30 :Data; }  # a whole tree at once: into the trash, or reclaimed
-    # By how many bytes files below a quota's directory (Attributes.quotaRoot) may grow. Reply.granted may be more than is
-    # asked for, or less; EDQUOT: there is nothing left; ENOENT: it has no quota. The grant is the session's until it is
-    # used up (Reply.charged) or given back.
+    # By how many bytes files below a quota's directory (Attributes.quotaRoot) may grow. Reply.granted may be more than
+    # is asked for, or less; EDQUOT: there is nothing left; ENOENT: it has no quota. The grant is the session's until it
+    # is used up (Reply.charged) or given back.
     reserve @31 :ByteGrant;
     giveBack @32 :ByteGrant;
   }
@@ -323,8 +324,8 @@ interface Admin {
   forceShard @9 (shard :UInt32, volume :UInt32, apply :Bool) -> (outcome :Types.Outcome);
   # Agrees to a HeldRemoval. ENOENT: no volume that is here waits for that plan.
   agreeRemoval @10 (plan :UInt64) -> (outcome :Types.Outcome);
-  # How many copies there are of what is below a directory, or of a file, and what no two of them share. `existing`: also
-  # of the files that are there already, whose bytes are copied in the background by the task of that id (0: none).
+  # How many copies there are of what is below a directory, or of a file, and what no two of them share. `existing`:
+  # also of the files that are there already, whose bytes are copied in the background by the task of that id (0: none).
   # EINVAL: there aren't so many failure domains, `why` says how many. Without `apply` it says only what it would do.
   setReplicas @11 (path :Data, copies :UInt8, level :Types.FailureDomain, existing :Bool, apply :Bool)
       -> (outcome :Types.Outcome, task :UInt64);
@@ -389,6 +390,9 @@ struct ClusterStatus {
   reclaimBacklog @10 :UInt64;
   level @11 :UInt32;                  # feature level, see Types.Program
   levelHeldBy @12 :List(Text);        # servers that aren't known to know the leader's level
+  # For how long what was changed last isn't on two chunkservers (or the only one), as capsule and log tail; -1: there
+  # are no chunkservers.
+  capsuleAgeSeconds @13 :Int64 = -1;
 }
 struct Reason { code @0 :Text; text @1 :Text; action @2 :Text; critical @3 :Bool; }
 struct MasterStatus { name @0 :Text; address @1 :Text; role @2 :Text; term @3 :UInt64; commitIndex @4 :UInt64; appliedIndex @5 :UInt64; version @6 :Text; }

@@ -151,6 +151,10 @@ void printSummary(const Json& status) {
             << " copies)\n"
             << "Sessions " << number(status["sessions"]) << "\n"
             << "Versions " << versionsText(status) << "\n";
+  if (!status["capsuleAgeSeconds"].is_null()) {
+    std::cout << "Capsule  " << number(status["capsuleAgeSeconds"])
+              << " s old: the chunkservers' copy of the file tree\n";
+  }
   const auto& repair = status["repair"];
   if (repair["bytesLeft"] != 0) {
     std::cout << "Repair   " << sizeText(repair["bytesLeft"]) << " left at " << sizeText(repair["bytesPerSecond"])
@@ -201,6 +205,8 @@ Task<Json> readStatus(Context& context, MasterLink& master) {
   out["space"] = spaceJson(status.getSpace());
   out["sessions"] = status.getSessions();
   out["reclaimBacklog"] = status.getReclaimBacklog();
+  int64_t age = status.getCapsuleAgeSeconds();
+  out["capsuleAgeSeconds"] = age < 0 ? Json(nullptr) : Json(age);
   co_return kj::mv(out);
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # tools/dfs build: configure once, then ninja. Nothing is printed but progress and errors.
 
-PROGRAMS=(dfs-master dfs-chunkserver dfs-mount dfsadmin dfs-user)
+PROGRAMS=(dfs-master dfs-chunkserver dfs-mount dfsadmin dfs-user dfs-recover)
 COMPILE_MEMORY_KIB=1300000  # of one compiler at its largest
 
 buildJobs() {

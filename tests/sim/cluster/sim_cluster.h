@@ -60,6 +60,8 @@ class SimCluster {
   std::string leader();
   // Masters besides that one.
   std::vector<std::string> mastersBut(const std::string& master) const;
+  // Up to which entry a master has applied.
+  LogIndex appliedAt(const std::string& master) { return hosts_.at(master).process->state().applied; }
   // The masters that are up hold the same state.
   bool mastersAgree();
   // All of them for the first time, until healthy.
