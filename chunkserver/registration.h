@@ -10,6 +10,7 @@
 
 #include "chunkserver/replication/replicator.h"
 #include "chunkserver/server_home.h"
+#include "chunkserver/server_metrics.h"
 #include "chunkserver/service_gate.h"
 #include "chunkserver/copier.h"
 #include "chunkserver/work.h"
@@ -44,7 +45,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
 
   Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
                Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work, Copier& copier,
-               std::vector<VolumeStanding>& volumes);
+               std::vector<VolumeStanding>& volumes, ServerMetrics& metrics);
   ~Registration() noexcept(false);
   KJ_DISALLOW_COPY(Registration);
 
@@ -101,6 +102,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   WorkRunner& work_;
   Copier& copier_;
   std::vector<VolumeStanding>& volumes_;
+  ServerMetrics& metrics_;
   kj::Own<ServiceGate> gate_;  // of the map watcher
   kj::Own<Link> link_;
   kj::Maybe<wire::Registration::Client> registration_;

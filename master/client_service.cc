@@ -72,6 +72,7 @@ class ClientService final : public wire::ClientSession::Server {
   bool mustWait(Core& core, wire::Op::Reader op, const NameGate::Plan& plan, Leases::Change& change);
   kj::Promise<void> wait(Core& core, const NameGate::Plan& plan, Leases::Change& change);
   InodeId victimOf(Core& core, const NameGate::Plan& plan);
+  std::string slow(Core& core, const char* kind, uint64_t request, const OperationTimer& timer);
   Task<Result<Applied>> proposeOp(Core& core, wire::ClientSession::ExecuteParams::Reader params, InodeId victim);
   void takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reader reply);
   uint8_t lease(Core& core, InodeId inode, uint8_t bit);
@@ -97,9 +98,10 @@ class ClientService final : public wire::ClientSession::Server {
 };
 
 Task<void> ClientService::execute(Core& core, ExecuteContext context) {
-  enter(core);
   auto params = context.getParams();
   auto op = params.getOp();
+  OperationTimer timer(core.observation.metrics.of(op), core.clock);
+  enter(core);
   if (core.ownSpace.isShort() && addsNames(op)) {
     setOutcome(Error{ENOSPC, "the master's disk is nearly full"}, context.getResults().initReply().initOutcome());
     co_return;
@@ -122,6 +124,7 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   while (mustWait(core, op, plan, change)) {
     co_await wait(core, plan, change);
   }
+  timer.stage("waiting for other clients");
   // Nothing may come between this and the proposal.
   InodeId victim = victimOf(core, plan);
   NameGate::Pass pass(core.names, plan);
@@ -130,7 +133,9 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
     setOutcome(applied.error(), context.getResults().initReply().initOutcome());
     co_return;
   }
+  timer.stage("the log");
   if (!applied.ok()) {
+    timer.fail();
     throwUnwritten(applied.error());
   }
   capnp::FlatArrayMessageReader message(applied.value().reply);
@@ -144,6 +149,17 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   // A repeated reply tells how things were, not how they are.
   bool current = !applied.value().repeated && core.sessions.table().isCurrent(session_, link_);
   results.setLeased(current ? leasesWith(core, op, reply) : uint8_t{0});
+  if (core.observation.isSlow(timer.elapsed())) {
+    results.setSlow(slow(core, MasterMetrics::nameOf(op), params.getRequest(), timer));
+  }
+}
+
+// Where the time went; also said in the log.
+std::string ClientService::slow(Core& core, const char* kind, uint64_t request, const OperationTimer& timer) {
+  ++core.observation.metrics.slow;
+  std::string path = fmt::format("master {} {} ({})", core.name, milliseconds(timer.elapsed()), timer.path());
+  spdlog::warn("slow: {} of session {}, request {:x}: {}", kind, raw(session_), request, path);
+  return path;
 }
 
 // Something under way may give the names concerned another meaning, or somebody else may believe what will change.
@@ -264,6 +280,8 @@ void ClientService::takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reade
 
 // What others write right now is theirs to say; they are asked again when one of them has gone or come meanwhile.
 Task<void> ClientService::read(Core& core, ReadContext context) {
+  auto params = context.getParams();
+  OperationTimer timer(core.observation.metrics.of(params.getQuery()), core.clock);
   Writers writers(core.sessions.leases(), session_);
   bool asked = false;
   while (!asked) {
@@ -271,6 +289,11 @@ Task<void> ClientService::read(Core& core, ReadContext context) {
     co_await writers.allKnown(context.getParams().getQuery());
     co_await readState(core, context);
     asked = co_await writers.overlay(context.getResults().getAnswer());
+  }
+  timer.stage("reading, with what writers know");
+  if (core.observation.isSlow(timer.elapsed())) {
+    auto path = slow(core, MasterMetrics::nameOf(params.getQuery()), params.getRequest(), timer);
+    context.getResults().setSlow(path);
   }
 }
 
@@ -290,6 +313,7 @@ Task<void> ClientService::readState(Core& core, ReadContext& context) {
 }
 
 Task<void> ClientService::acquire(Core& core, AcquireContext context) {
+  OperationTimer timer(core.observation.metrics.acquire, core.clock);
   enter(core);
   Leases& leases = core.sessions.leases();
   const InodeId inode{context.getParams().getInode()};
@@ -426,6 +450,8 @@ kj::Promise<void> ClientService::forget(Core& core, ForgetContext context) {
 
 Task<void> ClientService::renew(Core& core, RenewContext context) {
   enter(core);
+  auto& observation = core.observation;
+  observation.loads.report(session_, context.getParams().getLoad(), core.clock.monotonic(), observation.wallSeconds());
   if (!core.replica.isCurrent()) {  // is this master still the leader?
     auto barrier = co_await core.replica.readBarrier();
     if (!barrier.ok()) {

@@ -15,6 +15,7 @@
 #include "master/map_publisher.h"
 #include "master/mover.h"
 #include "master/name_gate.h"
+#include "master/observe/observation.h"
 #include "master/quotas.h"
 #include "master/replica.h"
 #include "master/sessions.h"
@@ -37,6 +38,7 @@ struct Core {
   LockQueue& locks;
   OwnSpace& ownSpace;
   Quotas& quotas;
+  Observation& observation;
 };
 
 class Lifeline final : public kj::Refcounted {
