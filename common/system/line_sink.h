@@ -1,5 +1,5 @@
 // LineSink: log lines to a file, or to a descriptor that may be a pipe nobody reads at the moment. A line that would
-// have to wait is dropped, and counted in the next one that goes out: a stuck reader of the log must not stall a daemon.
+// have to wait is dropped, and counted in the next one that goes out: a stuck reader must not stall a daemon.
 #pragma once
 #include <spdlog/sinks/base_sink.h>
 
