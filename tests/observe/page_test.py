@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""By hand, or nightly: the status page in a real browser and the metrics in a real Prometheus (Debian's chromium and
-prometheus): healthy, with a chunkserver killed, while copies are made again; on a desk and 390 pixels wide. The pictures
+"""By hand, or nightly: the status page in a real browser and the metrics in a real Prometheus, Debian's chromium and
+prometheus: healthy, with a chunkserver killed, while copies are made again; on a desk and 390 pixels wide. The pictures
 are for people to look at: CAIRN_SHOTS=DIRECTORY keeps them.
 """
 import json
@@ -48,11 +48,11 @@ class Page(unittest.TestCase):
                 if theme == "dark" and name != "healthy":
                     continue
                 path = os.path.join(self.shots, f"{name}-{size}-{theme}.png")
-                self.browse(address, f"--window-size={pixels}", "--timeout=6000", *words, f"--screenshot={path}")
+                self.browse(address, f"--window-size={pixels}", "--virtual-time-budget=6000", *words, f"--screenshot={path}")
                 self.assertGreater(os.path.getsize(path), 10000, path)
 
     def dom(self, address):
-        return self.browse(address, "--timeout=6000", "--dump-dom")
+        return self.browse(address, "--virtual-time-budget=6000", "--dump-dom")
 
     def fill(self, cluster):
         for i in range(SERVER_MIB // 8):
@@ -97,8 +97,8 @@ class Page(unittest.TestCase):
                 wait_for("all seven targets to be up", allUp)
                 health = ask("/api/v1/query?query=cairn_cluster_health")["result"]
                 self.assertEqual([sample["value"][1] for sample in health], ["0"])
-                latency = ask("/api/v1/query?query=histogram_quantile(0.99,sum(rate(cairn_master_operation_seconds_bucket"
-                              "%5B1m%5D))by(le))")
+                rate = "rate(cairn_master_operation_seconds_bucket%5B1m%5D)"
+                latency = ask(f"/api/v1/query?query=histogram_quantile(0.99,sum({rate})by(le))")
                 self.assertEqual(latency["resultType"], "vector")
             finally:
                 process.terminate()

@@ -1,4 +1,5 @@
-// Fetches status.json every few seconds and draws it. All text comes from the cluster: it is set as text, never as HTML.
+// Fetches status.json every few seconds and draws it. All text comes from the cluster: it is set as text, never as
+// HTML.
 'use strict';
 
 const EVERY_MILLIS = 2000;
@@ -63,12 +64,14 @@ const plural = (number, one, many) => `${count(number)} ${number === 1 ? one : m
 
 const mark = (kind, text) => make('span', {class: `mark ${kind}`}, text);
 
+// A head says of its column: t text, n numbers, w text that may be long; in capitals: left out where there is no room.
 function table(heads, rows, none) {
   if (rows.length === 0) {
     return make('div', {class: 'table'}, make('p', {class: 'none'}, none));
   }
   const cell = (tag, head, content) => {
-    const classes = {n: 'number', w: 'wide'}[head[0]];
+    const kind = head[0].toLowerCase();
+    const classes = [{n: 'number', w: 'wide'}[kind], kind === head[0] ? null : 'spare'].filter(name => name).join(' ');
     return make(tag, classes ? {class: classes} : {}, content);
   };
   const head = make('tr', {}, ...heads.map(h => cell('th', h, h.slice(2))));
@@ -100,7 +103,8 @@ function verdict(page) {
   const after = toDo === 0 ? 'It mends itself: nothing needs to be done.'
                            : `${plural(toDo, 'thing', 'things')} to do, below.`;
   if (page.health === 'critical') {
-    showVerdict('critical', 'Critical', `${plural(critical, 'reason', 'reasons')} why something doesn't work now. ${after}`);
+    const why = plural(critical, 'reason', 'reasons');
+    showVerdict('critical', 'Critical', `${why} why something doesn't work now. ${after}`);
   } else {
     showVerdict('degraded', 'Degraded', `Everything works, with less to spare than there should be. ${after}`);
   }
@@ -118,7 +122,8 @@ function reasons(page) {
 }
 
 function fact(value, label, bar) {
-  return make('div', {class: 'fact'}, make('div', {class: 'value'}, value), bar || null, make('div', {class: 'label'}, label));
+  return make('div', {class: 'fact'}, make('div', {class: 'value'}, value), bar || null,
+              make('div', {class: 'label'}, label));
 }
 
 function bar(parts, title) {
@@ -178,11 +183,13 @@ function repair(page) {
 
 // ---- charts
 
-function niceTop(value) {
-  if (value <= 0) {
+// A round number above all values; of bytes, round in the unit that they are shown in.
+function niceTop(value, ofBytes) {
+  if (value <= 1) {
     return 1;
   }
-  const power = 10 ** Math.floor(Math.log10(value));
+  const unit = ofBytes ? 1024 ** Math.floor(Math.log2(value) / 10) : 1;
+  const power = 10 ** Math.floor(Math.log10(value / unit)) * unit;
   return [1, 2, 5, 10].map(step => step * power).find(top => top >= value);
 }
 
@@ -196,7 +203,7 @@ function line(values, top, index, points) {
 
 function chart(title, series, text, points, hours) {
   const all = series.flatMap(one => one.values);
-  const top = niceTop(Math.max(0, ...all));
+  const top = niceTop(Math.max(0, ...all), text === rate);
   const svg = draw('svg', {viewBox: '0 0 100 40', preserveAspectRatio: 'none', role: 'img',
                            'aria-label': `${title} over the last hour`});
   for (const y of [1, 20, 39]) {
@@ -280,7 +287,7 @@ function masters(page) {
   const newest = Math.max(0, ...page.masters.map(master => master.commitIndex));
   const roles = {leader: ['good', '★ leader'], follower: ['good', '✓ follower'], learner: ['note', '◦ learner'],
                  unreachable: ['bad', '✕ no answer']};
-  byId('masters').replaceChildren(table(['t name', 't address', 't role', 'n behind'], page.masters.map(master => {
+  byId('masters').replaceChildren(table(['t name', 'T address', 't role', 'n behind'], page.masters.map(master => {
     const [kind, text] = roles[master.role] || ['note', master.role];
     const known = master.role !== 'unreachable';
     return [make('b', {}, master.name), master.address, mark(kind, text),
@@ -292,7 +299,8 @@ function clients(page) {
   const busy = client => client.load.operationsPerSecond + (client.load.readBytesPerSecond +
                                                             client.load.writeBytesPerSecond) / 4096;
   const sorted = [...page.clients].sort((a, b) => busy(b) - busy(a)).slice(0, 20);
-  byId('clients').replaceChildren(table(['w mount', 'n calls/s', 'n read', 'n written', 'n open'], sorted.map(client => [
+  const heads = ['w mount', 'N calls/s', 'n read', 'n written', 'N open'];
+  byId('clients').replaceChildren(table(heads, sorted.map(client => [
     make('span', {}, client.name, client.attached ? null : ' ', client.attached ? null : mark('warn', '! away')),
     perSecond(client.load.operationsPerSecond), rate(client.load.readBytesPerSecond),
     rate(client.load.writeBytesPerSecond), count(client.openFiles)]), 'No client has the cluster mounted.'));
@@ -300,7 +308,7 @@ function clients(page) {
 
 function operations(page) {
   const sorted = [...page.operations].sort((a, b) => b.count - a.count);
-  byId('operations').replaceChildren(table(['t kind', 't at', 'n count', 'n errors', 'n median', 'n 99 %'],
+  byId('operations').replaceChildren(table(['t kind', 'T at', 'n count', 'n errors', 'N median', 'n 99 %'],
     sorted.map(one => [one.kind, one.at, count(one.count),
                        one.errors > 0 ? mark('bad', `✕ ${count(one.errors)}`) : '0',
                        one.p50Millis === undefined ? '' : millis(one.p50Millis),
@@ -309,9 +317,10 @@ function operations(page) {
 
 function slow(page) {
   byId('slow').hidden = page.slow.length === 0;
-  byId('slow').querySelector('.body').replaceChildren(table(['t when', 'n took', 't call', 'w client', 'w where the time went'],
-    page.slow.slice(0, 20).map(call => [clock(call.time), millis(call.millis), `${call.kind} of inode ${call.inode}`,
-                                        call.client, call.path]), ''));
+  byId('slow').querySelector('.body').replaceChildren(make('div', {class: 'table'}, make('ul', {class: 'calls'},
+      ...page.slow.slice(0, 20).map(call => make('li', {},
+          mark('warn', `! ${millis(call.millis)}`), ' ', make('b', {}, `${call.kind} of inode ${call.inode}`), ' ',
+          make('span', {class: 'soft'}, `${call.client}, ${clock(call.time)}`), make('p', {}, call.path))))));
 }
 
 function events(page) {
@@ -332,7 +341,8 @@ function about(page) {
 }
 
 function show(page) {
-  for (const part of [about, verdict, reasons, facts, repair, charts, servers, masters, clients, operations, slow, events]) {
+  for (const part of [about, verdict, reasons, facts, repair, charts, servers, masters, clients, operations, slow,
+                      events]) {
     part(page);
   }
 }
