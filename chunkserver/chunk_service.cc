@@ -84,7 +84,9 @@ void ChunkHandlers::tellSlow(const char* kind, wire::Target::Reader target, cons
   ++metrics_.slow;
   std::string path = fmt::format("{} {} ({}{}{})", membership_.self().name, milliseconds(timer.elapsed()), timer.path(),
                                  members.empty() ? "" : "; ", members);
-  spdlog::warn("slow: {} of session {}, request {:x}: {}", kind, target.getSession(), target.getRequest(), path);
+  if (metrics_.slowLines.take(clock_.monotonic())) {
+    spdlog::warn("slow: {} of session {}, request {:x}: {}", kind, target.getSession(), target.getRequest(), path);
+  }
   out.setSlow(path);
 }
 
@@ -106,12 +108,12 @@ Task<void> ChunkHandlers::write(WriteContext context) {
   if (admission.signal != nullptr) {
     Admission later = co_await wait(params.getTarget(), Access::WRITE, admission);
     admission = later;
+    timer.stage("waiting for the map");
   }
   if (admission.unit == nullptr) {
     answer(context.getResults().initAnswer(), admission);
     co_return;
   }
-  timer.stage("waiting for the map");
   MutationSpec spec = specOf(params);
   LoadTimer load(replicator_.around().load, clock_);
   auto result = co_await admission.unit->primary.mutate(spec);
@@ -133,6 +135,7 @@ Task<void> ChunkHandlers::punch(PunchContext context) {
   if (admission.signal != nullptr) {
     Admission later = co_await wait(params.getTarget(), Access::WRITE, admission);
     admission = later;
+    timer.stage("waiting for the map");
   }
   if (admission.unit == nullptr) {
     answer(context.getResults().initAnswer(), admission);
@@ -140,8 +143,11 @@ Task<void> ChunkHandlers::punch(PunchContext context) {
   }
   MutationSpec spec = specOf(params);
   auto result = co_await admission.unit->primary.mutate(spec);
+  timer.stage("punching everywhere");
+  timer.fail(result.verdict == wire::Verdict::FAILED);
   auto out = context.getResults();
   answer(out.initAnswer(), result.verdict, result.why.c_str());
+  tellSlow("punch", params.getTarget(), timer, result.slow, out.getAnswer());
   writeVerifiers(result.verifiers, out);
   out.setAllocatedDelta(result.allocatedDelta);
 }
@@ -153,12 +159,12 @@ Task<void> ChunkHandlers::sync(SyncContext context) {
   if (admission.signal != nullptr) {
     Admission later = co_await wait(target, Access::SYNC, admission);
     admission = later;
+    timer.stage("waiting for the map");
   }
   if (admission.unit == nullptr) {
     answer(context.getResults().initAnswer(), admission);
     co_return;
   }
-  timer.stage("waiting for the map");
   auto result = co_await admission.unit->primary.sync(chunkOf(target), target.getRequest());
   timer.stage("syncing everywhere");
   timer.fail(result.verdict == wire::Verdict::FAILED);
@@ -200,6 +206,7 @@ Task<void> ChunkHandlers::read(ReadContext context) {
   if (admission.signal != nullptr) {
     Admission later = co_await wait(target, Access::READ, admission);
     admission = later;
+    timer.stage("waiting for the map");
   }
   if (admission.unit == nullptr) {
     answer(context.getResults().initAnswer(), admission);
@@ -215,7 +222,6 @@ Task<void> ChunkHandlers::read(ReadContext context) {
   }
   ChunkContext where = contextOf(target);
   ReplyTarget reply(context);
-  timer.stage("waiting for the map");
   LoadTimer load(replicator_.around().load, clock_);
   bool clean = false;
   Status done;

@@ -35,7 +35,9 @@ void PeerHandlers::tellSlow(const char* kind, wire::Target::Reader target, const
   }
   ++metrics_.slow;
   std::string path = membership_.self().name + " itself " + milliseconds(timer.elapsed());
-  spdlog::warn("slow: {} for a primary, request {:x}: {}", kind, target.getRequest(), path);
+  if (metrics_.slowLines.take(clock_.monotonic())) {
+    spdlog::warn("slow: {} for a primary, request {:x}: {}", kind, target.getRequest(), path);
+  }
   out.setSlow(path);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 
+#include "common/metrics/line_limit.h"
 #include "common/metrics/sheet.h"
 #include "schema/observe.capnp.h"
 
@@ -18,6 +19,7 @@ class ServerMetrics {
   uint64_t bytesWritten = 0;  // by clients; what is forwarded to this server is not counted
   uint64_t bytesForwarded = 0;
   uint64_t slow = 0;
+  LineLimit slowLines;
 
   // Calls visit(name, metric) for each.
   template <typename Visit>

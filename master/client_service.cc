@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "common/metrics/line_limit.h"
 #include "master/namespace/lock_table.h"
 #include "master/propose.h"
 #include "master/space.h"
@@ -95,6 +96,7 @@ class ClientService final : public wire::ClientSession::Server {
   const SessionId session_;
   const uint64_t link_;
   const uint64_t watcher_;
+  LineLimit slowLines_;
 };
 
 Task<void> ClientService::execute(Core& core, ExecuteContext context) {
@@ -123,8 +125,8 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   Leases::Change change(core.sessions.leases(), session_);
   while (mustWait(core, op, plan, change)) {
     co_await wait(core, plan, change);
+    timer.stage("waiting for other clients");
   }
-  timer.stage("waiting for other clients");
   // Nothing may come between this and the proposal.
   InodeId victim = victimOf(core, plan);
   NameGate::Pass pass(core.names, plan);
@@ -158,7 +160,9 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
 std::string ClientService::slow(Core& core, const char* kind, uint64_t request, const OperationTimer& timer) {
   ++core.observation.metrics.slow;
   std::string path = fmt::format("master {} {} ({})", core.name, milliseconds(timer.elapsed()), timer.path());
-  spdlog::warn("slow: {} of session {}, request {:x}: {}", kind, raw(session_), request, path);
+  if (slowLines_.take(core.clock.monotonic())) {
+    spdlog::warn("slow: {} of session {}, request {:x}: {}", kind, raw(session_), request, path);
+  }
   return path;
 }
 

@@ -48,7 +48,8 @@ class Page(unittest.TestCase):
                 if theme == "dark" and name != "healthy":
                     continue
                 path = os.path.join(self.shots, f"{name}-{size}-{theme}.png")
-                self.browse(address, f"--window-size={pixels}", "--virtual-time-budget=6000", *words, f"--screenshot={path}")
+                self.browse(address, f"--window-size={pixels}", "--virtual-time-budget=6000", *words,
+                            f"--screenshot={path}")
                 self.assertGreater(os.path.getsize(path), 10000, path)
 
     def dom(self, address):
