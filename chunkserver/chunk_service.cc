@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "common/log.h"
+
 namespace cairn {
 namespace {
 
@@ -73,6 +75,21 @@ void ChunkHandlers::answer(wire::Answer2::Builder out, const Admission& admissio
   answer(out, admission.verdict, admission.why);
 }
 
+void ChunkHandlers::tellSlow(const char* kind, wire::Target::Reader target, const OperationTimer& timer,
+                             const std::string& members, wire::Answer2::Builder out) {
+  Nanos slow = replicator_.around().slow;
+  if (slow == 0 || timer.elapsed() < slow) {
+    return;
+  }
+  ++metrics_.slow;
+  std::string path = fmt::format("{} {} ({}{}{})", membership_.self().name, milliseconds(timer.elapsed()), timer.path(),
+                                 members.empty() ? "" : "; ", members);
+  if (metrics_.slowLines.take(clock_.monotonic())) {
+    spdlog::warn("slow: {} of session {}, request {:x}: {}", kind, target.getSession(), target.getRequest(), path);
+  }
+  out.setSlow(path);
+}
+
 Task<Admission> ChunkHandlers::wait(wire::Target::Reader target, Access access, Admission first) {
   Admission admission = first;
   Nanos deadline = clock_.monotonic() + (access == Access::READ ? READ_WAIT : WRITE_WAIT);
@@ -85,32 +102,40 @@ Task<Admission> ChunkHandlers::wait(wire::Target::Reader target, Access access, 
 
 // A request that needn't wait takes its place in the chunk's order before anything else runs.
 Task<void> ChunkHandlers::write(WriteContext context) {
+  OperationTimer timer(metrics_.write, clock_);
   auto params = context.getParams();
   Admission admission = replicator_.admit(params.getTarget(), Access::WRITE);
   if (admission.signal != nullptr) {
     Admission later = co_await wait(params.getTarget(), Access::WRITE, admission);
     admission = later;
+    timer.stage("waiting for the map");
   }
   if (admission.unit == nullptr) {
     answer(context.getResults().initAnswer(), admission);
     co_return;
   }
   MutationSpec spec = specOf(params);
-  LoadTimer timer(replicator_.around().load, clock_);
+  LoadTimer load(replicator_.around().load, clock_);
   auto result = co_await admission.unit->primary.mutate(spec);
-  timer.done(true, bytesOf(spec));
+  load.done(true, bytesOf(spec));
+  timer.stage("writing everywhere");
+  metrics_.bytesWritten += result.verdict == wire::Verdict::OK ? bytesOf(spec) : 0;
+  timer.fail(result.verdict == wire::Verdict::FAILED || result.verdict == wire::Verdict::CORRUPT);
   auto out = context.getResults();
   answer(out.initAnswer(), result.verdict, result.why.c_str());
+  tellSlow("write", params.getTarget(), timer, result.slow, out.getAnswer());
   writeVerifiers(result.verifiers, out);
   out.setAllocatedDelta(result.allocatedDelta);
 }
 
 Task<void> ChunkHandlers::punch(PunchContext context) {
+  OperationTimer timer(metrics_.punch, clock_);
   auto params = context.getParams();
   Admission admission = replicator_.admit(params.getTarget(), Access::WRITE);
   if (admission.signal != nullptr) {
     Admission later = co_await wait(params.getTarget(), Access::WRITE, admission);
     admission = later;
+    timer.stage("waiting for the map");
   }
   if (admission.unit == nullptr) {
     answer(context.getResults().initAnswer(), admission);
@@ -118,26 +143,34 @@ Task<void> ChunkHandlers::punch(PunchContext context) {
   }
   MutationSpec spec = specOf(params);
   auto result = co_await admission.unit->primary.mutate(spec);
+  timer.stage("punching everywhere");
+  timer.fail(result.verdict == wire::Verdict::FAILED);
   auto out = context.getResults();
   answer(out.initAnswer(), result.verdict, result.why.c_str());
+  tellSlow("punch", params.getTarget(), timer, result.slow, out.getAnswer());
   writeVerifiers(result.verifiers, out);
   out.setAllocatedDelta(result.allocatedDelta);
 }
 
 Task<void> ChunkHandlers::sync(SyncContext context) {
+  OperationTimer timer(metrics_.sync, clock_);
   auto target = context.getParams().getTarget();
   Admission admission = replicator_.admit(target, Access::SYNC);
   if (admission.signal != nullptr) {
     Admission later = co_await wait(target, Access::SYNC, admission);
     admission = later;
+    timer.stage("waiting for the map");
   }
   if (admission.unit == nullptr) {
     answer(context.getResults().initAnswer(), admission);
     co_return;
   }
-  auto result = co_await admission.unit->primary.sync(chunkOf(target));
+  auto result = co_await admission.unit->primary.sync(chunkOf(target), target.getRequest());
+  timer.stage("syncing everywhere");
+  timer.fail(result.verdict == wire::Verdict::FAILED);
   auto out = context.getResults();
   answer(out.initAnswer(), result.verdict, result.why.c_str());
+  tellSlow("sync", target, timer, result.slow, out.getAnswer());
   writeVerifiers(result.verifiers, out);
 }
 
@@ -165,6 +198,7 @@ Task<bool> ChunkHandlers::settled(ReplicaUnit& unit, ChunkId chunk, uint64_t tur
 }
 
 Task<void> ChunkHandlers::read(ReadContext context) {
+  OperationTimer timer(metrics_.read, clock_);
   auto params = context.getParams();
   auto target = params.getTarget();
   ChunkId chunk = chunkOf(target);
@@ -172,6 +206,7 @@ Task<void> ChunkHandlers::read(ReadContext context) {
   if (admission.signal != nullptr) {
     Admission later = co_await wait(target, Access::READ, admission);
     admission = later;
+    timer.stage("waiting for the map");
   }
   if (admission.unit == nullptr) {
     answer(context.getResults().initAnswer(), admission);
@@ -187,7 +222,7 @@ Task<void> ChunkHandlers::read(ReadContext context) {
   }
   ChunkContext where = contextOf(target);
   ReplyTarget reply(context);
-  LoadTimer timer(replicator_.around().load, clock_);
+  LoadTimer load(replicator_.around().load, clock_);
   bool clean = false;
   Status done;
   for (unsigned tries = 0; tries < REREADS_MAX && !clean; ++tries) {
@@ -196,7 +231,9 @@ Task<void> ChunkHandlers::read(ReadContext context) {
     bool complete = co_await settled(unit, chunk, turn);
     clean = complete || !done.ok();
   }
-  timer.done(false, params.getLength());
+  load.done(false, params.getLength());
+  timer.stage("reading");
+  timer.fail(!done.ok());
   if (done.code() == EUCLEAN) {
     replicator_.startCheck(unit, chunk);
   }
@@ -209,11 +246,14 @@ Task<void> ChunkHandlers::read(ReadContext context) {
     out.disownSums();
     answer(out.initAnswer(), wire::Verdict::NOT_READY, why);
   } else {
+    metrics_.bytesRead += out.getData().size();
     answer(out.initAnswer(), wire::Verdict::OK, nullptr);
   }
+  tellSlow("read", target, timer, {}, out.getAnswer());
 }
 
 Task<void> ChunkHandlers::allocated(AllocatedContext context) {
+  OperationTimer timer(metrics_.allocated, clock_);
   auto target = context.getParams().getTarget();
   ChunkId chunk = chunkOf(target);
   Admission admission = replicator_.admit(target, Access::READ);

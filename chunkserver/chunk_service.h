@@ -3,6 +3,7 @@
 #pragma once
 #include "chunkserver/replication/replicator.h"
 #include "chunkserver/scrub/scrubs.h"
+#include "chunkserver/server_metrics.h"
 #include "chunkserver/service_gate.h"
 #include "schema/chunk.capnp.h"
 
@@ -27,8 +28,8 @@ class ChunkHandlers {
   static constexpr uint32_t READ_BYTES_MAX = 4u << 20;
   static constexpr uint32_t REPORTED_BLOCKS_MAX = 4096;
 
-  ChunkHandlers(Replicator& replicator, Membership& membership, Clock& clock, Scrubs& scrubs)
-      : replicator_(replicator), membership_(membership), clock_(clock), scrubs_(scrubs) {}
+  ChunkHandlers(Replicator& replicator, Membership& membership, Clock& clock, Scrubs& scrubs, ServerMetrics& metrics)
+      : replicator_(replicator), membership_(membership), clock_(clock), scrubs_(scrubs), metrics_(metrics) {}
 
   Task<void> write(WriteContext context);
   Task<void> read(ReadContext context);
@@ -44,12 +45,16 @@ class ChunkHandlers {
   void answer(wire::Answer2::Builder out, const Admission& admission) const;
   // After bytes were read under `turn`: whether they may be shown. `settled`: no mutation in them is in flight.
   Task<bool> settled(ReplicaUnit& unit, ChunkId chunk, uint64_t turn);
+  // Tells the caller, and the log, where the time went, if it was long. `members`: of those who took part.
+  void tellSlow(const char* kind, wire::Target::Reader target, const OperationTimer& timer, const std::string& members,
+                wire::Answer2::Builder out);
   const char* whyNotShown(const ReplicaUnit& unit, ChunkId chunk, uint64_t turn) const;
 
   Replicator& replicator_;
   Membership& membership_;
   Clock& clock_;
   Scrubs& scrubs_;
+  ServerMetrics& metrics_;
 };
 
 // A capability on `handlers`, good until the gate closes.

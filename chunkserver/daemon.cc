@@ -6,6 +6,7 @@
 #include "chunkserver/census.h"
 #include "chunkserver/chunk_service.h"
 #include "chunkserver/door_service.h"
+#include "chunkserver/measure.h"
 #include "chunkserver/peer_service.h"
 #include "chunkserver/registration.h"
 #include "chunkserver/work.h"
@@ -53,6 +54,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   void run(ServerHome& home);
 
   std::vector<Address> addresses() const override;
+  void measure(MetricsSheet& sheet) override;
   bool registered() const override { return registration_.get() != nullptr && registration_->registered(); }
   kj::Promise<Error> onFatal() override { return kj::mv(fatal_.promise); }
   Task<void> stop() override;
@@ -91,6 +93,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
 
   DaemonSeams seams_;
   const DaemonOptions options_;
+  ServerMetrics metrics_;
   Membership membership_;
   Peers peers_;
   std::vector<kj::Own<VolumeStore>> retired_;  // failed ones that tasks may still hold
@@ -226,11 +229,13 @@ void DaemonImpl::run(ServerHome& home) {
   work_ = kj::heap<WorkRunner>(seams_.clock, membership_, *replicator_);
   copier_ = kj::heap<Copier>(seams_.clock, membership_, *replicator_);
   scrubs_ = kj::heap<Scrubs>(seams_.clock, *replicator_, locals, options_.cluster.scrubDays * DAY);
-  chunkHandlers_ = kj::heap<ChunkHandlers>(*replicator_, membership_, seams_.clock, *scrubs_);
-  peerHandlers_ = kj::heap<PeerHandlers>(*replicator_, membership_, seams_.clock);
+  replicator_->around().slow = options_.slow;
+  chunkHandlers_ = kj::heap<ChunkHandlers>(*replicator_, membership_, seams_.clock, *scrubs_, metrics_);
+  peerHandlers_ = kj::heap<PeerHandlers>(*replicator_, membership_, seams_.clock, metrics_);
   serve();
   registration_ = kj::heap<Registration>(seams_.network, seams_.clock, seams_.random, options_.cluster, home,
-                                         membership_, peers_, *replicator_, *work_, *copier_, *capsules_, standings_);
+                                         membership_, peers_, *replicator_, *work_, *copier_, *capsules_, standings_,
+                                         metrics_);
   census_ = kj::heap<Census>(seams_.clock, membership_, *replicator_, *work_, *registration_, standings_,
                              int64_t{options_.cluster.orphanSeconds} * SECOND);
   tasks_->add(watchRegistration().promise());
@@ -257,6 +262,17 @@ void DaemonImpl::serve() {
 
 std::vector<Address> DaemonImpl::addresses() const {
   return addresses_;
+}
+
+void DaemonImpl::measure(MetricsSheet& sheet) {
+  metrics_.measure(sheet);
+  sheet.gauge("cairn_chunkserver_registered", "Whether a master has it in its books", registered() ? 1 : 0);
+  if (replicator_.get() != nullptr) {
+    measureReplicas(*replicator_, sheet);
+  }
+  for (auto& volume : standings_) {
+    measureVolume(volume, sheet);
+  }
 }
 
 // ---- upkeep -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/cluster_file.h"
 #include "common/disk.h"
+#include "common/metrics/sheet.h"
 #include "common/random.h"
 #include "common/result.h"
 #include "common/task.h"
@@ -39,6 +40,7 @@ struct DaemonOptions {
   std::string zone;
   Program program;
   uint64_t capacityLimit = 0;  // bytes of chunks per volume; 0: what the disk has
+  Nanos slow = SLOW_DEFAULT;   // from when on a call is worth a line in the log; 0: never
 };
 
 // One data directory. `disk` is nullptr when it can't be opened; `why` says so.
@@ -55,6 +57,8 @@ class Daemon {
   // Where it serves.
   virtual std::vector<Address> addresses() const = 0;
   virtual bool registered() const = 0;
+  // Adds what it counts.
+  virtual void measure(MetricsSheet& sheet) = 0;
   // Resolves when it can't go on: refused by the master for good, or every volume has failed.
   virtual kj::Promise<Error> onFatal() = 0;
   // Ends what is under way, syncs, clears dirty marks, gives the lease up. Nothing may be called afterwards.

@@ -1,4 +1,5 @@
 // dfs-chunkserver: makes the seams and one chunkserver out of them, and sees to an orderly end.
+#include <kj/async-unix.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 #include "common/system/prepared_log.h"
 #include "common/system/rooted_env.h"
 #include "common/system/runtime.h"
+#include "rpc/metrics_pages.h"
 #include "rpc/system_network.h"
 
 namespace cairn {
@@ -42,6 +44,10 @@ struct Flags {
   std::string rack;
   std::string zone;
   std::string logLevel = "info";
+  std::string logFile;
+  std::string logFormat = "text";
+  std::string metrics;
+  uint32_t slowMillis = SLOW_DEFAULT / MILLISECOND;
   uint64_t capacityBytes = 0;
 };
 
@@ -85,6 +91,13 @@ void describeFlags(CLI::App& app, Flags& flags) {
   app.add_option("--capacity", flags.capacityBytes, "most bytes of chunks on each volume; 0: what its disk has");
   app.add_option("--log-level", flags.logLevel, "how much to say")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "critical", "off"}))
+      ->capture_default_str();
+  app.add_option("--log-file", flags.logFile, "write log lines to this file; begun anew at 64 MiB and at SIGHUP");
+  app.add_option("--log-format", flags.logFormat, "text, or json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app.add_option("--metrics", flags.metrics, "host:port on which to serve metrics for Prometheus; not when not given");
+  app.add_option("--slow-ms", flags.slowMillis, "calls that take longer are said in the log; 0: none")
       ->capture_default_str();
   app.footer("Example: dfs-chunkserver --cluster cluster.toml --name c1 --dir c1 --listen 10.0.0.5:7100");
 }
@@ -164,6 +177,7 @@ class Program {
     options.zone = flags_.zone;
     options.program.version = CAIRN_VERSION;
     options.capacityLimit = flags_.capacityBytes;
+    options.slow = flags_.slowMillis * MILLISECOND;
     return options;
   }
 
@@ -193,6 +207,15 @@ class Program {
   }
 
   int serve(kj::Own<Daemon> daemon) {
+    MetricsPages metrics(runtime_.io, *runtime_.clock, [&daemon](MetricsSheet& sheet) {
+      sheet.process("dfs-chunkserver", CAIRN_VERSION);
+      daemon->measure(sheet);
+    });
+    auto shown = metrics.serve(flags_.metrics);
+    if (!shown.ok()) {
+      return refuse(exitCodeOf(shown.error()), shown.error().why);
+    }
+    auto reopening = runtime_.logReopened().eagerlyEvaluate(nullptr);
     std::string addresses;
     for (auto& address : daemon->addresses()) {
       addresses += (addresses.empty() ? "" : " and ") + address;
@@ -246,8 +269,16 @@ int program(int argc, char* argv[]) {
     flags.volumes.push_back(flags.directory + "/v1");
   }
   ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGHUP, SIG_IGN);
-  startLogging(flags.name.c_str(), flags.logLevel.c_str());
+  kj::UnixEventPort::captureSignal(SIGHUP);
+  LoggingOptions log;
+  log.program = flags.name;
+  log.level = flags.logLevel;
+  log.file = flags.logFile;
+  log.json = flags.logFormat == "json";
+  auto logging = startLogging(log);
+  if (!logging.ok()) {
+    return refuse(EXIT_REFUSED, logging.error().why);
+  }
   raiseFileLimit();
   auto cluster = readClusterFile(flags.clusterFile);
   if (!cluster.ok()) {

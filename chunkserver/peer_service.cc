@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "common/log.h"
+
 namespace cairn {
 
 void PeerHandlers::answer(wire::Answer2::Builder out, wire::Verdict verdict, kj::StringPtr why) const {
@@ -25,7 +27,22 @@ ReplicaUnit* PeerHandlers::member(uint32_t volume, uint32_t shard, uint64_t epoc
   return unit;
 }
 
+void PeerHandlers::tellSlow(const char* kind, wire::Target::Reader target, const OperationTimer& timer,
+                            wire::Answer2::Builder out) {
+  Nanos slow = replicator_.around().slow;
+  if (slow == 0 || timer.elapsed() < slow) {
+    return;
+  }
+  ++metrics_.slow;
+  std::string path = membership_.self().name + " itself " + milliseconds(timer.elapsed());
+  if (metrics_.slowLines.take(clock_.monotonic())) {
+    spdlog::warn("slow: {} for a primary, request {:x}: {}", kind, target.getRequest(), path);
+  }
+  out.setSlow(path);
+}
+
 Task<void> PeerHandlers::forward(ForwardContext context) {
+  OperationTimer timer(metrics_.forward, clock_);
   auto params = context.getParams();
   auto target = params.getTarget();
   auto results = context.getResults(capnp::MessageSize{32, 0});
@@ -39,10 +56,18 @@ Task<void> PeerHandlers::forward(ForwardContext context) {
     co_return;
   }
   auto outcome = co_await unit->backup.forward(params);
+  if (outcome.verdict == wire::Verdict::OK && params.getChange().isWrite()) {
+    for (auto piece : params.getChange().getWrite()) {
+      metrics_.bytesForwarded += piece.getData().size();
+    }
+  }
+  timer.fail(outcome.verdict == wire::Verdict::FAILED);
   answer(results.initAnswer(), outcome.verdict, outcome.why.c_str());
+  tellSlow("forward", target, timer, results.getAnswer());
 }
 
 Task<void> PeerHandlers::sync(SyncContext context) {
+  OperationTimer timer(metrics_.memberSync, clock_);
   auto params = context.getParams();
   auto target = params.getTarget();
   auto results = context.getResults(capnp::MessageSize{32, 0});
@@ -52,7 +77,9 @@ Task<void> PeerHandlers::sync(SyncContext context) {
     co_return;
   }
   auto outcome = co_await unit->backup.sync(chunkOf(target));
+  timer.fail(outcome.verdict == wire::Verdict::FAILED);
   answer(results.initAnswer(), outcome.verdict, outcome.why.c_str());
+  tellSlow("sync", target, timer, results.getAnswer());
 }
 
 bool PeerHandlers::allKnown(VolumeNumber volume, capnp::List<wire::ShardEpoch>::Reader shards) {
@@ -195,6 +222,7 @@ Task<Status> PeerHandlers::takeImage(ReplicaUnit& unit, ChunkId chunk, wire::Chu
 }
 
 Task<void> PeerHandlers::fetch(FetchContext context) {
+  OperationTimer timer(metrics_.fetch, clock_);
   auto params = context.getParams();
   ChunkId chunk = chunkOf(params.getChunk());
   auto results = context.getResults();
@@ -232,6 +260,7 @@ Task<void> PeerHandlers::fetch(FetchContext context) {
 }
 
 Task<void> PeerHandlers::install(InstallContext context) {
+  OperationTimer timer(metrics_.install, clock_);
   auto params = context.getParams();
   auto results = context.getResults();
   toWire(membership_.self().incarnation, results.initIncarnation());

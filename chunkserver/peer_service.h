@@ -1,6 +1,7 @@
 // PeerHandlers: what other chunkservers ask (PeerService of chunk.capnp): forwards, reconciliation, catching up.
 #pragma once
 #include "chunkserver/replication/replicator.h"
+#include "chunkserver/server_metrics.h"
 #include "chunkserver/service_gate.h"
 #include "schema/chunk.capnp.h"
 
@@ -28,8 +29,8 @@ class PeerHandlers {
   // How long a chunk for a joining member waits at most while users are busy.
   static constexpr Nanos GIVE_WAY_MAX = 5 * SECOND;
 
-  PeerHandlers(Replicator& replicator, Membership& membership, Clock& clock)
-      : replicator_(replicator), membership_(membership), clock_(clock) {}
+  PeerHandlers(Replicator& replicator, Membership& membership, Clock& clock, ServerMetrics& metrics)
+      : replicator_(replicator), membership_(membership), clock_(clock), metrics_(metrics) {}
 
   Task<void> forward(ForwardContext context);
   Task<void> sync(SyncContext context);
@@ -43,6 +44,8 @@ class PeerHandlers {
   Task<void> repair(RepairContext context);
 
  private:
+  // Tells the primary, and the log, if it took long.
+  void tellSlow(const char* kind, wire::Target::Reader target, const OperationTimer& timer, wire::Answer2::Builder out);
   // The member of the shard on `volume` if it is in `epoch`; otherwise nullptr, and the answer says why.
   ReplicaUnit* member(uint32_t volume, uint32_t shard, uint64_t epoch, wire::Answer2::Builder answer);
   // The same for a primary that is ready, once the map has `version`.
@@ -60,6 +63,7 @@ class PeerHandlers {
   Replicator& replicator_;
   Membership& membership_;
   Clock& clock_;
+  ServerMetrics& metrics_;
 };
 
 wire::PeerService::Client newPeerService(ServiceGate& gate, PeerHandlers& handlers);

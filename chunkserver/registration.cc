@@ -29,7 +29,8 @@ class Watcher final : public wire::MapWatcher::Server {
 
 Registration::Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
                            Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work,
-                           Copier& copier, CapsuleKeeper& capsules, std::vector<VolumeStanding>& volumes)
+                           Copier& copier, CapsuleKeeper& capsules, std::vector<VolumeStanding>& volumes,
+                           ServerMetrics& metrics)
     : network_(network),
       clock_(clock),
       random_(random),
@@ -42,6 +43,7 @@ Registration::Registration(Network& network, Clock& clock, Random& random, Clust
       copier_(copier),
       capsules_(capsules),
       volumes_(volumes),
+      metrics_(metrics),
       gate_(kj::refcounted<ServiceGate>()),
       refusal_(kj::newPromiseAndFulfiller<Error>()),
       tasks_(*this) {
@@ -427,6 +429,7 @@ void Registration::fillBeat(wire::Heartbeat::Builder out, const std::vector<uint
   out.setMapVersion(raw(membership_.map.version));
   out.setFencesDrained(raw(replicator_.fences().drained()));
   out.setTakenOverBytes(replicator_.around().takenOverBytes);
+  metrics_.fill(out.initLoad(), clock_.monotonic());
   auto volumes = out.initVolumes(static_cast<unsigned>(volumes_.size()));
   for (uint32_t i = 0; i < volumes_.size(); ++i) {
     fillVolume(volumes_[i], volumes[i]);

@@ -11,6 +11,7 @@
 #include "chunkserver/capsule/capsule_keeper.h"
 #include "chunkserver/replication/replicator.h"
 #include "chunkserver/server_home.h"
+#include "chunkserver/server_metrics.h"
 #include "chunkserver/service_gate.h"
 #include "chunkserver/copier.h"
 #include "chunkserver/work.h"
@@ -45,7 +46,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
 
   Registration(Network& network, Clock& clock, Random& random, ClusterFile cluster, ServerHome& home,
                Membership& membership, Peers& peers, Replicator& replicator, WorkRunner& work, Copier& copier,
-               CapsuleKeeper& capsules, std::vector<VolumeStanding>& volumes);
+               CapsuleKeeper& capsules, std::vector<VolumeStanding>& volumes, ServerMetrics& metrics);
   ~Registration() noexcept(false);
   KJ_DISALLOW_COPY(Registration);
 
@@ -103,6 +104,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Copier& copier_;
   CapsuleKeeper& capsules_;
   std::vector<VolumeStanding>& volumes_;
+  ServerMetrics& metrics_;
   kj::Own<ServiceGate> gate_;  // of the map watcher
   kj::Own<Link> link_;
   kj::Maybe<wire::Registration::Client> registration_;

@@ -23,6 +23,7 @@
 #include "fuse-client/fuse/options.h"
 #include "fuse-client/fuse/processes.h"
 #include "rpc/connection.h"
+#include "rpc/metrics_pages.h"
 #include "rpc/system_network.h"
 
 namespace cairn {
@@ -58,6 +59,7 @@ ClientOptions clientOptions(const MountOptions& options) {
   out.synchronous = options.synchronous;
   out.accessTimes = options.readOnly ? AccessTimes::NEVER : options.accessTimes;
   out.directoryAccessTimes = options.directoryAccessTimes;
+  out.slow = options.slow;
   if (options.cacheBytes > 0) {
     constexpr uint64_t SHARES = 3;
     out.limits.dirtyBytesMax = out.limits.unsyncedBytesMax = out.limits.readAheadBytesMax = options.cacheBytes / SHARES;
@@ -115,6 +117,11 @@ class MountProgram {
     if (!mounted.ok()) {
       return background_.failed(mounted.error().code, mounted.error().why);
     }
+    metrics_ = kj::heap<MetricsPages>(runtime_.io, *runtime_.clock, sourceOf(operations));
+    auto listening = metrics_->serve(options_.metrics);
+    if (!listening.ok()) {
+      return background_.failed(EXIT_REFUSED, listening.error().why);
+    }
     return serveToTheEnd(kj::mv(session), operations);
   }
 
@@ -132,11 +139,24 @@ class MountProgram {
     }
     operations.connected(session->descriptor());
     operations.inherit();
+    metrics_ = kj::heap<MetricsPages>(runtime_.io, *runtime_.clock, sourceOf(operations));
+    auto listening = metrics_->serve(options_.metrics);
+    if (!listening.ok()) {
+      spdlog::warn("metrics are not served any more: {}", listening.error().why);
+    }
     return serveToTheEnd(kj::mv(session), operations);
+  }
+
+  static MetricsSource sourceOf(Operations& operations) {
+    return [&operations](MetricsSheet& sheet) {
+      sheet.process("dfs-mount", CAIRN_VERSION);
+      operations.measure(sheet);
+    };
   }
 
   int serveToTheEnd(kj::Own<FuseSession> session, Operations& operations) {
     serve(*session, operations);
+    metrics_ = nullptr;
     operations.connected(-1);
     operations.giveUp();
     session = nullptr;
@@ -184,6 +204,7 @@ class MountProgram {
         spdlog::warn("nobody can take over from this process: that takes Linux 6.9");
       }
     }
+    reopening_ = runtime_.logReopened().eagerlyEvaluate(nullptr);
     background_.ready();
   }
 
@@ -341,6 +362,8 @@ class MountProgram {
   std::unique_ptr<Processes> processes_;
   Arrival arrival_;
   kj::ForkedPromise<void> stop_;
+  kj::Own<MetricsPages> metrics_;
+  kj::Promise<void> reopening_ = nullptr;
 };
 
 int refuse(const Error& error) {
@@ -352,6 +375,7 @@ int mount(const MountOptions& options, const ClusterFile& cluster, Background& b
           kj::Maybe<WorkerPlace> place) {
   prepareProcess();
   kj::UnixEventPort::captureSignal(SIGUSR2);
+  kj::UnixEventPort::captureSignal(SIGHUP);
   try {
     return MountProgram(options, cluster, background, place).run();
   } catch (const kj::Exception& exception) {
@@ -362,7 +386,18 @@ int mount(const MountOptions& options, const ClusterFile& cluster, Background& b
 // On a terminal that gets its prompt back, only what went wrong.
 void beginLog(const MountOptions& options) {
   bool quiet = !options.foreground && options.logFile.empty() && options.logLevel == "info";
-  startLogging("dfs-mount", quiet ? "warn" : options.logLevel.c_str());
+  LoggingOptions log;
+  log.program = "dfs-mount";
+  log.level = quiet ? "warn" : options.logLevel;
+  // A holder writes to what it inherited, which is that file too.
+  log.file = options.worker.empty() && options.supervised ? "" : options.logFile;
+  log.json = options.logJson;
+  auto begun = startLogging(log);
+  if (!begun.ok()) {
+    log.file.clear();
+    (void)startLogging(log);
+    spdlog::warn("{}", begun.error().why);
+  }
 }
 
 // The process that a holder has started. It must not look at the mount point, which it is to serve.

@@ -120,7 +120,10 @@ class AdminService final : public wire::Admin::Server {
   explicit AdminService(Lifeline& lifeline) : lifeline_(kj::addRef(lifeline)) {}
 
   kj::Promise<void> status(StatusContext context) override {
-    return lifeline_->run([&](Core& core) { return status(core, context); });
+    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
+      writeStatus(core, context.getResults().initStatus());
+      return kj::READY_NOW;
+    });
   }
   kj::Promise<void> map(MapContext context) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
@@ -217,7 +220,6 @@ class AdminService final : public wire::Admin::Server {
   Task<void> replicas(Core& core, SetReplicasContext context);
   Task<void> change(Core& core, RaftChangeContext context);
   Task<void> digest(Core& core, RaftDigestContext context);
-  kj::Promise<void> status(Core& core, StatusContext context);
   Task<void> resolve(Core& core, ResolveContext context);
   void listSessions(Core& core, SessionsContext context);
   Task<void> evict(Core& core, EvictContext context);
@@ -225,37 +227,6 @@ class AdminService final : public wire::Admin::Server {
 
   kj::Own<Lifeline> lifeline_;
 };
-
-kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
-  auto out = context.getResults().initStatus();
-  auto& roster = core.chunkservers.roster();
-  auto& map = core.replica.reader().map();
-  HealthInput input{map, roster};
-  auto group = core.replica.group().status();
-  input.masters = standingOf(core, group);
-  input.disobedience = core.chunkservers.disobedience();
-  input.serversWanted = core.cluster.servers;
-  input.ownAvailableBytes = core.ownSpace.availableBytes();
-  input.ownSpaceShort = core.ownSpace.isShort();
-  input.ownSpaceLow = core.ownSpace.isLow();
-  input.now = core.clock.monotonic();
-  input.spared = judge(map, roster, core.chunkservers.rules(), input.now).spared;
-  input.pending = &core.chunkservers.pending();
-  input.capsuleAge = core.capsules.age();
-  input.capsuleTrouble = core.capsules.trouble();
-  out.setCapsuleAgeSeconds(input.capsuleAge ? *input.capsuleAge / SECOND : -1);
-  writeReasons(assess(input), out);
-  writeMasters(core, group, out);
-  writeServers(core, out);
-  writeSpace(core.replica.reader(), roster, ROOT_INODE, out.initSpace());
-  out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
-  out.setVersion(core.version);
-  out.setReclaimBacklog(core.cleanup.backlog());
-  writeLevel(core, out);
-  out.setRepairBytesLeft(repairBytesLeft(map, roster, core.chunkservers.pending()));
-  out.setRepairBytesPerSecond(core.chunkservers.repair().bytesPerSecond(input.now));
-  return kj::READY_NOW;
-}
 
 Task<void> AdminService::resolve(Core& core, ResolveContext context) {
   auto barrier = co_await core.replica.readBarrier();
@@ -351,6 +322,35 @@ Task<void> AdminService::change(Core& core, RaftChangeContext context) {
 }
 
 }  // namespace
+
+void writeStatus(Core& core, wire::ClusterStatus::Builder out) {
+  auto& roster = core.chunkservers.roster();
+  auto& map = core.replica.reader().map();
+  HealthInput input{map, roster};
+  auto group = core.replica.group().status();
+  input.masters = standingOf(core, group);
+  input.disobedience = core.chunkservers.disobedience();
+  input.serversWanted = core.cluster.servers;
+  input.ownAvailableBytes = core.ownSpace.availableBytes();
+  input.ownSpaceShort = core.ownSpace.isShort();
+  input.ownSpaceLow = core.ownSpace.isLow();
+  input.now = core.clock.monotonic();
+  input.spared = judge(map, roster, core.chunkservers.rules(), input.now).spared;
+  input.pending = &core.chunkservers.pending();
+  input.capsuleAge = core.capsules.age();
+  input.capsuleTrouble = core.capsules.trouble();
+  out.setCapsuleAgeSeconds(input.capsuleAge ? *input.capsuleAge / SECOND : -1);
+  writeReasons(assess(input), out);
+  writeMasters(core, group, out);
+  writeServers(core, out);
+  writeSpace(core.replica.reader(), roster, ROOT_INODE, out.initSpace());
+  out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
+  out.setVersion(core.version);
+  out.setReclaimBacklog(core.cleanup.backlog());
+  writeLevel(core, out);
+  out.setRepairBytesLeft(repairBytesLeft(map, roster, core.chunkservers.pending()));
+  out.setRepairBytesPerSecond(core.chunkservers.repair().bytesPerSecond(input.now));
+}
 
 wire::Admin::Client newAdmin(Lifeline& lifeline) {
   return kj::heap<AdminService>(lifeline);

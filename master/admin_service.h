@@ -7,4 +7,7 @@ namespace cairn {
 
 wire::Admin::Client newAdmin(Lifeline& lifeline);
 
+// How the cluster stands.
+void writeStatus(Core& core, wire::ClusterStatus::Builder out);
+
 }  // namespace cairn

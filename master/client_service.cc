@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "common/metrics/line_limit.h"
 #include "master/namespace/lock_table.h"
 #include "master/propose.h"
 #include "master/space.h"
@@ -72,6 +73,7 @@ class ClientService final : public wire::ClientSession::Server {
   bool mustWait(Core& core, wire::Op::Reader op, const NameGate::Plan& plan, Leases::Change& change);
   kj::Promise<void> wait(Core& core, const NameGate::Plan& plan, Leases::Change& change);
   InodeId victimOf(Core& core, const NameGate::Plan& plan);
+  std::string slow(Core& core, const char* kind, uint64_t request, const OperationTimer& timer);
   Task<Result<Applied>> proposeOp(Core& core, wire::ClientSession::ExecuteParams::Reader params, InodeId victim);
   void takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reader reply);
   uint8_t lease(Core& core, InodeId inode, uint8_t bit);
@@ -94,12 +96,14 @@ class ClientService final : public wire::ClientSession::Server {
   const SessionId session_;
   const uint64_t link_;
   const uint64_t watcher_;
+  LineLimit slowLines_;
 };
 
 Task<void> ClientService::execute(Core& core, ExecuteContext context) {
-  enter(core);
   auto params = context.getParams();
   auto op = params.getOp();
+  OperationTimer timer(core.observation.metrics.of(op), core.clock);
+  enter(core);
   if (core.ownSpace.isShort() && addsNames(op)) {
     setOutcome(Error{ENOSPC, "the master's disk is nearly full"}, context.getResults().initReply().initOutcome());
     co_return;
@@ -121,6 +125,7 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   Leases::Change change(core.sessions.leases(), session_);
   while (mustWait(core, op, plan, change)) {
     co_await wait(core, plan, change);
+    timer.stage("waiting for other clients");
   }
   // Nothing may come between this and the proposal.
   InodeId victim = victimOf(core, plan);
@@ -130,7 +135,9 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
     setOutcome(applied.error(), context.getResults().initReply().initOutcome());
     co_return;
   }
+  timer.stage("the log");
   if (!applied.ok()) {
+    timer.fail();
     throwUnwritten(applied.error());
   }
   capnp::FlatArrayMessageReader message(applied.value().reply);
@@ -144,6 +151,19 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   // A repeated reply tells how things were, not how they are.
   bool current = !applied.value().repeated && core.sessions.table().isCurrent(session_, link_);
   results.setLeased(current ? leasesWith(core, op, reply) : uint8_t{0});
+  if (core.observation.isSlow(timer.elapsed())) {
+    results.setSlow(slow(core, MasterMetrics::nameOf(op), params.getRequest(), timer));
+  }
+}
+
+// Where the time went; also said in the log.
+std::string ClientService::slow(Core& core, const char* kind, uint64_t request, const OperationTimer& timer) {
+  ++core.observation.metrics.slow;
+  std::string path = fmt::format("master {} {} ({})", core.name, milliseconds(timer.elapsed()), timer.path());
+  if (slowLines_.take(core.clock.monotonic())) {
+    spdlog::warn("slow: {} of session {}, request {:x}: {}", kind, raw(session_), request, path);
+  }
+  return path;
 }
 
 // Something under way may give the names concerned another meaning, or somebody else may believe what will change.
@@ -264,6 +284,8 @@ void ClientService::takeMade(Core& core, wire::Op::Reader op, wire::Reply::Reade
 
 // What others write right now is theirs to say; they are asked again when one of them has gone or come meanwhile.
 Task<void> ClientService::read(Core& core, ReadContext context) {
+  auto params = context.getParams();
+  OperationTimer timer(core.observation.metrics.of(params.getQuery()), core.clock);
   Writers writers(core.sessions.leases(), session_);
   bool asked = false;
   while (!asked) {
@@ -271,6 +293,11 @@ Task<void> ClientService::read(Core& core, ReadContext context) {
     co_await writers.allKnown(context.getParams().getQuery());
     co_await readState(core, context);
     asked = co_await writers.overlay(context.getResults().getAnswer());
+  }
+  timer.stage("reading, with what writers know");
+  if (core.observation.isSlow(timer.elapsed())) {
+    auto path = slow(core, MasterMetrics::nameOf(params.getQuery()), params.getRequest(), timer);
+    context.getResults().setSlow(path);
   }
 }
 
@@ -290,6 +317,7 @@ Task<void> ClientService::readState(Core& core, ReadContext& context) {
 }
 
 Task<void> ClientService::acquire(Core& core, AcquireContext context) {
+  OperationTimer timer(core.observation.metrics.acquire, core.clock);
   enter(core);
   Leases& leases = core.sessions.leases();
   const InodeId inode{context.getParams().getInode()};
@@ -426,6 +454,8 @@ kj::Promise<void> ClientService::forget(Core& core, ForgetContext context) {
 
 Task<void> ClientService::renew(Core& core, RenewContext context) {
   enter(core);
+  auto& observation = core.observation;
+  observation.loads.report(session_, context.getParams().getLoad(), core.clock.monotonic(), observation.wallSeconds());
   if (!core.replica.isCurrent()) {  // is this master still the leader?
     auto barrier = co_await core.replica.readBarrier();
     if (!barrier.ok()) {

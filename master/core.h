@@ -16,6 +16,7 @@
 #include "master/map_publisher.h"
 #include "master/mover.h"
 #include "master/name_gate.h"
+#include "master/observe/observation.h"
 #include "master/quotas.h"
 #include "master/replica.h"
 #include "master/sessions.h"
@@ -39,6 +40,7 @@ struct Core {
   OwnSpace& ownSpace;
   Quotas& quotas;
   CapsuleShipper& capsules;
+  Observation& observation;
 };
 
 class Lifeline final : public kj::Refcounted {

@@ -5,6 +5,7 @@
 #include "master/client_service.h"
 #include "master/history.h"
 #include "master/joining.h"
+#include "master/observe/observe_service.h"
 #include "master/registration_service.h"
 #include "rpc/hello.h"
 #include "rpc/program.h"
@@ -24,6 +25,10 @@ class MasterService final : public wire::Master::Server {
   }
   kj::Promise<void> admin(AdminContext context) override {
     context.getResults().setAdmin(newAdmin(*lifeline_));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> observe(ObserveContext context) override {
+    context.getResults().setObserve(newObserve(*lifeline_));
     return kj::READY_NOW;
   }
 

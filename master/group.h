@@ -33,6 +33,12 @@ struct GroupStatus {
   std::vector<GroupMember> members;
 };
 
+// Of this member's disk.
+struct LogStanding {
+  uint64_t bytesSinceSnapshot = 0;
+  LogIndex snapshot{};  // the newest; 0: there is none
+};
+
 struct DigestComparison {
   LogIndex index{};  // 0: there is no checkpoint yet
   struct Member {
@@ -80,6 +86,7 @@ class Group {
   // The voters' states; who is found odd is stopped.
   virtual Task<DigestComparison> compareDigests() = 0;
   virtual GroupStatus status() const = 0;
+  virtual LogStanding logStanding() const = 0;
 };
 
 }  // namespace cairn

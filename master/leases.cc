@@ -182,6 +182,7 @@ Task<void> Leases::Change::recallAll() {
   }
   auto waits = kj::heapArrayBuilder<kj::Promise<void>>(whom.size());
   for (auto& [session, items] : whom) {
+    leases_.recalls_ += items.size();
     waits.add(leases_.recallFrom(session, kj::mv(items)).promise());
   }
   co_await kj::joinPromises(waits.finish());

@@ -54,6 +54,9 @@ class Leases final {
   };
   std::vector<Holder> holders(InodeId inode) const;
 
+  // How many were asked for back.
+  uint64_t recalls() const { return recalls_; }
+
   bool grant(SessionId session, InodeId inode);
   void release(SessionId session, InodeId inode) { table_.release(session, inode); }
   size_t count(SessionId session) const { return table_.count(session); }
@@ -203,6 +206,7 @@ class Leases final {
   std::unordered_map<InodeId, std::deque<Turn*>> turns_;
   std::vector<Fence> fences_;
   std::list<Asking::Asked> asking_;
+  uint64_t recalls_ = 0;
   uint64_t lastOrder_;  // higher than any that an earlier leader gave out
   Events<int> drained_;  // one, of no meaning: any fence went
 };

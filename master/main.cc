@@ -1,4 +1,5 @@
 // dfs-master: makes the seams and one master out of them, and sees to an orderly end.
+#include <kj/async-unix.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -14,6 +15,8 @@
 #include "common/system/disk.h"
 #include "common/system/runtime.h"
 #include "master/member.h"
+#include "master/observe/status_pages.h"
+#include "rpc/metrics_pages.h"
 #include "rpc/system_network.h"
 
 namespace cairn {
@@ -36,6 +39,11 @@ struct Flags {
   std::string listen;
   std::string socket;
   std::string logLevel = "info";
+  std::string logFile;
+  std::string logFormat = "text";
+  std::string metrics;
+  std::string http;
+  uint32_t slowMillis = SLOW_DEFAULT / MILLISECOND;
   uint64_t cacheBytes = 64 << 20;
   bool initialize = false;
   bool joins = false;
@@ -72,6 +80,14 @@ void describeFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--log-level", flags.logLevel, "how much to say")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "critical", "off"}))
+      ->capture_default_str();
+  app.add_option("--log-file", flags.logFile, "write log lines to this file; begun anew at 64 MiB and at SIGHUP");
+  app.add_option("--log-format", flags.logFormat, "text, or json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app.add_option("--metrics", flags.metrics, "host:port on which to serve metrics for Prometheus; not when not given");
+  app.add_option("--http", flags.http, "host:port on which to serve the status page; not when not given");
+  app.add_option("--slow-ms", flags.slowMillis, "calls that take longer are said in the log; 0: none")
       ->capture_default_str();
   app.add_flag("--init", flags.initialize, "make the data of a new cluster in an empty --dir, then serve");
   app.add_flag("--join", flags.joins, "make an empty --dir that of a further master of the cluster, then serve")
@@ -125,6 +141,7 @@ Result<MemberOptions> memberOptions(const Flags& flags) {
   options.cacheBytes = flags.cacheBytes;
   options.trashSeconds = TRASH_SECONDS;
   options.program.version = CAIRN_VERSION;
+  options.slow = flags.slowMillis * MILLISECOND;
   std::string known;
   bool found = false;
   std::string listen = flags.listen, socket = flags.socket;
@@ -153,9 +170,42 @@ Result<MemberOptions> memberOptions(const Flags& flags) {
   return options;
 }
 
+// What the master shows over HTTP.
+class Pages {
+ public:
+  Pages(Runtime& runtime, Member& member, const MemberOptions& options)
+      : metrics_(runtime.io, *runtime.clock, sourceOf(member)),
+        page_(runtime.io, *runtime.clock, sourceOf(member)),
+        name_(options.name) {
+    addStatusPages(page_, member, name_);
+  }
+
+  Status serve(const Address& metrics, const Address& page) {
+    auto first = metrics_.serve(metrics);
+    auto second = first.ok() ? page_.serve(page) : first;
+    for (auto& address : page_.addresses()) {
+      spdlog::info("the status page is at http://{}/", address);
+    }
+    return second;
+  }
+
+ private:
+  static MetricsSource sourceOf(Member& member) {
+    return [&member](MetricsSheet& sheet) {
+      sheet.process("dfs-master", CAIRN_VERSION);
+      member.measure(sheet);
+    };
+  }
+
+  MetricsPages metrics_;
+  MetricsPages page_;
+  const std::string name_;
+};
+
 class Program {
  public:
-  explicit Program(MemberOptions options) : options_(std::move(options)), runtime_(WORKER_THREADS) {}
+  Program(const Flags& flags, MemberOptions options)
+      : flags_(flags), options_(std::move(options)), runtime_(WORKER_THREADS) {}
 
   int run(const std::string& directory, bool directoryMade) {
     network_ = newSystemNetwork(runtime_.io);
@@ -179,6 +229,12 @@ class Program {
 
  private:
   int serve(kj::Own<Member> member) {
+    Pages pages(runtime_, *member, options_);
+    auto shown = pages.serve(flags_.metrics, flags_.http);
+    if (!shown.ok()) {
+      return refuse(exitCodeOf(shown.error()), shown.error().why);
+    }
+    auto reopening = runtime_.logReopened().eagerlyEvaluate(nullptr);
     std::string addresses;
     for (auto& address : member->addresses()) {
       addresses += (addresses.empty() ? "" : " and ") + address;
@@ -209,6 +265,7 @@ class Program {
     }
   }
 
+  const Flags& flags_;
   MemberOptions options_;
   Runtime runtime_;
   kj::Own<Network> network_;
@@ -230,8 +287,16 @@ int program(int argc, char* argv[]) {
     return refuse(EXIT_USAGE, what + ". See dfs-master --help");
   }
   ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGHUP, SIG_IGN);
-  startLogging(flags.name.c_str(), flags.logLevel.c_str());
+  kj::UnixEventPort::captureSignal(SIGHUP);
+  LoggingOptions log;
+  log.program = flags.name;
+  log.level = flags.logLevel;
+  log.file = flags.logFile;
+  log.json = flags.logFormat == "json";
+  auto logging = startLogging(log);
+  if (!logging.ok()) {
+    return refuse(EXIT_REFUSED, logging.error().why);
+  }
   raiseFileLimit();
   auto options = memberOptions(flags);
   if (!options.ok()) {
@@ -242,7 +307,7 @@ int program(int argc, char* argv[]) {
     return refuse(exitCodeOf(prepared.error()), prepared.error().why);
   }
   try {
-    return Program(options.value()).run(flags.directory, prepared.value());
+    return Program(flags, options.value()).run(flags.directory, prepared.value());
   } catch (const kj::Exception& e) {
     spdlog::critical("internal error: {}", kj::str(e).cStr());
     return EXIT_BROKEN;

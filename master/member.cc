@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "master/door_service.h"
 #include "master/joining.h"
+#include "master/observe/leaders_page.h"
 #include "master/office.h"
 #include "master/propose.h"
 #include "rpc/connection.h"
@@ -55,6 +56,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
         seams_(seams),
         replica_(kj::mv(replica)),
         ownSpace_(seams.disk),
+        observation_(seams.clock, options_.slow),
         doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name)),
         tasks_(*this) {
     replica_->setOfficeObserver(this);
@@ -86,6 +88,19 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
     return out;
   }
   Replica& replica() override { return *replica_; }
+  void measure(MetricsSheet& sheet) override {
+    observation_.metrics.measure(sheet);
+    measureMaster(*replica_, office_.get() == nullptr ? nullptr : &office_->core(), sheet);
+  }
+
+  Task<std::string> page() override {
+    if (office_.get() != nullptr && replica_->isLeader()) {
+      co_return pageOf(office_->core());
+    }
+    PageSearch search{seams_.clock, seams_.network, options_.cluster, options_.name, replica_->group().epoch()};
+    co_return co_await leadersPage(search);
+  }
+
   kj::Promise<Error> onFatal() override { return replica_->onFatal().exclusiveJoin(failed_.promise.addBranch()); }
 
   Task<void> stop() override {
@@ -104,8 +119,9 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
   }
 
   void openOffice() {
-    office_ = kj::heap<Office>(seams_.clock, seams_.random, seams_.workers, *replica_, options_.cluster,
-                               options_.name, options_.program.version, ownSpace_, options_.trashSeconds);
+    office_ = kj::heap<Office>(seams_.clock, seams_.random, seams_.workers, *replica_, options_.cluster, options_.name,
+                               options_.program.version, ownSpace_, options_.trashSeconds, observation_);
+    observation_.onOffice(true, options_.name);
     doorway_->setOffice(kj::addRef(office_->lifeline()));
   }
 
@@ -113,6 +129,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
     if (!leads) {
       doorway_->setOffice({});
       office_ = nullptr;
+      observation_.onOffice(false, options_.name);
     } else if (!isPrepared()) {
       tasks_.add(prepareFirst().promise());
     } else if (!stopping_) {
@@ -170,6 +187,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
   ReplicaSeams seams_;
   kj::Own<Replica> replica_;
   OwnSpace ownSpace_;
+  Observation observation_;
   kj::Own<Office> office_;
   kj::Own<Doorway> doorway_;
   std::vector<kj::Own<RpcServer>> servers_;

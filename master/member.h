@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/cluster_file.h"
 #include "common/disk.h"
+#include "common/metrics/sheet.h"
 #include "common/random.h"
 #include "common/task.h"
 #include "common/workers.h"
@@ -32,6 +33,7 @@ struct MemberOptions {
   uint8_t shardBits = DEFAULT_SHARD_BITS;
   uint32_t trashSeconds = 0;  // a cluster that was never told keeps what is deleted for so long
   Program program;
+  Nanos slow = SLOW_DEFAULT;  // from when on a call is worth a line in the log; 0: never
 };
 
 class Member {
@@ -41,6 +43,10 @@ class Member {
   // What it listens on, with ports filled in.
   virtual std::vector<Address> addresses() const = 0;
   virtual Replica& replica() = 0;
+  // Adds what it counts.
+  virtual void measure(MetricsSheet& sheet) = 0;
+  // What the status page shows, as JSON. A master that doesn't lead asks the one that does; throws when there is none.
+  virtual Task<std::string> page() = 0;
   // Resolves when it can't go on: say why, and end the process.
   virtual kj::Promise<Error> onFatal() = 0;
   // Good order: takes no more calls, writes the state out. Dropping a member without it is a crash.

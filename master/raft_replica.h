@@ -1,6 +1,7 @@
 // RaftReplica: the Replica, as one of a group of masters. Drives master/raft: persists (RaftStore), sends (RaftLinks),
 // applies (StateKeeper), ticks. Nothing of it waits for a disk but the answers.
 #pragma once
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
@@ -63,6 +64,10 @@ class RaftReplica final : public Replica,
   Task<Status> remove(std::string name) override;
   Status transfer(const std::string& name) override;
   void snapshotSoon() override { state_.snapshotSoon(); }
+  LogStanding logStanding() const override {
+    auto& made = state_.snapshots();
+    return {state_.loggedBytes(), made.empty() ? LogIndex{} : *std::max_element(made.begin(), made.end())};
+  }
   Task<DigestComparison> compareDigests() override;
   GroupStatus status() const override;
 

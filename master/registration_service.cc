@@ -59,6 +59,7 @@ class RegistrationService final : public wire::Registration::Server {
 };
 
 Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) {
+  OperationTimer timer(core.observation.metrics.heartbeat, core.clock);
   auto beat = context.getParams().getBeat();
   Result<Nanos> lease = Error{ESTALE, "the map could not be delivered over this link: register again"};
   if (!lost_ && core.replica.isLeader()) {
@@ -69,6 +70,7 @@ Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) 
     setOutcome(lease.error(), results.initOutcome());
     co_return;
   }
+  core.observation.loads.report(server_, beat.getLoad(), core.clock.monotonic());
   core.cleanup.done(server_, MapVersion{beat.getMapVersion()}, beat.getDone());
   core.mover.done(server_, MapVersion{beat.getMapVersion()}, beat.getDone());
   auto work = results.initWork();

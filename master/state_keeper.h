@@ -53,6 +53,7 @@ class StateKeeper final : private kj::TaskSet::ErrorHandler {
   // Now, instead of when the log has grown.
   void snapshotSoon();
   const std::vector<LogIndex>& snapshots() const { return snapshots_; }
+  uint64_t loggedBytes() const { return loggedBytes_; }  // since the last snapshot
   const StateMachine& machine() const { return *machine_; }
   // The state can't be trusted any more: the next start makes it anew. Ends with onStateFailed().
   void distrust(const std::string& why);

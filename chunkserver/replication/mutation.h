@@ -17,6 +17,7 @@ struct Primary::Mutation : kj::Refcounted {
         chunk(chunk),
         turn(turn),
         session(SessionId{spec.target.getSession()}),
+        request(spec.target.getRequest()),
         pieces(spec.pieces),
         words(pieces.words() + spec.target.totalSize().wordCount),
         context_(contextOf(spec.target)),
@@ -68,6 +69,7 @@ struct Primary::Mutation : kj::Refcounted {
   const ChunkId chunk;
   const uint64_t turn;
   const SessionId session;
+  const uint64_t request;
   const PieceList pieces;  // for apply()
   const uint64_t words;
   uint64_t sequence = 0;
@@ -78,6 +80,7 @@ struct Primary::Mutation : kj::Refcounted {
   std::optional<wire::Verdict> here;          // what this volume said
   wire::Verdict verdict = wire::Verdict::OK;  // what the client gets
   std::string why;
+  std::string slow;  // which members took long
   int64_t allocatedDelta = 0;
   std::map<unsigned, wire::Verdict> refusals;  // by slot
   std::map<unsigned, Incarnation> verifiers;   // by slot

@@ -246,6 +246,7 @@ void Primary::begin(Mutation& mutation) {
 
 Task<void> Primary::applyHere(kj::Own<Mutation> mutation) {
   auto running = state_.applies.begin();
+  const Nanos began = around_.clock.monotonic();
   auto applied = co_await mutation->apply(state_);
   if (applied.ok()) {
     mutation->allocatedDelta = applied.value().allocatedDelta;
@@ -255,6 +256,7 @@ Task<void> Primary::applyHere(kj::Own<Mutation> mutation) {
     auto synced = co_await state_.store().sync(state_.key(mutation->chunk));
     code = synced.code();
   }
+  noteSlow(mutation->slow, around_.membership.self().name, began, {});
   mutation->here = verdictOf(code);
   if (!applied.ok()) {
     mutation->why = applied.error().why;
@@ -322,11 +324,13 @@ Task<Primary::Reply> Primary::forwardOnce(Mutation& mutation, unsigned slot) {
     KJ_IF_MAYBE (client, peer) {
       auto request = client->forwardRequest(capnp::MessageSize{FORWARD_HEAD_WORDS + mutation.words, 0});
       fillForward(mutation, slot, request);
+      const Nanos began = around_.clock.monotonic();
       kj::Promise<capnp::Response<wire::PeerService::ForwardResults>> sent = request.send();
       if (joiner) {
         sent = withDeadline(around_.clock, JOINER_LIMIT, kj::mv(sent), "forwarding to a joining member");
       }
       auto response = co_await kj::mv(sent);
+      noteSlow(mutation.slow, nameOf(server), began, response.getAnswer().getSlow());
       co_return takeReply(mutation, slot, response.getAnswer(), fromWire<IncarnationTag>(response.getIncarnation()));
     }
   } catch (const kj::Exception& e) {
@@ -337,6 +341,21 @@ Task<Primary::Reply> Primary::forwardOnce(Mutation& mutation, unsigned slot) {
     }
   }
   co_return Reply::AGAIN;
+}
+
+// `told`: by the member itself, of where its time went.
+void Primary::noteSlow(std::string& slow, const std::string& who, Nanos began, kj::StringPtr told) const {
+  Nanos took = around_.clock.monotonic() - began;
+  if (around_.slow > 0 && took >= around_.slow) {
+    slow += (slow.empty() ? "" : ", ") + who + " " + milliseconds(took);
+    slow += told.size() == 0 ? "" : " (" + std::string(told.cStr()) + ")";
+  }
+}
+
+std::string Primary::nameOf(ServerId server) const {
+  auto& servers = around_.membership.map.servers;
+  auto found = servers.find(server);
+  return found == servers.end() ? toText(server) : found->second.name;
 }
 
 Primary::Reply Primary::takeReply(Mutation& mutation, unsigned slot, wire::Answer2::Reader answer,
@@ -417,7 +436,7 @@ void Primary::finish(const std::vector<uint64_t>& answered) {
 }
 
 MutationResult Primary::resultOf(const Mutation& mutation) const {
-  MutationResult result{mutation.verdict, mutation.why, {}, mutation.allocatedDelta};
+  MutationResult result{mutation.verdict, mutation.why, {}, mutation.allocatedDelta, mutation.slow};
   if (mutation.verdict != wire::Verdict::OK) {
     result.allocatedDelta = 0;
     return result;
@@ -475,7 +494,7 @@ Task<MutationResult> Primary::concludeCarried(Mutation& mutation) {
   if (!mutation.spec.durable) {
     co_return kj::mv(result);
   }
-  auto synced = co_await sync(mutation.chunk);
+  auto synced = co_await sync(mutation.chunk, mutation.request);
   synced.allocatedDelta = result.allocatedDelta;
   co_return kj::mv(synced);
 }
@@ -487,8 +506,9 @@ Task<bool> Primary::syncHere(ChunkId chunk) {
   co_return synced.ok();
 }
 
-Task<std::optional<MemberAck>> Primary::syncOn(MemberName member, wire::Target::Reader target) {
+Task<std::optional<MemberAck>> Primary::syncOn(MemberName member, wire::Target::Reader target, std::string& slow) {
   std::optional<MemberAck> out;
+  const Nanos began = around_.clock.monotonic();
   try {
     auto connected = around_.peers.connected(member.server);
     auto peer = co_await withDeadline(around_.clock, SILENCE_LIMIT, kj::mv(connected), "reaching a member");
@@ -497,6 +517,7 @@ Task<std::optional<MemberAck>> Primary::syncOn(MemberName member, wire::Target::
     request.setTarget(target);
     kj::Promise<capnp::Response<wire::PeerService::SyncResults>> sent = request.send();
     auto response = co_await withDeadline(around_.clock, SYNC_LIMIT, kj::mv(sent), "syncing on a member");
+    noteSlow(slow, nameOf(member.server), began, response.getAnswer().getSlow());
     if (response.getAnswer().getVerdict() == wire::Verdict::OK) {
       out = MemberAck{member.volume, fromWire<IncarnationTag>(response.getIncarnation()), {}};
     }
@@ -510,24 +531,27 @@ Task<std::optional<MemberAck>> Primary::syncOn(MemberName member, wire::Target::
   co_return out;
 }
 
-Task<bool> Primary::syncOnce(ChunkId chunk, MutationResult& result) {
+Task<bool> Primary::syncOnce(ChunkId chunk, uint64_t request, MutationResult& result) {
   capnp::MallocMessageBuilder message(16);
   auto target = message.initRoot<wire::Target>();
   target.setShard(raw(state_.shard));
   target.setEpoch(raw(state_.epoch()));
   target.setObject(raw(chunk.object));
   target.setIndex(chunk.index);
+  target.setRequest(request);
   std::vector<Task<std::optional<MemberAck>>> others;
   std::vector<bool> reported;
   for (auto& member : members_) {
     if (!member.gone && (member.inSync || member.participant)) {
-      others.push_back(syncOn(member.name, target.asReader()));
+      others.push_back(syncOn(member.name, target.asReader(), result.slow));
       reported.push_back(member.inSync);
     }
   }
   uint64_t turn = state_.turn;
   result.verifiers.clear();
+  const Nanos began = around_.clock.monotonic();
   bool complete = co_await syncHere(chunk);
+  noteSlow(result.slow, around_.membership.self().name, began, {});
   result.verifiers.push_back({state_.number(), around_.membership.self().incarnation, state_.since});
   for (size_t i = 0; i < others.size(); ++i) {
     auto acknowledged = co_await kj::mv(others[i]);
@@ -540,7 +564,7 @@ Task<bool> Primary::syncOnce(ChunkId chunk, MutationResult& result) {
   co_return complete&& turn == state_.turn;
 }
 
-Task<MutationResult> Primary::sync(ChunkId chunk) {
+Task<MutationResult> Primary::sync(ChunkId chunk, uint64_t request) {
   Nanos deadline = around_.clock.monotonic() + WAIT_LIMIT;
   MutationResult result;
   for (;;) {
@@ -548,7 +572,7 @@ Task<MutationResult> Primary::sync(ChunkId chunk) {
       co_return refusal(wire::Verdict::NOT_PRIMARY, "the shard has another primary now");
     }
     if (state_.ready) {
-      bool complete = co_await syncOnce(chunk, result);
+      bool complete = co_await syncOnce(chunk, request, result);
       if (complete) {
         co_return kj::mv(result);
       }

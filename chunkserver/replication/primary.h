@@ -43,6 +43,7 @@ struct MutationResult {
   std::string why;
   std::vector<MemberAck> verifiers;
   int64_t allocatedDelta = 0;
+  std::string slow;  // which members took long
 };
 
 class Primary {
@@ -72,7 +73,7 @@ class Primary {
   // chunk is being made equal.
   Task<MutationResult> mutate(MutationSpec spec);
   // Makes acknowledged mutations of the chunk durable on all in-sync members.
-  Task<MutationResult> sync(ChunkId chunk);
+  Task<MutationResult> sync(ChunkId chunk, uint64_t request = 0);
   // Resolves when every mutation that changes the chunk and is in flight now has ended: true when all took place.
   Task<bool> ended(ChunkId chunk);
   bool inFlight(ChunkId chunk) const;
@@ -146,10 +147,12 @@ class Primary {
   MutationResult resultOf(const Mutation& mutation) const;
   std::vector<MemberAck> currentVerifiers() const;
   Epoch sinceOf(VolumeNumber volume) const;
-  Task<std::optional<MemberAck>> syncOn(MemberName member, wire::Target::Reader target);
+  Task<std::optional<MemberAck>> syncOn(MemberName member, wire::Target::Reader target, std::string& slow);
   Task<bool> syncHere(ChunkId chunk);
   // One round over all members; true when all are durable under one epoch.
-  Task<bool> syncOnce(ChunkId chunk, MutationResult& result);
+  Task<bool> syncOnce(ChunkId chunk, uint64_t request, MutationResult& result);
+  void noteSlow(std::string& slow, const std::string& who, Nanos began, kj::StringPtr told) const;
+  std::string nameOf(ServerId server) const;
   void fillForward(const Mutation& mutation, unsigned slot, wire::PeerService::ForwardParams::Builder out);
   unsigned freeSlot();
   void addMember(VolumeNumber volume, bool inSync);

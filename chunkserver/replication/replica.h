@@ -14,6 +14,7 @@
 #include "chunkserver/replication/signal.h"
 #include "chunkserver/replication/throttle.h"
 #include "chunkserver/store/volume_store.h"
+#include "common/metrics/operation.h"
 
 namespace cairn {
 
@@ -52,6 +53,7 @@ struct Surroundings {
   Throttle& gives;
   // That joining members have fetched since this process started.
   uint64_t takenOverBytes = 0;
+  Nanos slow = SLOW_DEFAULT;  // from when on people are told where the time went; 0: never
 };
 
 enum class Role { NONE, PRIMARY, IN_SYNC, JOINING };

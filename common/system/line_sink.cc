@@ -9,13 +9,32 @@
 namespace cairn {
 
 bool LineSink::isWritable() const {
+  if (file_ != nullptr) {
+    return true;
+  }
   pollfd wanted{fd_, POLLOUT, 0};
   return poll(&wanted, 1, 0) == 1 && (wanted.revents & POLLOUT) != 0;
 }
 
-void LineSink::write(const char* line, size_t size) {
+bool LineSink::write(const char* line, size_t size) {
+  if (file_ != nullptr) {
+    return file_->write(line, size);
+  }
   // There is nobody to tell of an error here.
   (void)!::write(fd_, line, size);
+  return true;
+}
+
+void LineSink::reopen() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (file_ != nullptr) {
+    file_->reopen();
+  }
+}
+
+uint64_t LineSink::dropped() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return droppedAll_;
 }
 
 void LineSink::sink_it_(const spdlog::details::log_msg& message) {
@@ -24,15 +43,18 @@ void LineSink::sink_it_(const spdlog::details::log_msg& message) {
     write(note.data(), note.size());
     dropped_ = 0;
   }
-  if (!isWritable()) {
-    ++dropped_;
-    return;
-  }
   spdlog::memory_buf_t line;
-  formatter_->format(message, line);
-  size_t size = std::min(line.size(), LINE_BYTES_MAX);
-  line.data()[size - 1] = '\n';
-  write(line.data(), size);
+  bool taken = isWritable();
+  if (taken) {
+    formatter_->format(message, line);
+    size_t size = std::min(line.size(), LINE_BYTES_MAX);
+    line.data()[size - 1] = '\n';
+    taken = write(line.data(), size);
+  }
+  if (!taken) {
+    ++dropped_;
+    ++droppedAll_;
+  }
 }
 
 }  // namespace cairn

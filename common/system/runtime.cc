@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <signal.h>
 
+#include "common/log.h"
 #include "common/system/clock.h"
 #include "common/system/random.h"
 
@@ -31,6 +32,13 @@ Runtime::Runtime(unsigned workerThreads)
       clock(newSystemClock(io.provider->getTimer())),
       random(newSystemRandom()),
       workers(newSystemWorkers(workerThreads)) {}
+
+kj::Promise<void> Runtime::logReopened() {
+  return io.unixEventPort.onSignal(SIGHUP).then([this](siginfo_t&&) {
+    reopenLog();
+    return logReopened();
+  });
+}
 
 kj::Promise<void> Runtime::stopRequested() {
   auto& port = io.unixEventPort;

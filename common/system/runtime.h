@@ -16,6 +16,10 @@ struct Runtime {
   // Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
   kj::Promise<void> stopRequested();
 
+  // For as long as the promise is kept: SIGHUP begins a new log file, where there is one (common/log.h). REQUIRES:
+  // kj::UnixEventPort::captureSignal(SIGHUP), before anything else in the process.
+  kj::Promise<void> logReopened();
+
   kj::AsyncIoContext io;
   kj::Own<Clock> clock;
   kj::Own<Random> random;

@@ -27,6 +27,7 @@ struct PrimaryReply {
   bool reached = false;
   wire::Verdict verdict = wire::Verdict::OK;
   std::string why;
+  std::string slow;
   MapVersion mapVersion{};
   Acknowledged acknowledged;
   std::vector<uint8_t> bitmap;
@@ -62,6 +63,7 @@ PrimaryReply readAnswer(R&& results) {
   out.reached = true;
   out.verdict = answer.getVerdict();
   out.why = answer.getWhy().cStr();
+  out.slow = answer.getSlow().cStr();
   out.mapVersion = MapVersion{answer.getMapVersion()};
   return out;
 }
@@ -279,6 +281,7 @@ void ChunkIo::fillTarget(const ChunkFile& file, uint32_t index, const Place& pla
   target.setObject(raw(layout.object));
   target.setIndex(index);
   target.setChunkBits(layout.chunkBits);
+  target.setRequest(context_.nextRequest(session_));
   target.setGeneration(layout.generation);
   auto cuts = target.initCuts(static_cast<unsigned>(layout.cuts.size()));
   for (unsigned i = 0; i < cuts.size(); ++i) {
@@ -348,6 +351,7 @@ Task<Result<PrimaryReply>> ChunkIo::atPrimary(PrimaryCall& call) {
                            nobody ? "no server, for none that has it in sync is here" : out.server, why);
     out.end = "that server's return, or another copy in sync that takes its place";
   });
+  const Nanos asked = context_.clock.monotonic();
   for (unsigned tries = 0;; ++tries) {
     Status sendable = call.mayBeSent();
     if (!sendable.ok()) {
@@ -367,6 +371,9 @@ Task<Result<PrimaryReply>> ChunkIo::atPrimary(PrimaryCall& call) {
       reply.why = "its answer came too late to count";
     }
     if (reply.reached && reply.verdict == wire::Verdict::OK) {
+      std::string server = where->members.empty() ? "" : where->members[0].server.name;
+      std::string earlier = tries == 0 ? "" : fmt::format(" at try {}, before: {}", tries + 1, why);
+      context_.noteAnswer(call.file.inode(), asked, server + earlier, reply.slow.c_str());
       co_return kj::mv(reply);
     }
     why = reply.why;

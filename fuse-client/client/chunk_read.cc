@@ -248,8 +248,10 @@ Task<ChunkIo::ReadReply> ChunkIo::tryMember(ReadJob& job, uint32_t offset, uint3
     fillTarget(job.file, job.index, *place, request.initTarget());
     request.setOffset(offset);
     request.setLength(length);
+    const Nanos began = context_.clock.monotonic();
     kj::Promise<ReadResponse> sent = request.send();
     auto response = co_await withDeadline(context_.clock, READ_LIMIT, kj::mv(sent), "read");
+    context_.noteAnswer(job.file.inode(), began, member.server.name, response.getAnswer().getSlow());
     judge(job, offset, length, kj::mv(response), out);
   } catch (kj::Exception& e) {
     out.why = e.getDescription().cStr();

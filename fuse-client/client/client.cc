@@ -61,6 +61,18 @@ ClientStats Client::stats() const {
   return out;
 }
 
+std::optional<std::string> Client::answered(const char* kind, InodeId inode, Nanos began, bool failed) {
+  Context& context = impl_->context;
+  ++context.stats.operations;
+  context.stats.operationErrors += failed;
+  Nanos now = context.clock.monotonic();
+  if (!context.slow.isSlow(now - began)) {
+    return std::nullopt;
+  }
+  ++context.stats.slowOperations;
+  return context.slow.call(kind, inode, began, now);
+}
+
 std::vector<Wait> Client::waits() const { return impl_->context.waits.list(); }
 
 LeaderStanding Client::master() const { return impl_->session.standing(); }

@@ -171,6 +171,8 @@ class Client {
   ClientStats stats() const;
   // What operations now wait for.
   std::vector<Wait> waits() const;
+  // A program's call was answered. `failed`: for a fault of the system. Through which servers it went, if it was slow.
+  std::optional<std::string> answered(const char* kind, InodeId inode, Nanos began, bool failed);
   // How things stand with the masters, as far as this mount knows.
   LeaderStanding master() const;
   // By which name the inode was found last; empty when that isn't known.

@@ -9,6 +9,7 @@
 #include "common/result.h"
 #include "fuse-client/client/ledger.h"
 #include "fuse-client/client/options.h"
+#include "fuse-client/client/slow_trace.h"
 #include "fuse-client/client/waits.h"
 #include "rpc/network.h"
 
@@ -16,7 +17,12 @@ namespace cairn {
 
 struct Context {
   Context(Clock& clock, Network& network, Random& random, ClientOptions options)
-      : clock(clock), network(network), random(random), options(std::move(options)), waits(clock) {}
+      : clock(clock),
+        network(network),
+        random(random),
+        options(std::move(options)),
+        waits(clock),
+        slow(this->options.slow) {}
   Context(const Context&) = delete;
 
   // Applies the mount's policy to a wait: "hard" waits on, "soft" gives EIO after its time-out.
@@ -31,14 +37,33 @@ struct Context {
     return promise.exclusiveJoin(kj::mv(late));
   }
 
+  // A number of a call, by which people find it in the logs of servers. Unique as long as a session lasts.
+  uint64_t nextRequest(SessionId session) {
+    constexpr unsigned COUNTER_BITS = 32;
+    return raw(session) << COUNTER_BITS | (++requests_ & ((uint64_t{1} << COUNTER_BITS) - 1));
+  }
+
+  // A server was asked from `began` until now. `told`: by it, of where the time went.
+  void noteAnswer(InodeId inode, Nanos began, const std::string& server, kj::StringPtr told) {
+    Nanos now = clock.monotonic();
+    if (slow.isSlowPart(now - began)) {
+      std::string text = told.size() > 0 ? std::string(told.cStr()) : server + " answered";
+      slow.part(inode, began, now, text + ", " + milliseconds(now - began) + " in all");
+    }
+  }
+
   Clock& clock;
   Network& network;
   Random& random;
   const ClientOptions options;
   ClientStats stats;
   Waits waits;
+  SlowTrace slow;
   NoLedger noLedger;
   Ledger* ledger = &noLedger;
+
+ private:
+  uint64_t requests_ = 0;
 };
 
 }  // namespace cairn

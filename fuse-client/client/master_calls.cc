@@ -102,6 +102,19 @@ Task<Result<MasterSession::Executed>> MasterSession::executeHard(kj::Own<OpDraft
   co_return co_await kj::mv(paf.promise);
 }
 
+void MasterSession::fill(wire::ClientSession::ExecuteParams::Builder request, const Place& place,
+                         wire::Op::Reader op) {
+  request.setSlot(place.slot);
+  request.setSequence(place.sequence);
+  request.setOp(op);
+  request.setRequest(context_.nextRequest(id_));
+  ++context_.stats.masterCalls;
+}
+
+void MasterSession::noteAnswer(InodeId inode, Nanos began, kj::StringPtr told) {
+  context_.noteAnswer(inode, began, "master " + cluster_.masters[master_].name, told);
+}
+
 void MasterSession::notePlace(uint64_t term, uint64_t index) {
   context_.stats.term = term;
   context_.stats.index = index;
@@ -208,6 +221,7 @@ Task<void> MasterSession::runSlot(Place place, kj::Own<OpDraft> op,
                                   kj::Own<kj::PromiseFulfiller<Result<Executed>>> done, bool holds) {
   Doubt doubt(listener_, (*op)->asReader());
   const bool inherited = raw(place.sentIn) != 0;
+  const Nanos began = context_.clock.monotonic();
   for (unsigned tries = 0;; ++tries) {
     context_.stats.masterRetries += tries > 0;
     while (!attached_) {  // the link may break again before this task goes on
@@ -226,16 +240,14 @@ Task<void> MasterSession::runSlot(Place place, kj::Own<OpDraft> op,
       flushHolds();
       flushUnwanted();
       auto request = KJ_ASSERT_NONNULL(client_).executeRequest();
-      request.setSlot(place.slot);
-      request.setSequence(place.sequence);
-      request.setOp(**op);
-      ++context_.stats.masterCalls;
+      fill(request, place, **op);
       Call call(*this);
       Grant grant{0, leases_.link(), leases_.nextCall(), 0};
       auto response = co_await request.send();
       heard();
       auto reply = response.getReply();
       notePlace(reply.getTerm(), reply.getIndex());
+      noteAnswer(inodeOf((*op)->asReader()), began, response.getSlow());
       context_.ledger->answered(place.slot);
       Status outcome = readOutcome(reply.getOutcome());
       if (outcome.ok()) {
@@ -317,6 +329,7 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
     out.inodes = {inode};
     describe(out);
   });
+  const Nanos began = context_.clock.monotonic();
   for (;;) {
     while (!attached_) {  // the link may break again before this task goes on
       co_await untilAttached();
@@ -327,12 +340,14 @@ Task<Result<MasterSession::Read>> MasterSession::queryHard(kj::Own<QueryDraft> q
     try {
       auto request = KJ_ASSERT_NONNULL(client_).readRequest();
       request.setQuery(**query);
+      request.setRequest(context_.nextRequest(id_));
       Call call(*this);
       Grant grant{0, leases_.link(), leases_.nextCall(), 0};
       auto response = co_await request.send();
       heard();
       auto answer = response.getAnswer();
       notePlace(answer.getTerm(), answer.getIndex());
+      noteAnswer(inode, began, response.getSlow());
       Status outcome = readOutcome(answer.getOutcome());
       grant.bits = response.getLeased();
       grant.index = answer.getIndex();
@@ -379,10 +394,12 @@ Task<Result<MasterSession::Acquired>> MasterSession::acquireHard(InodeId inode, 
       request.setInode(raw(inode));
       request.setWrite(write);
       Grant grant{0, leases_.link(), leases_.nextCall(), 0};
+      const Nanos began = context_.clock.monotonic();
       auto response = co_await request.send();
       heard();
       auto answer = response.getAnswer();
       notePlace(answer.getTerm(), answer.getIndex());
+      context_.noteAnswer(inode, began, "other mounts, which had the file,", nullptr);
       Status outcome = readOutcome(answer.getOutcome());
       if (!outcome.ok()) {
         co_return outcome.error();

@@ -357,7 +357,9 @@ Task<bool> MasterSession::renew() {
       Nanos sent = context_.clock.monotonic();
       Nanos limit = std::max<Nanos>(lease_ / 2, RENEW_LIMIT_MIN);
       Call call(*this);
-      kj::Promise<capnp::Response<wire::ClientSession::RenewResults>> promise = client->renewRequest().send();
+      auto request = client->renewRequest();
+      fillLoad(request.initLoad());
+      kj::Promise<capnp::Response<wire::ClientSession::RenewResults>> promise = request.send();
       auto reply = co_await withDeadline(context_.clock, limit, kj::mv(promise), "renew");
       heard();
       setLease(sent, reply.getLeaseNanos());
@@ -367,6 +369,24 @@ Task<bool> MasterSession::renew() {
     }
   }
   co_return false;
+}
+
+// What this mount has done, for people who look at the cluster.
+void MasterSession::fillLoad(wire::ClientLoad::Builder out) {
+  auto& stats = context_.stats;
+  out.setOperations(stats.operations);
+  out.setErrors(stats.operationErrors);
+  out.setBytesRead(stats.bytesRead);
+  out.setBytesWritten(stats.bytesWritten);
+  out.setSlowCount(stats.slowOperations);
+  auto calls = context_.slow.takeCalls();
+  auto list = out.initSlow(static_cast<unsigned>(calls.size()));
+  for (unsigned i = 0; i < list.size(); ++i) {
+    list[i].setKind(calls[i].kind);
+    list[i].setInode(raw(calls[i].inode));
+    list[i].setNanos(static_cast<uint64_t>(calls[i].took));
+    list[i].setPath(calls[i].path);
+  }
 }
 
 void MasterSession::callBegins() {

@@ -175,6 +175,8 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
   void evicted();
   Task<void> keep();
   Task<bool> renew();
+  void fillLoad(wire::ClientLoad::Builder out);
+  void noteAnswer(InodeId inode, Nanos began, kj::StringPtr told);
   Task<void> untilBroken();
   Task<void> lookForSocket();
   bool isGroup() const { return cluster_.masters.size() > 1; }
@@ -203,6 +205,7 @@ class MasterSession final : private kj::TaskSet::ErrorHandler {
     SessionId sentIn{};     // 0: it wasn't sent
     uint64_t sequence = 0;  // if it was
   };
+  void fill(wire::ClientSession::ExecuteParams::Builder request, const Place& place, wire::Op::Reader op);
   kj::Maybe<Place> earlierPlace(OpDraft& op);
   uint64_t nextSequence(uint8_t slot, OpDraft& op);
   Task<bool> overtake(wire::ClientSession::Client client);

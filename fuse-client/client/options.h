@@ -4,6 +4,7 @@
 #include <string>
 
 #include "common/clock.h"
+#include "common/metrics/operation.h"
 
 namespace cairn {
 
@@ -29,6 +30,7 @@ struct ClientOptions {
   bool synchronous = false;
   AccessTimes accessTimes = AccessTimes::NEVER;
   bool directoryAccessTimes = true;  // of directories too
+  Nanos slow = SLOW_DEFAULT;  // from when on a call is worth a line in the log; 0: never
   ClientLimits limits;
 };
 
@@ -50,6 +52,7 @@ struct ClientStats {
   uint64_t mapVersion = 0, session = 0;
   uint64_t term = 0, index = 0;  // of the master's log, where its last answer was given
   uint64_t leasedLookups = 0, leasedAttributes = 0, recalls = 0;
+  uint64_t operations = 0, operationErrors = 0, slowOperations = 0;  // calls of programs
 };
 
 }  // namespace cairn

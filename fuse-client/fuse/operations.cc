@@ -17,6 +17,7 @@ Operations::Operations(Client& client, Clock& clock, Workers& workers, Workers& 
       root_(root),
       kept_(kept),
       failures_(clock),
+      metrics_(client, clock),
       groups_(processes, clock),
       kernel_(clock, workers, waiters, nodes_, root),
       own_(clock.wall()),
@@ -54,6 +55,7 @@ Operations::Call& Operations::admit(fuse_req_t request, const char* name) {
   uint64_t id = ++lastCall_;
   auto call = kj::heap<Call>(*this, id, request, name);
   Call& admitted = *call;
+  admitted.request.countedBy(metrics_);
   calls_.emplace(id, kj::mv(call));
   fuse_req_interrupt_func(request, &Operations::interrupted, &admitted);
   if (!watchingSlow_) {

@@ -58,6 +58,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   size_t inFlight() const { return calls_.size(); }
   // Ends what is in flight, with EIO. To be called while the session is there: an answer goes through it.
   void giveUp();
+  void measure(MetricsSheet& sheet) const { metrics_.measure(sheet); }
   // Resolves when nothing is in flight.
   kj::Promise<void> onIdle();
   // The same, but for what waits for a lock; at the latest after `limit`.
@@ -262,6 +263,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   bool resendsOver_ = false;
 
   FailureLog failures_;
+  MountMetrics metrics_;
   GroupCache groups_;
   Nodes nodes_;
   KernelCache kernel_;

@@ -20,8 +20,11 @@ constexpr const char* HELP_TEXT =
     "      --supervise           have another process take over when the one that serves dies, or, with what is\n"
     "                            installed now, when this one gets SIGUSR2 (--no-supervise: not; default: only in the\n"
     "                            background)\n"
-    "      --log FILE            write log lines to FILE\n"
+    "      --log FILE            write log lines to FILE; it is begun anew when it has grown to 64 MiB\n"
     "      --log-level LEVEL     trace, debug, info, warn, error (default info)\n"
+    "      --log-format FORM     text (default) or json, an object a line\n"
+    "      --metrics ADDR:PORT   serve metrics for Prometheus there (default: nowhere)\n"
+    "      --slow-ms N           log calls that take longer, and where the time goes (default 1000; 0: none)\n"
     "  -h, --help                this text\n"
     "  -V, --version             the version\n"
     "  -o OPTIONS                separated by commas:\n"
@@ -47,6 +50,13 @@ constexpr const char* HELP_TEXT =
 
 EarlyExit usage(const std::string& mistake) {
   return {EXIT_USAGE, "dfs-mount: " + mistake + "\nTry: dfs-mount --help\n"};
+}
+
+bool parseMillis(const std::string& text, Nanos& nanos) {
+  uint32_t millis = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), millis);
+  nanos = millis * MILLISECOND;
+  return error == std::errc() && end == text.data() + text.size();
 }
 
 // A number of seconds with an optional fraction; false for anything else.
@@ -263,8 +273,9 @@ class CommandLine {
     auto equals = word.starts_with("--") ? word.find('=') : std::string::npos;
     bool attached = word.starts_with("-o") && word.size() > 2;
     auto name = attached ? "-o" : word.substr(0, equals);
-    static const std::set<std::string> KNOWN = {"-o",    "-t",          "-N",      "--connect-timeout",
-                                                "--log", "--log-level", "--worker"};
+    static const std::set<std::string> KNOWN = {"-o",       "-t",          "-N",           "--connect-timeout",
+                                                "--log",    "--log-level", "--log-format", "--metrics",
+                                                "--slow-ms", "--worker"};
     if (!KNOWN.contains(name)) {
       return "unknown flag '" + word + "'";
     }
@@ -292,7 +303,20 @@ class CommandLine {
     if (name == "--log-level" && !LEVELS.contains(value)) {
       return "--log-level " + value + ": one of trace, debug, info, warn, error";
     }
-    if (name == "--log-level") {
+    if (name == "--log-format" && value != "text" && value != "json") {
+      return "--log-format " + value + ": text or json";
+    }
+    if (name == "--slow-ms" && !parseMillis(value, out_.slow)) {
+      return "--slow-ms " + value + ": give a number of milliseconds, or 0";
+    }
+    if (name == "--metrics" && value.find(':') == std::string::npos) {
+      return "--metrics " + value + ": write it as host:port, for example 127.0.0.1:9100";
+    }
+    if (name == "--log-format") {
+      out_.logJson = value == "json";
+    } else if (name == "--metrics") {
+      out_.metrics = value;
+    } else if (name == "--log-level") {
       out_.logLevel = value;
     } else if (name == "--log") {
       out_.logFile = value;

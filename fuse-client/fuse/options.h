@@ -32,6 +32,9 @@ struct MountOptions {
   Nanos connectTimeout = 10 * SECOND;
   std::string logFile;
   std::string logLevel = "info";
+  bool logJson = false;
+  std::string metrics;        // host:port on which its metrics are served; empty: nowhere
+  Nanos slow = SLOW_DEFAULT;  // from when on a call is worth a line in the log; 0: never
 
   std::string fsname;  // what df and mount show; the cluster file when empty
   std::string subdir;  // the directory of the cluster to show; empty: its root

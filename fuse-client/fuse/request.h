@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "fuse-client/fuse/failure_log.h"
+#include "fuse-client/fuse/mount_metrics.h"
 
 namespace cairn {
 
@@ -27,6 +28,9 @@ class Request {
   }
   KJ_DISALLOW_COPY(Request);
 
+  // Whom to tell of its answer.
+  void countedBy(MountMetrics& metrics) { metrics_ = &metrics; }
+
   bool answered() const { return request_ == nullptr; }
   const char* operation() const { return operation_; }
   const fuse_ctx& context() const { return context_; }
@@ -37,6 +41,7 @@ class Request {
   // interrupted), so that it can be taken back.
   void done() { fail(0); }
   void fail(int code) {
+    code_ = code;
     reply([code](fuse_req_t r) { return fuse_reply_err(r, code); });
   }
   void fail(const Error& error) {
@@ -125,6 +130,9 @@ class Request {
     }
     fuse_req_t request = request_;
     request_ = nullptr;
+    if (metrics_ != nullptr) {
+      metrics_->answered(operation_, InodeId{inode_}, since_, code_, interruptible_);
+    }
     return send(request) == 0;
   }
 
@@ -138,6 +146,8 @@ class Request {
   uint64_t number_ = 0;
   bool resent_ = false;
   bool interruptible_ = false;
+  MountMetrics* metrics_ = nullptr;
+  int code_ = 0;
 };
 
 }  // namespace cairn

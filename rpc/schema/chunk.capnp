@@ -37,13 +37,15 @@ struct Target {
   uid @11 :UInt32;
   gid @12 :UInt32;
   path @13 :Text;         # hint
+  request @14 :UInt64;    # the client's number of the call, for people who look for it in logs
 }
 
 # Bytes for [offset, offset + data.size) of a chunk. One checksum for each block touched, over just this
 # piece's bytes in that block: for a whole block it is the block's checksum.
 struct Piece { offset @0 :UInt32; data @1 :Data; sums @2 :List(UInt64); }
 
-struct Answer2 { verdict @0 :Verdict; why @1 :Text; mapVersion @2 :UInt64; }
+# `slow`: where the time went, empty unless it took long.
+struct Answer2 { verdict @0 :Verdict; why @1 :Text; mapVersion @2 :UInt64; slow @3 :Text; }
 
 # Who has acknowledged, under which incarnation, and since which epoch it has been a member of the shard without a gap:
 # one that was left out and joined again may have had newer bytes replaced by what the others still had.

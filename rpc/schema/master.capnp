@@ -5,6 +5,7 @@ $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
 using Raft = import "raft.capnp";
 using Capsule = import "capsule.capnp";
+using Observe = import "observe.capnp";
 
 # Bootstrap capability of a master's ports.
 interface MasterDoor {
@@ -41,6 +42,7 @@ interface Master {
   register @1 (server :ServerHello, watcher :MapWatcher, capsules :Capsule.CapsuleKeeper)
       -> (outcome :Types.Outcome, registration :Registration, history :HistoryPoint);
   admin @2 () -> (admin :Admin);
+  observe @3 () -> (observe :Observe.Observe);
 }
 
 interface MapWatcher {
@@ -54,16 +56,18 @@ interface ClientSession {
   # A mutation, exactly once: the same (slot, sequence) again gets the first reply. Slots 0..63, one
   # request in flight per slot, sequence rises by one per new request of a slot.
   # `leased` (bits of `Leased` below) says what of the reply may be believed until it is recalled.
-  execute @0 (slot :UInt8, sequence :UInt64, op :Op) -> (reply :Reply, leased :UInt8);
+  # `request`: the caller's number of the call, for people who look for it in logs. `slow`: where the time went, empty
+  # unless it took long.
+  execute @0 (slot :UInt8, sequence :UInt64, op :Op, request :UInt64) -> (reply :Reply, leased :UInt8, slow :Text);
   # Strongly consistent read (behind a read barrier).
-  read @1 (query :Query) -> (answer :Answer, leased :UInt8);
+  read @1 (query :Query, request :UInt64) -> (answer :Answer, leased :UInt8, slow :Text);
   # Open files: an inode that some session holds outlives its last unlink. Not logged; sent in order
   # with execute(). `taken` and `dropped` are inode numbers.
   # After a session was taken up again its first call is hold() with all that it holds, if that is anything: what the
   # first call doesn't name, the session holds no more. Until then it counts as a holder of everything.
   hold @2 (taken :List(UInt64), dropped :List(UInt64)) -> ();
-  # Keeps the session. The lease counts from when the request was sent.
-  renew @3 () -> (leaseNanos :Int64);
+  # Keeps the session. The lease counts from when the request was sent. `load`: what it has done since its start.
+  renew @3 (load :Observe.ClientLoad) -> (leaseNanos :Int64);
   # Ends the session in good order.
   detach @4 () -> ();
   # Leases that the client gives up by itself. What is granted by calls sent after this counts.
@@ -267,6 +271,7 @@ struct Heartbeat {
   # primary since is not covered.
   done @5 :List(UInt64);
   takenOverBytes @6 :UInt64;          # that joining members have fetched since the server's start
+  load @7 :Observe.ServerLoad;
 }
 struct VolumeReport {
   id @0 :Types.Uuid; totalBytes @1 :UInt64; usedBytes @2 :UInt64;

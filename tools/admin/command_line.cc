@@ -15,6 +15,7 @@ class Words {
     add(app, "status", "health of the cluster, its servers, its space; exit code 0, 1 or 2 says it too",
         "dfsadmin status\n  dfsadmin status -o json", showStatus);
     addWait(app);
+    addTop(app);
     addNode(app);
     addPlan(app);
     addTask(app);
@@ -57,6 +58,15 @@ class Words {
         ->check(CLI::IsMember({"healthy", "clean"}));
     verb->add_option("--timeout", options_.timeoutSeconds, "seconds to wait at most")
         ->check(CLI::Range(0.0, 1e6))
+        ->capture_default_str();
+  }
+
+  void addTop(CLI::App& app) {
+    auto* verb = add(app, "top", "the busiest clients, chunkservers and kinds of operations, and slow calls; refreshes",
+                     "dfsadmin top\n  dfsadmin top --once -o json", showTop);
+    verb->add_flag("--once", options_.once, "show it once and end");
+    verb->add_option("--interval", options_.intervalSeconds, "seconds from one look to the next")
+        ->check(CLI::Range(1, 3600))
         ->capture_default_str();
   }
 

@@ -14,9 +14,12 @@
 namespace cairn::admin {
 namespace {
 
-int runVerb(Context& context, kj::WaitScope& scope, Verb verb, const Options& options) {
+constexpr int EXIT_INTERRUPTED = 130;  // as a shell says it of Ctrl-C
+
+int runVerb(Context& context, Runtime& runtime, Verb verb, const Options& options) {
+  auto interrupted = runtime.stopRequested().then([] { return EXIT_INTERRUPTED; });
   try {
-    return verb(context, options).promise().wait(scope);
+    return verb(context, options).promise().exclusiveJoin(kj::mv(interrupted)).wait(runtime.io.waitScope);
   } catch (kj::Exception& e) {
     if (isRetryable(e)) {
       return complain(EXIT_UNREACHABLE, std::string("the cluster stopped answering: ") + e.getDescription().cStr() +
@@ -40,7 +43,7 @@ int mainProgram(int argc, char** argv) {
   context.threadsOf = &threadsOf;
   context.terminal = isatty(STDERR_FILENO) == 1;
   int code = runCommandLine(argc, argv, context, [&](Verb verb, const Options& options) {
-    return runVerb(context, runtime.io.waitScope, verb, options);
+    return runVerb(context, runtime, verb, options);
   });
   std::cout << std::flush;
   return code;

@@ -33,13 +33,15 @@ Task<Attempt> enter(Context& context, const ClusterFile& cluster, const MasterAd
       attempt.refused = outcome.code() == ESTALE;
       co_return kj::mv(attempt);
     }
-    kj::Promise<capnp::Response<wire::Master::AdminResults>> asked = reply.getMaster().adminRequest().send();
+    auto leader = reply.getMaster();
+    kj::Promise<capnp::Response<wire::Master::AdminResults>> asked = leader.adminRequest().send();
     auto granted = co_await withDeadline(context.clock, DIAL_LIMIT, kj::mv(asked), "admin");
     attempt.link = kj::heap<MasterLink>();
     attempt.link->cluster = cluster;
     attempt.link->name = master.name;
     attempt.link->link = kj::mv(link);
     attempt.link->admin = granted.getAdmin();
+    attempt.link->master = kj::mv(leader);
   } catch (kj::Exception& e) {
     attempt.why = e.getDescription().cStr();
   }

@@ -19,6 +19,7 @@ struct MasterLink {
   std::string name;  // of the master at the other end
   kj::Own<Link> link;
   wire::Admin::Client admin = nullptr;
+  wire::Master::Client master = nullptr;
 };
 
 // Error codes: ENOTCONN when no leader answers within `limit`; ESTALE when the cluster refuses us; others as

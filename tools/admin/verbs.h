@@ -39,12 +39,15 @@ struct Options {
   bool force = false;
   bool apply = false;
   bool explain = false;
+  bool once = false;
+  uint32_t intervalSeconds = 2;
 };
 
 using Verb = Task<int> (*)(Context&, const Options&);
 
 Task<int> showStatus(Context& context, const Options& options);
 Task<int> waitFor(Context& context, const Options& options);
+Task<int> showTop(Context& context, const Options& options);
 Task<int> showNodes(Context& context, const Options& options);  // one of them when it is named
 Task<int> drainNode(Context& context, const Options& options);
 Task<int> maintainNode(Context& context, const Options& options);

@@ -2,7 +2,7 @@
 # A cluster in a directory: what is in it, which of its daemons run, how each is started and stopped.
 #
 #   DIR/cluster.toml    where the masters are          DIR/m1 ... DIR/c1 ...   data
-#   DIR/mountpoint      where it is mounted            DIR/run/NAME.pid .sock .port, DIR/log/NAME.log
+#   DIR/mountpoint      where it is mounted            DIR/run/NAME.pid .sock .port .metrics .http, DIR/log/NAME.log
 
 READY_SECONDS=120
 STOP_SECONDS=20
@@ -98,6 +98,36 @@ mastersAreNew() {
   for name in $(masterNames); do isEmpty "$DIR/$name" || return 1; done
 }
 
+# keptPort FILE: sets PORT to the one that FILE names, or to a free one when somebody else has that now.
+keptPort() {
+  PORT=
+  { read -r PORT < "$1"; } 2>/dev/null
+  if [ -z "$PORT" ] || ! portFree "$PORT"; then
+    freePort $(masterPorts) $(cat "$DIR"/run/*.port "$DIR"/run/*.metrics "$DIR"/run/*.http /dev/null 2>/dev/null)
+    printf '%s\n' "$PORT" > "$1"
+  fi
+}
+# observedAt NAME: sets OBSERVED to the flags with which the daemon can be looked at.
+observedAt() {
+  keptPort "$DIR/run/$1.metrics"
+  OBSERVED=(--metrics "127.0.0.1:$PORT")
+  [[ $1 == m[0-9]* ]] || return 0
+  keptPort "$DIR/run/$1.http"
+  OBSERVED+=(--http "127.0.0.1:$PORT")
+}
+# What a Prometheus needs to scrape the cluster: prometheus --config.file=DIR/run/prometheus.yml
+writeScrapeConfig() {
+  local path name
+  {
+    printf '# Made by tools/dfs.\nscrape_configs:\n  - job_name: cairnfs\n    scrape_interval: 5s\n'
+    printf '    static_configs:\n'
+    for path in "$DIR"/run/*.metrics; do
+      name=${path##*/}
+      printf '      - targets: ["127.0.0.1:%s"]\n        labels: {daemon: "%s"}\n' "$(cat "$path")" "${name%.metrics}"
+    done
+  } > "$DIR/run/prometheus.yml"
+}
+
 startMaster() {
   local init=()
   if isEmpty "$DIR/$1"; then # the first begins the group, the others join it, and so does one that lost its data
@@ -105,8 +135,9 @@ startMaster() {
     [ "$1" != "$(masterNames | head -n 1)" ] || ! mastersAreNew || init=(--init)
   fi
   mkdir -p "$DIR/$1"
+  observedAt "$1"
   startDaemon "$1" dfs-master --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" \
-    --listen "$(masterAddress "$1")" --socket "$DIR/run/$1.sock" "${init[@]}"
+    --listen "$(masterAddress "$1")" --socket "$DIR/run/$1.sock" "${OBSERVED[@]}" "${init[@]}"
 }
 
 # A chunkserver keeps its port from run to run, unless somebody else has it now.
@@ -117,16 +148,19 @@ startServer() {
   { read -r port < "$DIR/run/$1.port"; } 2>/dev/null
   { read -r rack < "$DIR/run/$1.rack"; } 2>/dev/null
   if [ -z "$port" ] || ! portFree "$port"; then
-    freePort $(cat "$DIR"/run/*.port /dev/null)
+    freePort $(cat "$DIR"/run/*.port "$DIR"/run/*.metrics "$DIR"/run/*.http /dev/null 2>/dev/null)
     port=$PORT
     printf '%s\n' "$port" > "$DIR/run/$1.port"
   fi
+  observedAt "$1"
   startDaemon "$1" dfs-chunkserver --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" "${volumes[@]}" \
-    --listen "127.0.0.1:$port" --socket "$DIR/run/$1.sock" ${rack:+--rack "$rack"}
+    --listen "127.0.0.1:$port" --socket "$DIR/run/$1.sock" ${rack:+--rack "$rack"} "${OBSERVED[@]}"
 }
 
 startMount() {
-  startDaemon mount dfs-mount --foreground --connect-timeout "$READY_SECONDS" "$CLUSTER_FILE" "$(mountPoint)"
+  observedAt mount
+  startDaemon mount dfs-mount --foreground --connect-timeout "$READY_SECONDS" "${OBSERVED[@]}" \
+    "$CLUSTER_FILE" "$(mountPoint)"
 }
 
 startByName() {

@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config capnproto libcapnp-dev libfuse3-dev fuse3 libleveldb-dev
   libxxhash-dev libzstd-dev libgtest-dev libgmock-dev libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev lld libssl-dev libsnappy-dev)
+  nlohmann-json3-dev lld libssl-dev libsnappy-dev prometheus-cpp-dev)
 TEST_PACKAGES=(python3 git rsync sqlite3 fio attr acl e2fsprogs procps iproute2 nftables postgresql-15 stress-ng dbench
   bonnie++ fsmark)
 APT_WAIT_SECONDS=600

@@ -159,6 +159,7 @@ startMissing() {
     STARTED+=("$name")
     startByName "$name"
   done
+  writeScrapeConfig
   for name in "${STARTED[@]}"; do awaitDaemon "$name" "$READY_SECONDS"; done
 }
 
@@ -201,6 +202,8 @@ CairnFS is up, with $masters x dfs-master, $servers x dfs-chunkserver and $(copi
   cluster file $CLUSTER_FILE
   data         $DIR/{$(printf '%s,' $(masterNames) $(serverNames) | sed 's/,$//')}
   logs         $DIR/log/
+  status page  http://127.0.0.1:$(cat "$DIR/run/$(masterNames | head -n 1).http")/
+  metrics      prometheus --config.file=$DIR/run/prometheus.yml
 Try:
   cp -a /usr/include $mount/ && diff -r /usr/include $mount/include && echo equal
   $admin status

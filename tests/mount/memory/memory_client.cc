@@ -77,6 +77,9 @@ ClientStats Client::stats() const {
 std::vector<Wait> Client::waits() const {
   return {};
 }
+std::optional<std::string> Client::answered(const char*, InodeId, Nanos, bool) {
+  return std::nullopt;
+}
 LeaderStanding Client::master() const {
   return {};
 }

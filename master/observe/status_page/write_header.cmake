@@ -1,0 +1,23 @@
+# cmake -DDIR=... -DOUT=... -P write_header.cmake
+# The files' bytes as numbers: a file may hold anything, and needs no escaping so.
+set(text "// Made from master/observe/status_page/.\n#pragma once\n\nnamespace cairn {\n\n")
+string(APPEND text "struct StatusPageFile {\n  const char* path;\n  const char* type;\n  const char* text;\n};\n\n")
+string(APPEND text "inline const StatusPageFile STATUS_PAGE_FILES[] = {\n")
+string(REPEAT ".?" 63 rest_of_line)
+foreach(entry index.html=/=text/html page.css=/page.css=text/css page.js=/page.js=text/javascript
+        icon.svg=/icon.svg=image/svg+xml)
+  string(REPLACE "=" ";" parts ${entry})
+  list(GET parts 0 name)
+  list(GET parts 1 path)
+  list(GET parts 2 type)
+  file(READ "${DIR}/${name}" hex HEX)
+  string(REGEX MATCHALL ".${rest_of_line}" lines "${hex}")
+  string(APPEND text "    {\"${path}\", \"${type}; charset=utf-8\",")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE "(..)" "\\\\x\\1" bytes "${line}")
+    string(APPEND text "\n     \"${bytes}\"")
+  endforeach()
+  string(APPEND text "},\n")
+endforeach()
+string(APPEND text "};\n\n}  // namespace cairn\n")
+file(WRITE "${OUT}" "${text}")
