@@ -23,7 +23,8 @@
 #include "fuse-client/fuse/options.h"
 #include "fuse-client/fuse/processes.h"
 #include "rpc/connection.h"
-#include "rpc/system_network.h"
+#include "common/system/security_files.h"
+#include "rpc/system_network_setup.h"
 
 namespace cairn {
 namespace {
@@ -65,15 +66,23 @@ ClientOptions clientOptions(const MountOptions& options) {
   return out;
 }
 
+OwnIdentity ownIdentity(const MountOptions& options, const ClusterFile& cluster) {
+  bool named = !options.identity.empty();
+  return {PeerRole::CLIENT,
+          named ? options.identity : usualIdentity(cluster.securityDirectory, PeerRole::CLIENT)};
+}
+
 class MountProgram {
  public:
   // `place`: of a worker.
-  MountProgram(const MountOptions& options, const ClusterFile& cluster, Background& background,
-               kj::Maybe<WorkerPlace> place)
+  MountProgram(const MountOptions& options, const ClusterFile& cluster, const TcpSecurity& security,
+               Background& background, kj::Maybe<WorkerPlace> place)
       : options_(options),
         background_(background),
         place_(place),
-        network_(newSystemNetwork(runtime_.io)),
+        network_(newSystemNetwork(runtime_.io, security).value()),
+        certificates_(keepOwnCertificate(*network_, *runtime_.clock, *runtime_.random, cluster,
+                                         ownIdentity(options, cluster))),
         client_(*runtime_.clock, *network_, *runtime_.random, cluster, clientOptions(options)),
         processes_(newSystemProcesses()),
         stop_(runtime_.stopRequested().fork()) {
@@ -334,7 +343,8 @@ class MountProgram {
   std::string masters_;
   std::string device_;  // the mount's
   Runtime runtime_;
-  kj::Own<Network> network_;
+  kj::Own<SystemNetwork> network_;
+  kj::Promise<void> certificates_;
   kj::Own<KeptState> kept_;  // of a worker
   Client client_;
   kj::Own<Workers> kernelWaiters_ = newSystemWorkers(KERNEL_WAITERS);
@@ -352,8 +362,12 @@ int mount(const MountOptions& options, const ClusterFile& cluster, Background& b
           kj::Maybe<WorkerPlace> place) {
   prepareProcess();
   kj::UnixEventPort::captureSignal(SIGUSR2);
+  auto security = tcpSecurityOf(cluster, ownIdentity(options, cluster), false);
+  if (!security.ok()) {
+    return background.failed(EXIT_REFUSED, security.error().why);
+  }
   try {
-    return MountProgram(options, cluster, background, place).run();
+    return MountProgram(options, cluster, security.value(), background, place).run();
   } catch (const kj::Exception& exception) {
     return background.failed(EXIT_FAILED, std::string("internal error: ") + exception.getDescription().cStr());
   }

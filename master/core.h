@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/cluster_file.h"
 #include "common/task.h"
+#include "master/authority.h"
 #include "master/chunkservers.h"
 #include "master/cleanup.h"
 #include "master/lock_queue.h"
@@ -37,6 +38,7 @@ struct Core {
   LockQueue& locks;
   OwnSpace& ownSpace;
   Quotas& quotas;
+  CertificateAuthority* authority;  // null: the cluster has no certificates
 };
 
 class Lifeline final : public kj::Refcounted {

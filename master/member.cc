@@ -55,7 +55,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
         seams_(seams),
         replica_(kj::mv(replica)),
         ownSpace_(seams.disk),
-        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name)),
+        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name, options_.authority)),
         tasks_(*this) {
     replica_->setOfficeObserver(this);
   }
@@ -105,7 +105,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
 
   void openOffice() {
     office_ = kj::heap<Office>(seams_.clock, seams_.random, *replica_, options_.cluster, options_.name,
-                               options_.version, ownSpace_, options_.trashSeconds);
+                               options_.version, ownSpace_, options_.trashSeconds, options_.authority);
     doorway_->setOffice(kj::addRef(office_->lifeline()));
   }
 
@@ -154,6 +154,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
       if (office_.get() != nullptr) {
         office_->tick();
       }
+      seams_.network.setRevoked(replica_->reader().map().revoked);
       if (seams_.clock.monotonic() - spaceLooked >= SPACE_LOOK) {
         spaceLooked = seams_.clock.monotonic();
         ownSpace_.refresh();
@@ -206,7 +207,7 @@ bool isUnix(const Address& address) {
 
 Task<bool> answers(const ReplicaSeams& seams, Address address) {
   try {
-    auto stream = co_await withDeadline(seams.clock, PROBE_LIMIT, seams.network.connect(address), "probe");
+    auto stream = co_await withDeadline(seams.clock, PROBE_LIMIT, seams.network.connect(address, std::nullopt), "probe");
   } catch (const kj::Exception&) {
     co_return false;  // nobody there, as it should be
   }

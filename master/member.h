@@ -12,6 +12,7 @@
 #include "common/random.h"
 #include "common/task.h"
 #include "common/workers.h"
+#include "master/authority.h"
 #include "master/replica.h"
 #include "rpc/network.h"
 
@@ -31,6 +32,7 @@ struct MemberOptions {
   uint8_t shardBits = DEFAULT_SHARD_BITS;
   uint32_t trashSeconds = 0;  // a cluster that was never told keeps what is deleted for so long
   std::string version;
+  CertificateAuthority* authority = nullptr;  // none: the cluster has no certificates
 };
 
 class Member {

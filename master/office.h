@@ -12,7 +12,7 @@ namespace cairn {
 class Office final : private ReplicaObserver {
  public:
   Office(Clock& clock, Random& random, Replica& replica, const ClusterFile& cluster, std::string name,
-         std::string version, OwnSpace& ownSpace, uint32_t trashSeconds)
+         std::string version, OwnSpace& ownSpace, uint32_t trashSeconds, CertificateAuthority* authority)
       : replica_(replica),
         publisher_(clock, replica.reader().map()),
         chunkservers_(clock, replica, PlacementRules{cluster.servers, cluster.repairDelaySeconds * SECOND}),
@@ -23,7 +23,8 @@ class Office final : private ReplicaObserver {
         quotas_(clock, replica, sessions_.leases()),
         trash_({clock, replica, chunkservers_, sessions_, cleanup_, ownSpace}, trashSeconds),
         core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
-              cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace,         quotas_},
+              cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace,         quotas_,
+              authority},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
     replica.setObserver(this);
     // Whether deletes are kept must be in the log before the first client's session.

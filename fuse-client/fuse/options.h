@@ -34,6 +34,7 @@ struct MountOptions {
   std::string logLevel = "info";
 
   std::string fsname;  // what df and mount show; the cluster file when empty
+  std::string identity;  // whose certificate it shows; empty: the usual one
   std::string subdir;  // the directory of the cluster to show; empty: its root
   bool readOnly = false;
   bool synchronous = false;

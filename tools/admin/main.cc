@@ -8,11 +8,43 @@
 #include "common/system/host.h"
 #include "common/system/runtime.h"
 #include "rpc/connection.h"
-#include "rpc/system_network.h"
+#include "common/system/security_files.h"
+#include "rpc/system_network_setup.h"
 #include "tools/admin/command_line.h"
 
 namespace cairn::admin {
 namespace {
+
+// Stands for the network whose certificates the command line's cluster has.
+class LateNetwork final : public Network {
+ public:
+  explicit LateNetwork(kj::AsyncIoContext& io) : io_(io), network_(newPlainNetwork(io)) {}
+
+  // Without a cluster file, or without a certificate, a verb says so itself when it needs one.
+  void open(const Context& context) {
+    auto cluster = readCluster(context);
+    if (!cluster.ok()) {
+      return;
+    }
+    OwnIdentity self{PeerRole::ADMIN, usualIdentity(cluster.value().securityDirectory, PeerRole::ADMIN)};
+    auto security = tcpSecurityOf(cluster.value(), self, false);
+    TcpSecurity none;
+    none.why = security.ok() ? "" : security.error().why;
+    auto network = newSystemNetwork(io_, security.ok() ? security.value() : none);
+    if (network.ok()) {
+      network_ = kj::mv(network.value());
+    }
+  }
+
+  kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address, ExpectedPeer expected) override {
+    return network_->connect(address, expected);
+  }
+  Result<kj::Own<Listener>> listen(const Address& address) override { return network_->listen(address); }
+
+ private:
+  kj::AsyncIoContext& io_;
+  kj::Own<SystemNetwork> network_;
+};
 
 int runVerb(Context& context, kj::WaitScope& scope, Verb verb, const Options& options) {
   try {
@@ -29,8 +61,11 @@ int runVerb(Context& context, kj::WaitScope& scope, Verb verb, const Options& op
 int mainProgram(int argc, char** argv) {
   Runtime runtime(1);
   startLogging("dfsadmin", "warn");
-  auto network = newSystemNetwork(runtime.io);
-  Context context{*runtime.clock, *network, *runtime.random};
+  LateNetwork network(runtime.io);
+  Context context{*runtime.clock, network, *runtime.random};
+  context.joiningNetwork = [&runtime](const std::string& authority) -> kj::Own<Network> {
+    return newJoiningNetwork(runtime.io, authority);
+  };
   context.openDisk = [&runtime](const std::string& path) { return openSystemDisk(path, *runtime.workers); };
   context.env = leveldb::Env::Default();
   context.hostId = thisHostId();
@@ -40,6 +75,7 @@ int mainProgram(int argc, char** argv) {
   context.threadsOf = &threadsOf;
   context.terminal = isatty(STDERR_FILENO) == 1;
   int code = runCommandLine(argc, argv, context, [&](Verb verb, const Options& options) {
+    network.open(context);
     return runVerb(context, runtime.io.waitScope, verb, options);
   });
   std::cout << std::flush;
