@@ -88,8 +88,8 @@ void describeFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Validator(checkDomainName, "NAME"));
   app.add_option("--capacity", flags.capacityBytes, "most bytes of chunks on each volume; 0: what its disk has");
   app.add_option("--join", flags.token,
-                 "token from `dfsadmin cert token`, for the first start: gets this server's certificate, and writes the "
-                 "cluster file if it isn't there");
+                 "token from `dfsadmin cert token`, for the first start: gets this server's certificate, and writes "
+                 "the cluster file if it isn't there");
   app.add_flag("--insecure", flags.insecure, "no certificates: TCP on loopback addresses only");
   app.add_option("--log-level", flags.logLevel, "how much to say")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "critical", "off"}))

@@ -222,17 +222,17 @@ std::vector<std::string> MasterAddress::addresses() const {
 
 std::string clusterFileText(const ClusterFile& cluster) {
   std::ostringstream text;
-  text << "# Every program finds the cluster through this file; it knows no secret.\ncluster = \"" << toText(cluster.cluster)
-       << "\"\n";
+  text << "# Every program finds the cluster through this file; it knows no secret.\ncluster = \""
+       << toText(cluster.cluster) << "\"\n";
   if (cluster.epoch != GroupEpoch{}) {
     text << "epoch = \"" << toText(cluster.epoch) << "\"\n";
   }
   for (const auto& master : cluster.masters) {
     text << "\n[[master]]\nname = \"" << master.name << "\"\naddress = \"" << master.address << "\"\n";
   }
-  text << "\n[defaults]\ncopies = " << cluster.copies << "\nmin_copies = " << cluster.minCopies
+  text << "\n[security]\ndirectory = \"tls\"\ncertificate_seconds = " << cluster.certificateSeconds
+       << "\n\n[defaults]\ncopies = " << cluster.copies << "\nmin_copies = " << cluster.minCopies
        << "\nservers = " << cluster.servers << "\nrepair_delay = " << cluster.repairDelaySeconds
-       << "\n\n[security]\ndirectory = \"tls\"\ncertificate_seconds = " << cluster.certificateSeconds
        << "\n\n[upkeep]\nscrub_days = " << cluster.scrubDays << "\norphan_seconds = " << cluster.orphanSeconds
        << "\nquarantine_seconds = " << cluster.quarantineSeconds << "\n";
   if (cluster.repairMibPerSecond > 0) {

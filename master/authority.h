@@ -1,5 +1,5 @@
-// The cluster's certificate authority at a master. Every master has its private key, so that any of them can let nodes in
-// and renew certificates, and losing machines loses no cluster as long as one master is left.
+// The cluster's certificate authority at a master. Every master has its private key, so that any of them can let nodes
+// in and renew certificates, and losing machines loses no cluster as long as one master is left.
 #pragma once
 #include <string>
 #include <vector>

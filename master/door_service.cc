@@ -14,9 +14,9 @@ namespace {
 
 class MasterService final : public wire::Master::Server {
  public:
-  // `role` and `name` are those of the Hello, which the door has checked.
-  MasterService(Lifeline& lifeline, wire::Role role, std::string name)
-      : lifeline_(kj::addRef(lifeline)), role_(role), name_(std::move(name)) {}
+  // `role` is that of the Hello, which the door has checked.
+  MasterService(Lifeline& lifeline, wire::Role role, const PeerIdentity& peer)
+      : lifeline_(kj::addRef(lifeline)), role_(role), peer_(peer) {}
 
   kj::Promise<void> attach(AttachContext context) override {
     demand(wire::Role::CLIENT);
@@ -24,7 +24,9 @@ class MasterService final : public wire::Master::Server {
   }
   kj::Promise<void> register_(RegisterContext context) override {
     demand(wire::Role::CHUNKSERVER);
-    KJ_REQUIRE(context.getParams().getServer().getName() == name_.c_str(), "a chunkserver registers under its own name");
+    bool proven = peer_.trust == PeerIdentity::Trust::CERTIFIED;
+    KJ_REQUIRE(!proven || context.getParams().getServer().getName() == peer_.name.name.c_str(),
+               "a chunkserver registers under its own name", peer_.text);
     return lifeline_->run([&](Core& core) { return registerServer(core, context); });
   }
   kj::Promise<void> admin(AdminContext context) override {
@@ -37,7 +39,7 @@ class MasterService final : public wire::Master::Server {
   // Each role has its own calls.
   void demand(wire::Role role) const {
     if (role != role_) {
-      spdlog::warn("{} {} is refused what only a {} may ask", roleText(fromWire(role_)), name_,
+      spdlog::warn("a {} ({}) is refused what only a {} may ask", roleText(fromWire(role_)), peer_.text,
                    roleText(fromWire(role)));
       KJ_FAIL_REQUIRE("this call isn't for that role", roleText(fromWire(role_)), roleText(fromWire(role)));
     }
@@ -47,7 +49,7 @@ class MasterService final : public wire::Master::Server {
 
   kj::Own<Lifeline> lifeline_;
   const wire::Role role_;
-  const std::string name_;
+  const PeerIdentity peer_;
 };
 
 Task<void> MasterService::attach(Core& core, AttachContext context) {
@@ -149,7 +151,7 @@ class DoorService final : public wire::MasterDoor::Server {
     results.setGrouped(group.hasJoined());
     results.setEpoch(raw(group.epoch()));
     if (checked.ok()) {
-      results.setMaster(kj::heap<MasterService>(*doorway_->office(), hello.getRole(), hello.getName().cStr()));
+      results.setMaster(kj::heap<MasterService>(*doorway_->office(), hello.getRole(), peer_));
     } else if (checked.code() == EAGAIN) {
       results.setLeader(doorway_->replica().leaderName());
       results.setLeaderAddress(doorway_->replica().leaderAddress());

@@ -207,7 +207,8 @@ bool isUnix(const Address& address) {
 
 Task<bool> answers(const ReplicaSeams& seams, Address address) {
   try {
-    auto stream = co_await withDeadline(seams.clock, PROBE_LIMIT, seams.network.connect(address, std::nullopt), "probe");
+    auto connecting = seams.network.connect(address, std::nullopt);
+    auto stream = co_await withDeadline(seams.clock, PROBE_LIMIT, kj::mv(connecting), "probe");
   } catch (const kj::Exception&) {
     co_return false;  // nobody there, as it should be
   }

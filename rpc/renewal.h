@@ -38,8 +38,8 @@ struct Enrolled {
   std::string authorityPem;
   std::string clusterFile;
 };
-// `network` is of a process without a certificate (newJoiningNetwork), and lets nobody but the token's masters be spoken
-// to. Asks them all until one that leads has answered, for `limit` at most.
+// `network` is of a process without a certificate (newJoiningNetwork), and lets nobody but the token's masters be
+// spoken to. Asks them all until one that leads has answered, for `limit` at most.
 Task<Result<Enrolled>> enroll(Network& network, Clock& clock, JoinToken token, Nanos limit);
 
 }  // namespace cairn

@@ -137,7 +137,8 @@ Result<TcpSecurity> tcpSecurityOf(const ClusterFile& cluster, const OwnIdentity&
                         "`dfsadmin cluster init`, or, for trying things out on this host alone, add --insecure"};
   }
   auto material = readMaterial(cluster, self);
-  if (!material.ok() && (isDaemon(self.role) || material.code() != ENOKEY)) {
+  bool isMissing = material.code() == ENOKEY || material.code() == ENOENT;
+  if (!material.ok() && (isDaemon(self.role) || !isMissing)) {
     return material.error();
   }
   security.strangers = self.role == PeerRole::MASTER;

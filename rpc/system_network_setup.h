@@ -25,8 +25,8 @@ Result<TlsMaterial> readMaterial(const ClusterFile& cluster, const OwnIdentity& 
 kj::Promise<void> keepOwnCertificate(SystemNetwork& network, Clock& clock, Random& random, const ClusterFile& cluster,
                                      OwnIdentity self);
 
-// What --join TOKEN does before a daemon's first start: writes its certificate, and the cluster file at `path` if it isn't
-// there. A node that has its certificate needs no token any more, and the one given isn't looked at.
+// What --join TOKEN does before a daemon's first start: writes its certificate, and the cluster file at `path` if it
+// isn't there. A node that has its certificate needs no token any more, and the one given isn't looked at.
 // Without a certificate of its own `network` is newJoiningNetwork(); `file`: as `path` below.
 Task<Status> join(Network& network, Clock& clock, JoinToken token, std::string file);
 Status joinByToken(kj::AsyncIoContext& io, Clock& clock, const std::string& token, const OwnIdentity& self,

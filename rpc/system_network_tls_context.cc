@@ -100,7 +100,8 @@ Status TlsContext::load(const TlsMaterial& material) {
       return loaded;
     }
   }
-  return material.authorityPem.empty() ? Status() : loadAuthority(context, material.authorityPem, identity_.has_value());
+  bool hasAuthority = !material.authorityPem.empty();
+  return hasAuthority ? loadAuthority(context, material.authorityPem, identity_.has_value()) : Status();
 }
 
 Result<kj::Own<TlsContext>> TlsContext::make(const TlsMaterial& material, const std::vector<Revocation>& revoked,

@@ -30,8 +30,8 @@ class TlsPeers final : public kj::Refcounted {
   std::list<TlsStream*> streams_;
 };
 
-// Before they have proven who they are connections have little time and room, and there are few of them: beyond that the
-// oldest goes.
+// Before they have proven who they are connections have little time and room, and there are few of them: beyond that
+// the oldest goes.
 constexpr kj::Duration HANDSHAKE_LIMIT = 5 * kj::SECONDS;
 constexpr size_t HANDSHAKES_MAX = 512;
 constexpr kj::Duration STRANGER_LIMIT = 5 * kj::SECONDS;

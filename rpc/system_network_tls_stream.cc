@@ -105,7 +105,8 @@ class TlsStreamImpl final : public TlsStream {
   std::optional<CertificateInfo> peer_;
   std::vector<kj::byte> sending_;   // encrypted, while it is being written
   std::vector<kj::byte> gathered_;  // small pieces that will share a record
-  size_t received_ = 0;             // before the handshake was over
+  bool established_ = false;
+  size_t received_ = 0;  // before that
   kj::Promise<void> closing_ = kj::READY_NOW;
 };
 
@@ -141,12 +142,13 @@ Task<void> TlsStreamImpl::shakeHands() {
     if (rc == 1) {
       break;
     }
-    if (received_ > HANDSHAKE_BYTES_MAX) {
+    if (received_ >= HANDSHAKE_BYTES_MAX) {
       kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "TLS handshake: it is too long"));
     }
     co_await fill();
   }
   learnPeer();
+  established_ = true;
 }
 
 void TlsStreamImpl::learnPeer() {
@@ -173,11 +175,14 @@ kj::Promise<void> TlsStreamImpl::fill() {
   wire_.begin = 0;
   wire_.end = left;
   size_t room = wire_.input.size() - left;
+  if (!established_) {
+    room = std::min(room, HANDSHAKE_BYTES_MAX - received_);
+  }
   return stream_->tryRead(wire_.input.begin() + left, 1, room).then([this, room](size_t got) {
     wire_.end += got;
     wire_.ended = got == 0;
-    received_ += got;
-    if (got == room && wire_.input.size() < INPUT_BYTES_MAX) {  // much comes at once: room for more the next time
+    received_ += established_ ? 0 : got;
+    if (established_ && got == room && wire_.input.size() < INPUT_BYTES_MAX) {  // much comes: more room the next time
       auto larger = kj::heapArray<kj::byte>(std::min(wire_.input.size() * 2, INPUT_BYTES_MAX));
       memcpy(larger.begin(), wire_.input.begin(), wire_.end);
       wire_.input = kj::mv(larger);

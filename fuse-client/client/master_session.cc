@@ -214,7 +214,8 @@ Task<void> MasterSession::lookForSocket() {
   }
   ++socketTries_;
   try {
-    auto probe = co_await dial(context_.network, context_.clock, "unix:" + betterSocket_, CONNECT_LIMIT, PeerRole::MASTER);
+    const Address socket = "unix:" + betterSocket_;
+    auto probe = co_await dial(context_.network, context_.clock, socket, CONNECT_LIMIT, PeerRole::MASTER);
     spdlog::info("session {}: the master's socket is there; changing over to it", raw(id_));
     nextMaster_ = (nextMaster_ + cluster_.masters.size() - 1) % cluster_.masters.size();
     linkFailed(generation_);

@@ -97,7 +97,9 @@ void print(const Context& context, wire::CertificateAdmin::ListResults::Reader a
   Table table({"ROLE", "NAME", "STATE", "EXPIRES (UTC)", "SERIAL"});
   for (auto one : all.getCertificates()) {
     CertifiedName name{fromWire(one.getRole()), one.getName().cStr(), {}};
-    const char* state = isRevoked(revoked, name, one.getBegins()) ? "revoked" : one.getExpires() < now ? "expired" : "good";
+    const char* state = isRevoked(revoked, name, one.getBegins()) ? "revoked"
+                        : one.getExpires() < now                    ? "expired"
+                                                                    : "good";
     certificates.push_back({{"role", roleText(name.role)},
                             {"name", name.name},
                             {"state", state},
@@ -219,7 +221,8 @@ Task<int> listCertificates(Context& context, const Options&) {
   if (!desk.ok()) {
     co_return complainOf(desk.error());
   }
-  kj::Promise<capnp::Response<wire::CertificateAdmin::ListResults>> sent = desk.value().certificates.listRequest().send();
+  auto request = desk.value().certificates.listRequest();
+  kj::Promise<capnp::Response<wire::CertificateAdmin::ListResults>> sent = request.send();
   auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "list");
   print(context, reply, context.clock.wall() / SECOND);
   co_return EXIT_HEALTHY;

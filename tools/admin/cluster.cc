@@ -1,5 +1,5 @@
-// dfsadmin cluster init: makes the cluster.toml of a new cluster, its authority and the first certificates. No server is
-// needed or touched.
+// dfsadmin cluster init: makes the cluster.toml of a new cluster, its authority and the first certificates. No server
+// is needed or touched.
 #include <cerrno>
 #include <iostream>
 #include <sstream>
@@ -32,11 +32,11 @@ std::string clusterText(const ClusterId& id, const Options& options) {
   if (options.masters.empty()) {
     text << masterText("127.0.0.1:7000", 1);
   }
-  text << "\n[defaults]\ncopies = " << options.copies << "\nmin_copies = " << options.minCopies
-       << "\nservers = " << options.servers << "\n";
   if (!options.insecure) {
     text << "\n[security]\ndirectory = \"tls\"\n";
   }
+  text << "\n[defaults]\ncopies = " << options.copies << "\nmin_copies = " << options.minCopies
+       << "\nservers = " << options.servers << "\n";
   return text.str();
 }
 

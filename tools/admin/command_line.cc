@@ -336,8 +336,8 @@ class Words {
     addNamed("issue", "make a certificate here, into the cluster's [security] directory",
              "dfsadmin cert issue --role client --name backup", issueCertificate)
         ->add_option("--to", options_.to, "another directory for it");
-    addNamed("revoke", "make all certificates of somebody void, at once", "dfsadmin cert revoke --role client --name old",
-             revokeCertificates);
+    addNamed("revoke", "make all certificates of somebody void, at once",
+             "dfsadmin cert revoke --role client --name old", revokeCertificates);
     add(noun, "list", "certificates issued, those that are void, and tokens", "dfsadmin cert list", listCertificates);
     auto* join = add(noun, "join", "trade a token for a certificate; the daemons' --join does the same",
                      "dfsadmin cert join TOKEN --file /etc/cairnfs/cluster.toml", useToken);

@@ -43,7 +43,8 @@ void takeBytes(wire::ChunkService::ReadResults::Reader reply, uint32_t length, P
 
 Task<kj::Own<Probe::Door>> Probe::enter(std::string server) {
   auto& network = cluster_.network().host(from_);
-  auto link = co_await dial(network, cluster_.world().clock(), cluster_.addressOf(server), ANSWER_LIMIT, PeerRole::CHUNKSERVER);
+  const Address address = cluster_.addressOf(server);
+  auto link = co_await dial(network, cluster_.world().clock(), address, ANSWER_LIMIT, PeerRole::CHUNKSERVER);
   auto request = link->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
   fillHello(cluster_.clusterFile(), wire::Role::CHUNKSERVER, request.initHello());
   auto sent = request.send();

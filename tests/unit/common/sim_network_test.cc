@@ -58,8 +58,8 @@ TEST(SimNetwork, CarriesBytesInOrderAndInTime) {
 TEST(SimNetwork, RefusesWhereNobodyListens) {
   Bench bench;
   for (const char* address : {"s:2", "nowhere:1", "unix:/run/s"}) {
-    auto failure =
-        kj::runCatchingExceptions([&] { bench.world.await(bench.network.host("c").connect(address, std::nullopt), SECOND); });
+    auto connecting = bench.network.host("c").connect(address, std::nullopt);
+    auto failure = kj::runCatchingExceptions([&] { bench.world.await(kj::mv(connecting), SECOND); });
     KJ_IF_MAYBE (e, failure) {
       EXPECT_EQ(e->getType(), kj::Exception::Type::DISCONNECTED) << address;
     } else {

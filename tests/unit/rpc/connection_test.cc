@@ -80,8 +80,9 @@ TEST(Connection, NonsenseAddressesAreNamed) {
 
 TEST(Connection, NobodyThereIsRetryable) {
   Host host;
+  const Address address = "unix:" + socketPath() + ".absent";
   kj::Maybe<kj::Exception> failure = kj::runCatchingExceptions(
-      [&]() { dial(*host.network, *host.clock, "unix:" + socketPath() + ".absent", SECOND, PeerRole::MASTER).wait(host.io.waitScope); });
+      [&]() { dial(*host.network, *host.clock, address, SECOND, PeerRole::MASTER).wait(host.io.waitScope); });
   KJ_IF_MAYBE(e, failure) {
     EXPECT_TRUE(isRetryable(*e)) << e->getDescription().cStr();
   } else {
