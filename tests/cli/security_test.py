@@ -300,6 +300,10 @@ class Joining(SecurityTest):
             second = contents()
             wait_for("all to be renewed again", lambda: all(contents()[name] != second[name] for name in names))
             self.assertEqual(c.pids(), pids)
+            admin = os.path.join(c.dir, "tls", "admin.default.pem")
+            expired = self.contents(admin)
+            c.status()
+            self.assertNotEqual(self.contents(admin), expired, "dfsadmin renews its own when it is used")
             with open(c.path("file"), "w") as f:
                 f.write("x")
 

@@ -9,6 +9,7 @@
 #include "common/system/runtime.h"
 #include "rpc/connection.h"
 #include "common/system/security_files.h"
+#include "rpc/renewal.h"
 #include "rpc/system_network_setup.h"
 #include "tools/admin/command_line.h"
 
@@ -33,6 +34,26 @@ class LateNetwork final : public Network {
     auto network = newSystemNetwork(io_, security.ok() ? security.value() : none);
     if (network.ok()) {
       network_ = kj::mv(network.value());
+      cluster_ = cluster.value();
+      self_ = self;
+    }
+  }
+
+  // Nobody else keeps an admin's certificate from expiring: done behind a verb, when it is time.
+  void renewWhenDue(const Context& context) {
+    auto identity = network_->identity();
+    if (!identity || renewalTime(identity->validity) > context.clock.wall() / SECOND) {
+      return;
+    }
+    RenewalParts parts{*network_, context.clock, context.random, cluster_, {self_.role, self_.name, cluster_.cluster}};
+    kj::Promise<Result<std::string>> asked = renewCertificate(parts);
+    auto renewed = asked.wait(io_.waitScope);
+    Status kept = renewed.ok() ? writeSecretFile(identityFile(cluster_.securityDirectory, self_.role, self_.name),
+                                                 renewed.value())
+                               : Status(renewed.error());
+    if (!kept.ok()) {
+      spdlog::warn("the certificate of {} {} can't be renewed: {}", roleText(self_.role), self_.name,
+                   kept.error().why);
     }
   }
 
@@ -44,6 +65,8 @@ class LateNetwork final : public Network {
  private:
   kj::AsyncIoContext& io_;
   kj::Own<SystemNetwork> network_;
+  ClusterFile cluster_;
+  OwnIdentity self_;
 };
 
 int runVerb(Context& context, kj::WaitScope& scope, Verb verb, const Options& options) {
@@ -76,7 +99,9 @@ int mainProgram(int argc, char** argv) {
   context.terminal = isatty(STDERR_FILENO) == 1;
   int code = runCommandLine(argc, argv, context, [&](Verb verb, const Options& options) {
     network.open(context);
-    return runVerb(context, runtime.io.waitScope, verb, options);
+    int ended = runVerb(context, runtime.io.waitScope, verb, options);
+    network.renewWhenDue(context);
+    return ended;
   });
   std::cout << std::flush;
   return code;

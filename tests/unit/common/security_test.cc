@@ -22,11 +22,20 @@ TEST(CommonName, SaysRoleNameAndCluster) {
 
 TEST(CommonName, NothingElseIsTakenForOne) {
   const std::string cluster = toText(CLUSTER);
-  for (const std::string& text :
-       {std::string(), std::string("master"), "master." + cluster, "root.m1." + cluster, "master..." + cluster,
-        "master.m.1." + cluster, "Master.m1." + cluster, "master.m1." + cluster + " ", "master.m1.01",
-        "master.m\n1." + cluster, "master." + std::string(20, 'x') + "." + cluster,
-        std::string("master.m1\0.", 11) + cluster, "master.m1.0123456789ABCDEFfedcba9876543210"}) {
+  const std::vector<std::string> others{std::string(),
+                                        "master",
+                                        "master." + cluster,
+                                        "root.m1." + cluster,
+                                        "master..." + cluster,
+                                        "master.m.1." + cluster,
+                                        "Master.m1." + cluster,
+                                        "master.m1." + cluster + " ",
+                                        "master.m1.01",
+                                        "master.m\n1." + cluster,
+                                        "master." + std::string(20, 'x') + "." + cluster,
+                                        std::string("master.m1\0.", 11) + cluster,
+                                        "master.m1.0123456789ABCDEFfedcba9876543210"};
+  for (const auto& text : others) {
     EXPECT_FALSE(parseCommonName(text).ok()) << text;
   }
 }
@@ -81,7 +90,9 @@ TEST(Certificates, AreRefusedForWhatIsNoRequest) {
 }
 
 TEST(JoinTokens, ComeBackAsTheyWere) {
-  JoinToken token{{PeerRole::CHUNKSERVER, "c4", CLUSTER}, sha256("ca"), secretBytes(JOIN_SECRET_BYTES),
+  JoinToken token{{PeerRole::CHUNKSERVER, "c4", CLUSTER},
+                  sha256("ca"),
+                  secretBytes(JOIN_SECRET_BYTES),
                   {"10.0.0.1:7000", "10.0.0.2:7000"}};
   std::string text = writeJoinToken(token);
   auto read = readJoinToken(text).value();
