@@ -249,10 +249,10 @@ void DaemonImpl::run(ServerHome& home) {
 
 void DaemonImpl::serve() {
   peers_.setSelf(newPeerService(*gate_, *peerHandlers_));
-  auto door = [this](const PeerIdentity&) -> capnp::Capability::Client {
+  auto door = [this](const PeerIdentity& identity) -> capnp::Capability::Client {
     auto chunks = newChunkService(*gate_, *chunkHandlers_);
     auto peer = newPeerService(*gate_, *peerHandlers_);
-    return newChunkDoor(*gate_, membership_, kj::mv(chunks), kj::mv(peer));
+    return newChunkDoor(*gate_, membership_, kj::mv(chunks), kj::mv(peer), identity);
   };
   for (auto& listener : listeners_) {
     servers_.push_back(serveRpc(kj::mv(listener), door));

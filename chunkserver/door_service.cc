@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "rpc/claims.h"
 #include "rpc/hello.h"
 
 namespace cairn {
@@ -13,8 +14,12 @@ namespace {
 class ChunkDoorServer final : public wire::ChunkDoor::Server {
  public:
   ChunkDoorServer(kj::Own<ServiceGate> gate, const Membership& membership, wire::ChunkService::Client chunks,
-                  wire::PeerService::Client peer)
-      : gate_(kj::mv(gate)), membership_(membership), chunks_(kj::mv(chunks)), peer_(kj::mv(peer)) {}
+                  wire::PeerService::Client peer, PeerIdentity identity)
+      : gate_(kj::mv(gate)),
+        membership_(membership),
+        chunks_(kj::mv(chunks)),
+        peer_(kj::mv(peer)),
+        identity_(std::move(identity)) {}
 
   kj::Promise<void> enter(EnterContext context) override {
     if (gate_->closed()) {
@@ -40,6 +45,10 @@ class ChunkDoorServer final : public wire::ChunkDoor::Server {
  private:
   std::string refusal(EnterParams::Reader params) const {
     const SelfIdentity& self = membership_.self();
+    auto claim = checkClaim(identity_, params.getHello());
+    if (!claim.ok()) {
+      return claim.error().why;
+    }
     auto hello = params.getHello();
     auto cluster = fromWire<ClusterTag>(hello.getCluster());
     auto server = fromWire<ServerTag>(params.getServer());
@@ -60,13 +69,14 @@ class ChunkDoorServer final : public wire::ChunkDoor::Server {
   const Membership& membership_;
   wire::ChunkService::Client chunks_;
   wire::PeerService::Client peer_;
+  const PeerIdentity identity_;
 };
 
 }  // namespace
 
 wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership, wire::ChunkService::Client chunks,
-                                     wire::PeerService::Client peer) {
-  return kj::heap<ChunkDoorServer>(kj::addRef(gate), membership, kj::mv(chunks), kj::mv(peer));
+                                     wire::PeerService::Client peer, PeerIdentity identity) {
+  return kj::heap<ChunkDoorServer>(kj::addRef(gate), membership, kj::mv(chunks), kj::mv(peer), std::move(identity));
 }
 
 }  // namespace cairn

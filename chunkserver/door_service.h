@@ -3,11 +3,12 @@
 #pragma once
 #include "chunkserver/replication/membership.h"
 #include "chunkserver/service_gate.h"
+#include "rpc/network.h"
 #include "schema/chunk.capnp.h"
 
 namespace cairn {
 
 wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership, wire::ChunkService::Client chunks,
-                                     wire::PeerService::Client peer);
+                                     wire::PeerService::Client peer, PeerIdentity identity);
 
 }  // namespace cairn

@@ -22,7 +22,7 @@
 #include "common/system/rooted_env.h"
 #include "common/system/runtime.h"
 #include "rpc/metrics_pages.h"
-#include "rpc/system_network.h"
+#include "rpc/system_network_setup.h"
 
 namespace cairn {
 namespace {
@@ -49,6 +49,10 @@ struct Flags {
   std::string metrics;
   uint32_t slowMillis = SLOW_DEFAULT / MILLISECOND;
   uint64_t capacityBytes = 0;
+  std::string token;
+  bool insecure = false;
+
+  OwnIdentity self() const { return {PeerRole::CHUNKSERVER, name}; }
 };
 
 int refuse(int code, const std::string& why) {
@@ -89,6 +93,10 @@ void describeFlags(CLI::App& app, Flags& flags) {
   app.add_option("--zone", flags.zone, "zone (room, building) that it is in")
       ->check(CLI::Validator(checkDomainName, "NAME"));
   app.add_option("--capacity", flags.capacityBytes, "most bytes of chunks on each volume; 0: what its disk has");
+  app.add_option("--join", flags.token,
+                 "token from `dfsadmin cert token`, for the first start: gets this server's certificate, and writes "
+                 "the cluster file if it isn't there");
+  app.add_flag("--insecure", flags.insecure, "no certificates: TCP on loopback addresses only");
   app.add_option("--log-level", flags.logLevel, "how much to say")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "critical", "off"}))
       ->capture_default_str();
@@ -142,7 +150,15 @@ class Program {
       : flags_(std::move(flags)), cluster_(std::move(cluster)), runtime_(WORKER_THREADS) {}
 
   int run() {
-    network_ = newSystemNetwork(runtime_.io);
+    auto security = tcpSecurityOf(cluster_, flags_.self(), flags_.insecure);
+    if (!security.ok()) {
+      return refuse(EXIT_REFUSED, security.error().why);
+    }
+    auto network = newSystemNetwork(runtime_.io, security.value());
+    if (!network.ok()) {
+      return refuse(EXIT_REFUSED, network.error().why);
+    }
+    network_ = kj::mv(network.value());
     auto disk = openSystemDisk(flags_.directory, *runtime_.workers);
     if (!disk.ok()) {
       return refuse(exitCodeOf(disk.error()), disk.error().why);
@@ -222,6 +238,8 @@ class Program {
     }
     spdlog::info("ready: chunkserver {} ({}) of cluster {} serves on {}", flags_.name, toText(home_->server()),
                  toText(cluster_.cluster), addresses);
+    auto certificates =
+        keepOwnCertificate(*network_, *runtime_.clock, *runtime_.random, cluster_, flags_.self());
     int code = EXIT_DONE;
     auto fatal = daemon->onFatal().then([&code](Error&& error) {
       spdlog::critical("this chunkserver ends: {}", error.why);
@@ -240,13 +258,21 @@ class Program {
   const Flags flags_;
   const ClusterFile cluster_;
   Runtime runtime_;
-  kj::Own<Network> network_;
+  kj::Own<SystemNetwork> network_;
   kj::Own<Disk> homeDisk_;
   kj::Own<ServerHome> home_;
   std::vector<kj::Own<Disk>> disks_;
   std::unique_ptr<leveldb::Env> preparingEnv_ = newPreparedLogEnv(*leveldb::Env::Default());
   std::vector<std::unique_ptr<leveldb::Env>> envs_;
 };
+
+Status joinFirst(const Flags& flags) {
+  if (flags.token.empty()) {
+    return {};
+  }
+  Runtime runtime(1);
+  return joinByToken(runtime.io, *runtime.clock, flags.token, flags.self(), flags.clusterFile);
+}
 
 int program(int argc, char* argv[]) {
   Flags flags;
@@ -280,6 +306,10 @@ int program(int argc, char* argv[]) {
     return refuse(EXIT_REFUSED, logging.error().why);
   }
   raiseFileLimit();
+  auto joined = joinFirst(flags);
+  if (!joined.ok()) {
+    return refuse(EXIT_REFUSED, joined.error().why);
+  }
   auto cluster = readClusterFile(flags.clusterFile);
   if (!cluster.ok()) {
     return refuse(exitCodeOf(cluster.error()), cluster.error().why);

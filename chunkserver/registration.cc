@@ -88,6 +88,9 @@ bool Registration::wasRemoved() const {
 
 MapVersion Registration::takeMap(wire::ShardMap::Reader map) {
   bool applied = membership_.map.apply(map);
+  if (applied) {
+    network_.setRevoked(membership_.map.revoked);
+  }
   if (applied && wasRemoved()) {
     membership_.lease.end();
     refusal_.fulfiller->fulfill(
@@ -170,7 +173,7 @@ Task<bool> Registration::connect(MasterAddress master) {
   auto addresses = master.addresses();
   for (auto& address : addresses) {
     try {
-      auto link = co_await dial(network_, clock_, address, CONNECT_LIMIT);
+      auto link = co_await dial(network_, clock_, address, CONNECT_LIMIT, PeerRole::MASTER);
       link_ = kj::mv(link);
       co_return true;
     } catch (const kj::Exception& e) {

@@ -23,7 +23,8 @@ class Clock {
   // judged by this one.
   virtual Nanos monotonic() = 0;
 
-  // Nanoseconds since 1970 of CLOCK_REALTIME. For timestamps that users see, never for decisions.
+  // Nanoseconds since 1970 of CLOCK_REALTIME. For timestamps that users see and for certificates, never for
+  // other decisions.
   virtual Nanos wall() = 0;
 
   // A promise that resolves `delay` from now: from the call, even late in a long turn.

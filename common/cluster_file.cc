@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <initializer_list>
+#include <sstream>
 
 namespace cairn {
 
@@ -15,6 +16,7 @@ constexpr int64_t SERVERS_MAX = 4096;
 constexpr int64_t REPAIR_DELAY_MAX = 86400;
 constexpr int64_t SCRUB_DAYS_MAX = 3650;
 constexpr int64_t REPAIR_MIB_MAX = 1 << 20;
+constexpr int64_t CERTIFICATE_SECONDS_MAX = int64_t{3600} * 24 * 365;
 constexpr int64_t QUARANTINE_SECONDS_MAX = int64_t{3600} * 24 * 365;
 
 // Collects the first complaint; later ones are mostly its consequences.
@@ -171,6 +173,22 @@ void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
   }
 }
 
+void readSecurity(Checker& checker, const toml::table& root, const std::string& directory, ClusterFile& out) {
+  const toml::node* node = root.get("security");
+  if (node == nullptr) {
+    return;
+  }
+  const auto* table = node->as_table();
+  if (table == nullptr) {
+    checker.complain(node->source(), "'security' must be a table; write [security] and the keys below it");
+    return;
+  }
+  checker.allowKeys(*table, "[security]", {"directory", "certificate_seconds"});
+  std::string named = checker.text(*table, "[security]", "directory", "\"tls\"");
+  out.securityDirectory = !named.empty() && named[0] == '/' ? named : directory + named;
+  checker.number(*table, "certificate_seconds", CERTIFICATE_SECONDS_MAX, out.certificateSeconds);
+}
+
 void readUpkeep(Checker& checker, const toml::table& root, ClusterFile& out) {
   const toml::node* node = root.get("upkeep");
   if (node == nullptr) {
@@ -202,6 +220,27 @@ std::vector<std::string> MasterAddress::addresses() const {
   return out;
 }
 
+std::string clusterFileText(const ClusterFile& cluster) {
+  std::ostringstream text;
+  text << "# Every program finds the cluster through this file; it knows no secret.\ncluster = \""
+       << toText(cluster.cluster) << "\"\n";
+  if (cluster.epoch != GroupEpoch{}) {
+    text << "epoch = \"" << toText(cluster.epoch) << "\"\n";
+  }
+  for (const auto& master : cluster.masters) {
+    text << "\n[[master]]\nname = \"" << master.name << "\"\naddress = \"" << master.address << "\"\n";
+  }
+  text << "\n[security]\ndirectory = \"tls\"\ncertificate_seconds = " << cluster.certificateSeconds
+       << "\n\n[defaults]\ncopies = " << cluster.copies << "\nmin_copies = " << cluster.minCopies
+       << "\nservers = " << cluster.servers << "\nrepair_delay = " << cluster.repairDelaySeconds
+       << "\n\n[upkeep]\nscrub_days = " << cluster.scrubDays << "\norphan_seconds = " << cluster.orphanSeconds
+       << "\nquarantine_seconds = " << cluster.quarantineSeconds << "\n";
+  if (cluster.repairMibPerSecond > 0) {
+    text << "repair_mib_per_second = " << cluster.repairMibPerSecond << "\n";
+  }
+  return text.str();
+}
+
 Result<ClusterFile> parseClusterFile(const std::string& text, const std::string& path) {
   toml::table root;
   try {
@@ -211,7 +250,7 @@ Result<ClusterFile> parseClusterFile(const std::string& text, const std::string&
                              ": not valid TOML: " + std::string(e.description()) + "; correct that line"};
   }
   Checker checker(path);
-  checker.allowKeys(root, "the file", {"cluster", "epoch", "master", "defaults", "upkeep"});
+  checker.allowKeys(root, "the file", {"cluster", "epoch", "master", "defaults", "security", "upkeep"});
   ClusterFile out;
   constexpr const char* CLUSTER_FORM = "\"32 hex digits\" (\"dfsadmin cluster init\" makes one)";
   if (!root.contains("cluster")) {
@@ -230,7 +269,9 @@ Result<ClusterFile> parseClusterFile(const std::string& text, const std::string&
                        "'" + epoch + "' is no epoch; write what `dfsadmin raft recover` has printed");
     }
   }
-  readMasters(checker, root, path.substr(0, path.rfind('/') + 1), out);
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  readMasters(checker, root, directory, out);
+  readSecurity(checker, root, directory, out);
   readDefaults(checker, root, out);
   readUpkeep(checker, root, out);
   if (!checker.ok()) {

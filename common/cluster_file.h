@@ -11,6 +11,9 @@
 //   min_copies = 2                  # in-sync copies below which writes wait
 //   servers = 3                     # chunkservers to wait for before the first placement
 //   repair_delay = 20               # seconds after which a lost chunkserver's copies are made elsewhere
+//   [security]                      # left out: no certificates, so TCP on loopback addresses only
+//   directory = "tls"               # of certificates; relative to the file's directory
+//   certificate_seconds = 2592000   # for which a certificate is good; it is renewed at two thirds of that
 //   [upkeep]
 //   scrub_days = 14                 # every stored byte is read and checked in this time
 //   repair_mib_per_second = 200     # a joining server fetches at this rate; left out: as fast as users don't feel it
@@ -46,6 +49,8 @@ struct ClusterFile {
   uint32_t repairMibPerSecond = 0;  // 0: adaptive
   uint32_t quarantineSeconds = 24 * 3600;
   uint32_t orphanSeconds = 24 * 3600;
+  std::string securityDirectory;  // absolute path; empty: the cluster has no certificates
+  uint32_t certificateSeconds = 30 * 24 * 3600;
 };
 
 // Reads and checks `path`; in common/system/cluster_file.cc. The error names the file, the line or key, and what to
@@ -53,5 +58,7 @@ struct ClusterFile {
 Result<ClusterFile> readClusterFile(const std::string& path);
 // Parses `text`; `path` is used for messages and, up to its last '/', before relative sockets.
 Result<ClusterFile> parseClusterFile(const std::string& text, const std::string& path);
+// What another host needs of `cluster`: no sockets, certificates in "tls". parseClusterFile() reads it.
+std::string clusterFileText(const ClusterFile& cluster);
 
 }  // namespace cairn

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Starts one program of the image: master NAME | chunkserver NAME | mount MOUNTPOINT | admin ARGS...
-# DFS_CLUSTER names cluster.toml, on a volume that all containers share; the first master makes it.
+# DFS_CLUSTER names cluster.toml, on a volume that all containers share; the first master makes it, with the
+# certificates beside it. So all of them are trusted as a master is: on hosts of their own give nodes tokens instead
+# (rpc/SECURITY.md).
 # Data is in /data. DFS_ADDRESS is host:port as others reach this container (default: its host name, port 7000).
 set -eu
 
@@ -36,6 +38,8 @@ case $role in
     ;;
   chunkserver)
     awaitCluster
+    [ -s "$(dirname "$CLUSTER")/tls/chunkserver.$1.pem" ] ||
+      dfsadmin --cluster "$CLUSTER" cert issue --role chunkserver --name "$1"
     exec dfs-chunkserver --cluster "$CLUSTER" --name "$1" --dir /data --listen "$ADDRESS" --socket "$RUN/$1.sock"
     ;;
   mount)

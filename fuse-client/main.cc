@@ -11,6 +11,7 @@
 
 #include "common/cluster_file.h"
 #include "common/log.h"
+#include "common/system/security_files.h"
 #include "common/system/runtime.h"
 #include "fuse-client/client/client.h"
 #include "fuse-client/fuse/arrival.h"
@@ -24,7 +25,7 @@
 #include "fuse-client/fuse/processes.h"
 #include "rpc/connection.h"
 #include "rpc/metrics_pages.h"
-#include "rpc/system_network.h"
+#include "rpc/system_network_setup.h"
 
 namespace cairn {
 namespace {
@@ -67,15 +68,23 @@ ClientOptions clientOptions(const MountOptions& options) {
   return out;
 }
 
+OwnIdentity ownIdentity(const MountOptions& options, const ClusterFile& cluster) {
+  bool named = !options.identity.empty();
+  return {PeerRole::CLIENT,
+          named ? options.identity : usualIdentity(cluster.securityDirectory, PeerRole::CLIENT)};
+}
+
 class MountProgram {
  public:
   // `place`: of a worker.
-  MountProgram(const MountOptions& options, const ClusterFile& cluster, Background& background,
-               kj::Maybe<WorkerPlace> place)
+  MountProgram(const MountOptions& options, const ClusterFile& cluster, const TcpSecurity& security,
+               Background& background, kj::Maybe<WorkerPlace> place)
       : options_(options),
         background_(background),
         place_(place),
-        network_(newSystemNetwork(runtime_.io)),
+        network_(newSystemNetwork(runtime_.io, security).value()),
+        certificates_(keepOwnCertificate(*network_, *runtime_.clock, *runtime_.random, cluster,
+                                         ownIdentity(options, cluster))),
         client_(*runtime_.clock, *network_, *runtime_.random, cluster, clientOptions(options)),
         processes_(newSystemProcesses()),
         stop_(runtime_.stopRequested().fork()) {
@@ -355,7 +364,8 @@ class MountProgram {
   std::string masters_;
   std::string device_;  // the mount's
   Runtime runtime_;
-  kj::Own<Network> network_;
+  kj::Own<SystemNetwork> network_;
+  kj::Promise<void> certificates_;
   kj::Own<KeptState> kept_;  // of a worker
   Client client_;
   kj::Own<Workers> kernelWaiters_ = newSystemWorkers(KERNEL_WAITERS);
@@ -376,8 +386,12 @@ int mount(const MountOptions& options, const ClusterFile& cluster, Background& b
   prepareProcess();
   kj::UnixEventPort::captureSignal(SIGUSR2);
   kj::UnixEventPort::captureSignal(SIGHUP);
+  auto security = tcpSecurityOf(cluster, ownIdentity(options, cluster), false);
+  if (!security.ok()) {
+    return background.failed(EXIT_REFUSED, security.error().why);
+  }
   try {
-    return MountProgram(options, cluster, background, place).run();
+    return MountProgram(options, cluster, security.value(), background, place).run();
   } catch (const kj::Exception& exception) {
     return background.failed(EXIT_FAILED, std::string("internal error: ") + exception.getDescription().cStr());
   }

@@ -11,6 +11,7 @@
 #include "master/admin_locks.h"
 #include "master/admin_quota.h"
 #include "master/admin_trash.h"
+#include "master/certificate_service.h"
 #include "master/health.h"
 #include "master/replicas.h"
 #include "master/server_states.h"
@@ -119,6 +120,10 @@ class AdminService final : public wire::Admin::Server {
  public:
   explicit AdminService(Lifeline& lifeline) : lifeline_(kj::addRef(lifeline)) {}
 
+  kj::Promise<void> certificates(CertificatesContext context) override {
+    context.getResults().setCertificates(newCertificateAdmin(*lifeline_));
+    return kj::READY_NOW;
+  }
   kj::Promise<void> status(StatusContext context) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
       writeStatus(core, context.getResults().initStatus());

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/cluster_file.h"
 #include "common/task.h"
+#include "master/authority.h"
 #include "master/capsule/capsule_shipper.h"
 #include "master/chunkservers.h"
 #include "master/cleanup.h"
@@ -41,6 +42,7 @@ struct Core {
   Quotas& quotas;
   CapsuleShipper& capsules;
   Observation& observation;
+  CertificateAuthority* authority;  // null: the cluster has no certificates
 };
 
 class Lifeline final : public kj::Refcounted {

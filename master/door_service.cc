@@ -2,11 +2,13 @@
 
 #include "common/log.h"
 #include "master/admin_service.h"
+#include "master/certificate_service.h"
 #include "master/client_service.h"
 #include "master/history.h"
 #include "master/joining.h"
 #include "master/observe/observe_service.h"
 #include "master/registration_service.h"
+#include "rpc/claims.h"
 #include "rpc/hello.h"
 #include "rpc/program.h"
 
@@ -15,28 +17,47 @@ namespace {
 
 class MasterService final : public wire::Master::Server {
  public:
-  explicit MasterService(Lifeline& lifeline) : lifeline_(kj::addRef(lifeline)) {}
+  // `role` is that of the Hello, which the door has checked.
+  MasterService(Lifeline& lifeline, wire::Role role, const PeerIdentity& peer)
+      : lifeline_(kj::addRef(lifeline)), role_(role), peer_(peer) {}
 
   kj::Promise<void> attach(AttachContext context) override {
+    demand(wire::Role::CLIENT);
     return lifeline_->run([&](Core& core) { return attach(core, context); });
   }
   kj::Promise<void> register_(RegisterContext context) override {
+    demand(wire::Role::CHUNKSERVER);
+    bool proven = peer_.trust == PeerIdentity::Trust::CERTIFIED;
+    KJ_REQUIRE(!proven || context.getParams().getServer().getName() == peer_.name.name.c_str(),
+               "a chunkserver registers under its own name", peer_.text);
     return lifeline_->run([&](Core& core) { return registerServer(core, context); });
   }
   kj::Promise<void> admin(AdminContext context) override {
+    demand(wire::Role::ADMIN);
     context.getResults().setAdmin(newAdmin(*lifeline_));
     return kj::READY_NOW;
   }
   kj::Promise<void> observe(ObserveContext context) override {
+    demand(wire::Role::ADMIN);
     context.getResults().setObserve(newObserve(*lifeline_));
     return kj::READY_NOW;
   }
 
  private:
+  // Each role has its own calls.
+  void demand(wire::Role role) const {
+    if (role != role_) {
+      spdlog::warn("a {} ({}) is refused what only a {} may ask", roleText(fromWire(role_)), peer_.text,
+                   roleText(fromWire(role)));
+      KJ_FAIL_REQUIRE("this call isn't for that role", roleText(fromWire(role_)), roleText(fromWire(role)));
+    }
+  }
   Task<void> attach(Core& core, AttachContext context);
   Task<void> registerServer(Core& core, RegisterContext context);
 
   kj::Own<Lifeline> lifeline_;
+  const wire::Role role_;
+  const PeerIdentity peer_;
 };
 
 Task<void> MasterService::attach(Core& core, AttachContext context) {
@@ -143,7 +164,7 @@ class DoorService final : public wire::MasterDoor::Server {
     results.setGrouped(group.hasJoined());
     results.setEpoch(raw(group.epoch()));
     if (checked.ok()) {
-      results.setMaster(kj::heap<MasterService>(*doorway_->office()));
+      results.setMaster(kj::heap<MasterService>(*doorway_->office(), hello.getRole(), peer_));
     } else if (checked.code() == EAGAIN) {
       results.setLeader(doorway_->replica().leaderName());
       results.setLeaderAddress(doorway_->replica().leaderAddress());
@@ -155,7 +176,7 @@ class DoorService final : public wire::MasterDoor::Server {
 
   kj::Promise<void> raft(RaftContext context) override {
     auto params = context.getParams();
-    auto checked = check(params.getHello());
+    auto checked = checkMaster(params.getHello());
     auto& line = doorway_->line();
     if (checked.ok()) {
       checked = meetPeer(params.getHello());
@@ -178,11 +199,49 @@ class DoorService final : public wire::MasterDoor::Server {
   }
 
   kj::Promise<void> join(JoinContext context) override { return join(*this, context); }
+  kj::Promise<void> renew(RenewContext context) override {
+    auto hello = context.getParams().getHello();
+    auto checked = check(hello);
+    if (checked.ok()) {
+      checked = checkOffice();
+    }
+    if (checked.ok()) {
+      // Root on this very host has no certificate to show, and could read the authority's key.
+      CertifiedName name{fromWire(hello.getRole()), hello.getName().cStr(), doorway_->cluster};
+      bool proven = peer_.trust == PeerIdentity::Trust::CERTIFIED;
+      return doorway_->office()->run([&](Core& core) { return renew(core, proven ? peer_.name : name, context); });
+    }
+    setOutcome(checked, context.getResults().initOutcome());
+    context.getResults().setLeader(doorway_->replica().leaderName());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> authority(AuthorityContext context) override {
+    auto checked = checkMaster(context.getParams().getHello());
+    auto* authority = doorway_->authority;
+    if (checked.ok() && (authority == nullptr || !authority->canSign())) {
+      checked = Error{EAGAIN, "this master hasn't got the authority's key"};
+    }
+    setOutcome(checked, context.getResults().initOutcome());
+    if (checked.ok()) {
+      context.getResults().setKey(authority->keyPem());
+    }
+    return kj::READY_NOW;
+  }
 
  private:
+  static Task<void> renew(Core& core, CertifiedName name, RenewContext context) {
+    std::string request = context.getParams().getRequest().cStr();
+    auto renewed = co_await renewCertificate(core, kj::mv(name), kj::mv(request));
+    setOutcome(renewed.ok() ? Status() : Status(renewed.error()), context.getResults().initOutcome());
+    if (renewed.ok()) {
+      context.getResults().setCertificate(renewed.value());
+    }
+  }
+
   static Task<void> join(DoorService& self, JoinContext context) {
     auto params = context.getParams();
-    auto checked = self.check(params.getHello());
+    auto checked = self.checkMaster(params.getHello());
     if (checked.ok()) {
       MemberAbout about{params.getHello().getName().cStr(), params.getAddress().cStr()};
       raft::MemberId member{params.getMember()};
@@ -195,7 +254,19 @@ class DoorService final : public wire::MasterDoor::Server {
     }
   }
 
+  Status checkMaster(wire::Hello::Reader hello) {
+    auto checked = check(hello);
+    if (checked.ok() && hello.getRole() != wire::Role::MASTER) {
+      checked = Error{ESTALE, "only masters may ask that"};
+    }
+    return checked;
+  }
+
   Status check(wire::Hello::Reader hello) {
+    auto claim = checkClaim(peer_, hello);
+    if (!claim.ok()) {
+      return claim;
+    }
     auto cluster = fromWire<ClusterTag>(hello.getCluster());
     if (cluster != doorway_->cluster) {
       return Error{ESTALE, "this master belongs to cluster " + toText(doorway_->cluster) + ", not to " +
@@ -238,7 +309,10 @@ class DoorService final : public wire::MasterDoor::Server {
 
 }  // namespace
 
-wire::MasterDoor::Client newMasterDoor(Doorway& doorway, PeerIdentity peer) {
+capnp::Capability::Client newMasterDoor(Doorway& doorway, PeerIdentity peer) {
+  if (peer.trust == PeerIdentity::Trust::STRANGER) {
+    return newEnrollment(doorway, std::move(peer));
+  }
   return kj::heap<DoorService>(doorway, std::move(peer));
 }
 

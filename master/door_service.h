@@ -7,6 +7,6 @@
 
 namespace cairn {
 
-wire::MasterDoor::Client newMasterDoor(Doorway& doorway, PeerIdentity peer);
+capnp::Capability::Client newMasterDoor(Doorway& doorway, PeerIdentity peer);
 
 }  // namespace cairn

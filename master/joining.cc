@@ -40,7 +40,7 @@ Address addressOfSelf(const JoiningParts& parts) {
 Task<Said> ask(const JoiningParts& parts, Address address, raft::MemberId self) {
   Said said;
   try {
-    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT);
+    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT, PeerRole::MASTER);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().joinRequest();
     fillHello(parts, request.initHello());
     request.setMember(raw(self));
@@ -58,7 +58,7 @@ Task<Said> ask(const JoiningParts& parts, Address address, raft::MemberId self) 
 Task<GroupEpoch> meet(const JoiningParts& parts, Address address, GroupEpoch own) {
   GroupEpoch epoch{};
   try {
-    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT);
+    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT, PeerRole::MASTER);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().raftRequest();
     fillHello(parts, request.initHello());
     request.getHello().setEpoch(raw(own));
@@ -74,7 +74,7 @@ Task<GroupEpoch> meet(const JoiningParts& parts, Address address, GroupEpoch own
 Task<bool> hasGroup(const JoiningParts& parts, Address address) {
   bool found = false;
   try {
-    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT);
+    auto link = co_await dial(parts.network, parts.clock, address, CONNECT_LIMIT, PeerRole::MASTER);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
     fillHello(parts, request.initHello());
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();

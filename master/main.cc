@@ -14,10 +14,12 @@
 #include "common/log.h"
 #include "common/system/disk.h"
 #include "common/system/runtime.h"
+#include "common/system/security_files.h"
 #include "master/member.h"
 #include "master/observe/status_pages.h"
 #include "rpc/metrics_pages.h"
-#include "rpc/system_network.h"
+#include "rpc/renewal.h"
+#include "rpc/system_network_setup.h"
 
 namespace cairn {
 namespace {
@@ -31,6 +33,8 @@ constexpr mode_t PRIVATE_MODE = 0700;
 constexpr uint64_t CACHE_BYTES_MIN = 1 << 20;
 // Syncs of the log, writes of the state, cold reads.
 constexpr unsigned WORKER_THREADS = 3;
+constexpr Nanos KEY_RETRY = 2 * SECOND;
+constexpr const char* NO_TOKEN = "true";  // what an option without its value has
 
 struct Flags {
   std::string clusterFile;
@@ -47,6 +51,10 @@ struct Flags {
   uint64_t cacheBytes = 64 << 20;
   bool initialize = false;
   bool joins = false;
+  std::string token;  // of --join
+  bool insecure = false;
+
+  OwnIdentity self() const { return {PeerRole::MASTER, name}; }
 };
 
 int refuse(int code, const std::string& why) {
@@ -90,8 +98,12 @@ void describeFlags(CLI::App& app, Flags& flags) {
   app.add_option("--slow-ms", flags.slowMillis, "calls that take longer are said in the log; 0: none")
       ->capture_default_str();
   app.add_flag("--init", flags.initialize, "make the data of a new cluster in an empty --dir, then serve");
-  app.add_flag("--join", flags.joins, "make an empty --dir that of a further master of the cluster, then serve")
+  app.add_option("--join", flags.token,
+                 "make an empty --dir that of a further master of the cluster, then serve; with the token from "
+                 "`dfsadmin cert token --role master` when this host has no certificate for it yet")
+      ->expected(0, 1)
       ->excludes("--init");
+  app.add_flag("--insecure", flags.insecure, "no certificates: TCP on loopback addresses only");
   app.footer("Example: dfs-master --cluster cluster.toml --name m1 --dir m1 --init");
 }
 
@@ -204,11 +216,14 @@ class Pages {
 
 class Program {
  public:
-  Program(const Flags& flags, MemberOptions options)
-      : flags_(flags), options_(std::move(options)), runtime_(WORKER_THREADS) {}
+  Program(MemberOptions options, const Flags& flags)
+      : options_(std::move(options)), flags_(flags), runtime_(WORKER_THREADS) {}
 
   int run(const std::string& directory, bool directoryMade) {
-    network_ = newSystemNetwork(runtime_.io);
+    auto secured = prepareSecurity();
+    if (!secured.ok()) {
+      return refuse(EXIT_REFUSED, secured.error().why);
+    }
     auto disk = openSystemDisk(directory, *runtime_.workers);
     if (!disk.ok()) {
       return refuse(exitCodeOf(disk.error()), disk.error().why);
@@ -228,6 +243,56 @@ class Program {
   }
 
  private:
+  Status prepareSecurity() {
+    auto security = tcpSecurityOf(options_.cluster, flags_.self(), flags_.insecure);
+    if (!security.ok()) {
+      return security.error();
+    }
+    auto network = newSystemNetwork(runtime_.io, security.value());
+    if (!network.ok()) {
+      return network.error();
+    }
+    network_ = kj::mv(network.value());
+    if (security.value().mode != TcpSecurity::Mode::TLS) {
+      return {};
+    }
+    auto key = readSecretFile(authorityKeyFile(options_.cluster.securityDirectory));
+    if (!key.ok() && key.code() != ENOENT) {
+      return key.error();
+    }
+    authority_.emplace(options_.cluster, Authority{{}, security.value().material.authorityPem});
+    options_.authority = &*authority_;
+    return key.ok() ? authority_->setKey(key.value()) : Status();
+  }
+
+  // A master that has joined gets the authority's key from the others.
+  Task<void> fetchKey() {
+    RenewalParts parts{*network_, *runtime_.clock, *runtime_.random, options_.cluster,
+                       authority_->named(PeerRole::MASTER, options_.name)};
+    while (!authority_->canSign()) {
+      auto key = co_await fetchAuthorityKey(parts);
+      Status kept = key.ok() ? authority_->setKey(key.value()) : Status(key.error());
+      if (kept.ok()) {
+        kept = writeSecretFile(authorityKeyFile(options_.cluster.securityDirectory), key.value());
+      }
+      if (!kept.ok()) {
+        spdlog::debug("the authority's key: {}", kept.error().why);
+        co_await runtime_.clock->after(KEY_RETRY);
+      }
+    }
+  }
+
+  kj::Promise<void> minded() {
+    if (!authority_) {
+      return kj::READY_NOW;
+    }
+    auto failed = [](kj::Exception&& e) { spdlog::error("the authority's key: {}", kj::str(e).cStr()); };
+    auto kept = kj::heapArrayBuilder<kj::Promise<void>>(2);
+    kept.add(fetchKey().promise().eagerlyEvaluate(failed));
+    kept.add(keepOwnCertificate(*network_, *runtime_.clock, *runtime_.random, options_.cluster, flags_.self()));
+    return kj::joinPromises(kept.finish()).eagerlyEvaluate(nullptr);
+  }
+
   int serve(kj::Own<Member> member) {
     Pages pages(runtime_, *member, options_);
     auto shown = pages.serve(flags_.metrics, flags_.http);
@@ -241,6 +306,7 @@ class Program {
     }
     spdlog::info("ready: master {} of cluster {} serves on {}", options_.name, toText(options_.cluster.cluster),
                  addresses);
+    certificates_ = minded();
     int code = EXIT_DONE;
     auto fatal = member->onFatal().then([&code](Error&& error) {
       spdlog::critical("this master ends: {}", error.why);
@@ -265,12 +331,22 @@ class Program {
     }
   }
 
-  const Flags& flags_;
   MemberOptions options_;
+  const Flags flags_;
   Runtime runtime_;
-  kj::Own<Network> network_;
+  kj::Own<SystemNetwork> network_;
+  std::optional<CertificateAuthority> authority_;
   kj::Own<Disk> disk_;
+  kj::Promise<void> certificates_ = kj::READY_NOW;  // what is done for them behind
 };
+
+Status joinFirst(const Flags& flags) {
+  if (flags.token.empty()) {
+    return {};
+  }
+  Runtime runtime(1);
+  return joinByToken(runtime.io, *runtime.clock, flags.token, flags.self(), flags.clusterFile);
+}
 
 int program(int argc, char* argv[]) {
   Flags flags;
@@ -288,6 +364,10 @@ int program(int argc, char* argv[]) {
   }
   ::signal(SIGPIPE, SIG_IGN);
   kj::UnixEventPort::captureSignal(SIGHUP);
+  flags.joins = app.count("--join") > 0;
+  if (flags.token == NO_TOKEN) {
+    flags.token.clear();
+  }
   LoggingOptions log;
   log.program = flags.name;
   log.level = flags.logLevel;
@@ -298,6 +378,10 @@ int program(int argc, char* argv[]) {
     return refuse(EXIT_REFUSED, logging.error().why);
   }
   raiseFileLimit();
+  auto joined = joinFirst(flags);
+  if (!joined.ok()) {
+    return refuse(EXIT_REFUSED, joined.error().why);
+  }
   auto options = memberOptions(flags);
   if (!options.ok()) {
     return refuse(exitCodeOf(options.error()), options.error().why);
@@ -307,7 +391,7 @@ int program(int argc, char* argv[]) {
     return refuse(exitCodeOf(prepared.error()), prepared.error().why);
   }
   try {
-    return Program(flags, options.value()).run(flags.directory, prepared.value());
+    return Program(options.value(), flags).run(flags.directory, prepared.value());
   } catch (const kj::Exception& e) {
     spdlog::critical("internal error: {}", kj::str(e).cStr());
     return EXIT_BROKEN;

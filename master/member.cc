@@ -57,7 +57,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
         replica_(kj::mv(replica)),
         ownSpace_(seams.disk),
         observation_(seams.clock, options_.slow),
-        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name)),
+        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name, options_.authority)),
         tasks_(*this) {
     replica_->setOfficeObserver(this);
   }
@@ -120,7 +120,8 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
 
   void openOffice() {
     office_ = kj::heap<Office>(seams_.clock, seams_.random, seams_.workers, *replica_, options_.cluster, options_.name,
-                               options_.program.version, ownSpace_, options_.trashSeconds, observation_);
+                               options_.program.version, ownSpace_, options_.trashSeconds, observation_,
+                               options_.authority);
     observation_.onOffice(true, options_.name);
     doorway_->setOffice(kj::addRef(office_->lifeline()));
   }
@@ -171,6 +172,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
       if (office_.get() != nullptr) {
         office_->tick();
       }
+      seams_.network.setRevoked(replica_->reader().map().revoked);
       if (seams_.clock.monotonic() - spaceLooked >= SPACE_LOOK) {
         spaceLooked = seams_.clock.monotonic();
         ownSpace_.refresh();
@@ -224,7 +226,8 @@ bool isUnix(const Address& address) {
 
 Task<bool> answers(const ReplicaSeams& seams, Address address) {
   try {
-    auto stream = co_await withDeadline(seams.clock, PROBE_LIMIT, seams.network.connect(address), "probe");
+    auto connecting = seams.network.connect(address, std::nullopt);
+    auto stream = co_await withDeadline(seams.clock, PROBE_LIMIT, kj::mv(connecting), "probe");
   } catch (const kj::Exception&) {
     co_return false;  // nobody there, as it should be
   }

@@ -13,6 +13,7 @@
 #include "common/random.h"
 #include "common/task.h"
 #include "common/workers.h"
+#include "master/authority.h"
 #include "master/replica.h"
 #include "rpc/network.h"
 #include "rpc/program.h"
@@ -34,6 +35,7 @@ struct MemberOptions {
   uint32_t trashSeconds = 0;  // a cluster that was never told keeps what is deleted for so long
   Program program;
   Nanos slow = SLOW_DEFAULT;  // from when on a call is worth a line in the log; 0: never
+  CertificateAuthority* authority = nullptr;  // none: the cluster has no certificates
 };
 
 class Member {

@@ -14,7 +14,8 @@ namespace cairn {
 class Office final : private ReplicaObserver {
  public:
   Office(Clock& clock, Random& random, Workers& workers, Replica& replica, const ClusterFile& cluster,
-         std::string name, std::string version, OwnSpace& ownSpace, uint32_t trashSeconds, Observation& observation)
+         std::string name, std::string version, OwnSpace& ownSpace, uint32_t trashSeconds, Observation& observation,
+         CertificateAuthority* authority)
       : replica_(replica),
         publisher_(clock, replica.reader().map()),
         chunkservers_(clock, replica, PlacementRules{cluster.servers, cluster.repairDelaySeconds * SECOND}),
@@ -28,7 +29,7 @@ class Office final : private ReplicaObserver {
         capsules_(clock, workers, replica, cluster.cluster),
         core_{clock,    replica, cluster,   std::move(name), std::move(version), publisher_, chunkservers_,
               cleanup_, mover_,  sessions_, names_,          locks_,             ownSpace,   quotas_,
-              capsules_, observation},
+              capsules_, observation, authority},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
     replica.setObserver(this);
     // Whether deletes are kept must be in the log before the first client's session.

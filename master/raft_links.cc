@@ -118,7 +118,7 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
 
   Task<bool> enter(Address address) {
     try {
-      link_ = co_await dial(links_.seams_.network, links_.seams_.clock, address, CONNECT_LIMIT);
+      link_ = co_await dial(links_.seams_.network, links_.seams_.clock, address, CONNECT_LIMIT, PeerRole::MASTER);
       auto request = link_->bootstrap().castAs<wire::MasterDoor>().raftRequest();
       writeHello(request.initHello(), links_.cluster_.cluster, wire::Role::MASTER,
                  links_.name_, links_.owner_.ownEpoch());

@@ -12,11 +12,16 @@ namespace {
 constexpr Nanos BACKOFF_FIRST = 10 * MILLISECOND;
 constexpr unsigned BACKOFF_DOUBLINGS_MAX = 7;  // 10 ms * 2^7 is just above the bound of 1 s
 constexpr Nanos BACKOFF_MAX = SECOND;
+// Calls of one peer that are under way, and what it may send before it reads the answers: all of its writes fit.
+constexpr size_t CALL_BYTES_MAX = 512u << 20;
+// Of who has shown no certificate.
+constexpr FrameLimits STRANGER_LIMITS = {.segmentsMax = 8, .messageBytesMax = 32u << 10, .queuedBytesMax = 256u << 10};
 
 // What both ends of a connection are made of, in the order of dependence.
 struct Session {
-  Session(kj::Own<kj::AsyncIoStream> s, capnp::rpc::twoparty::Side side, kj::Maybe<Clock&> clock)
-      : stream(kj::mv(s)), messages(newBatchingMessageStream(*stream, {}, clock)), network(*messages, side) {}
+  Session(kj::Own<kj::AsyncIoStream> s, capnp::rpc::twoparty::Side side, kj::Maybe<Clock&> clock,
+          FrameLimits limits = {})
+      : stream(kj::mv(s)), messages(newBatchingMessageStream(*stream, limits, clock)), network(*messages, side) {}
   kj::Own<kj::AsyncIoStream> stream;
   kj::Own<capnp::MessageStream> messages;
   capnp::TwoPartyVatNetwork network;
@@ -56,9 +61,11 @@ class RpcServerImpl final : public RpcServer, private kj::TaskSet::ErrorHandler 
 
  private:
   struct Connection {
-    Connection(kj::Own<kj::AsyncIoStream> stream, capnp::Capability::Client door)
-        : session(kj::mv(stream), capnp::rpc::twoparty::Side::SERVER, nullptr),
-          rpc(capnp::makeRpcServer(session.network, kj::mv(door))) {}
+    Connection(kj::Own<kj::AsyncIoStream> stream, capnp::Capability::Client door, FrameLimits limits)
+        : session(kj::mv(stream), capnp::rpc::twoparty::Side::SERVER, nullptr, limits),
+          rpc(capnp::makeRpcServer(session.network, kj::mv(door))) {
+      rpc.setFlowLimit(CALL_BYTES_MAX / sizeof(capnp::word));
+    }
     Session session;
     capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
   };
@@ -71,7 +78,8 @@ class RpcServerImpl final : public RpcServer, private kj::TaskSet::ErrorHandler 
                      accepted.peer.text, connections_);
         continue;
       }
-      auto connection = kj::heap<Connection>(kj::mv(accepted.stream), door_(accepted.peer));
+      auto limits = accepted.peer.trust == PeerIdentity::Trust::STRANGER ? STRANGER_LIMITS : FrameLimits();
+      auto connection = kj::heap<Connection>(kj::mv(accepted.stream), door_(accepted.peer), limits);
       auto ended = connection->session.network.onDisconnect();
       ++connections_;
       tasks_.add(ended.attach(kj::mv(connection), kj::defer([this]() { --connections_; })));
@@ -95,8 +103,8 @@ bool isRetryable(const kj::Exception& e) {
   return e.getType() == kj::Exception::Type::DISCONNECTED || e.getType() == kj::Exception::Type::OVERLOADED;
 }
 
-kj::Promise<kj::Own<Link>> dial(Network& network, Clock& clock, Address address, Nanos limit) {
-  auto connected = network.connect(address).then(
+kj::Promise<kj::Own<Link>> dial(Network& network, Clock& clock, Address address, Nanos limit, ExpectedPeer expected) {
+  auto connected = network.connect(address, expected).then(
       [&clock](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Own<Link> {
         return kj::heap<LinkImpl>(kj::mv(stream), clock);
       });

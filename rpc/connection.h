@@ -29,8 +29,8 @@ class Link {
   virtual kj::Promise<void> onBroken() = 0;
 };
 
-// Dials `address` within `limit`.
-kj::Promise<kj::Own<Link>> dial(Network& network, Clock& clock, Address address, Nanos limit);
+// Dials `address` within `limit`. `expected`: by its certificate, where there are any.
+kj::Promise<kj::Own<Link>> dial(Network& network, Clock& clock, Address address, Nanos limit, ExpectedPeer expected);
 
 // Exponential with full jitter: before try n (from 0) wait 0, then up to 10 ms, 20 ms ... 1 s.
 Nanos backoffDelay(Random& random, unsigned tries);

@@ -66,7 +66,7 @@ Task<Answer> enter(const LeaderSearch& search, Address address) {
   Answer answer;
   answer.entered = Error{EIO, "no answer"};
   try {
-    auto link = co_await dial(search.network, search.clock, address, ANSWER_LIMIT);
+    auto link = co_await dial(search.network, search.clock, address, ANSWER_LIMIT, PeerRole::MASTER);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
     writeHello(request.initHello(), search.cluster.cluster, search.role, search.name, search.epoch);
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();

@@ -1,12 +1,15 @@
 // Network: the seam to sockets. Connects and listens on Unix sockets and TCP.
 // Production: rpc/system_network.cc. Simulation: tests/sim/world/sim_network.h (delay, loss, partition).
-// Mutual TLS will wrap the streams inside connect() and accept(): callers see only the peer's identity.
+// Mutual TLS wraps the streams inside connect() and accept(): callers see only the peer's identity.
 #pragma once
 #include <kj/async-io.h>
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "common/result.h"
+#include "common/security/identity.h"
 
 namespace cairn {
 
@@ -16,9 +19,16 @@ using Address = std::string;
 // Who is at the other end, as far as the transport can tell.
 struct PeerIdentity {
   enum class Kind { LOCAL_PROCESS, TCP } kind = Kind::TCP;
-  uint32_t uid = 0;  // of a LOCAL_PROCESS
-  std::string text;  // for messages: "pid 1234" or "10.0.0.1:5000"
+  // OPEN: it is who it says it is; a process of this host's that the operating system let in, or a network without
+  // certificates. CERTIFIED: `name` is proven. STRANGER: it has shown no certificate, and may only ask for one.
+  enum class Trust { OPEN, CERTIFIED, STRANGER } trust = Trust::OPEN;
+  CertifiedName name;  // CERTIFIED
+  uint32_t uid = 0;    // of a LOCAL_PROCESS
+  std::string text;    // for messages: "pid 1234" or "10.0.0.1:5000"
 };
+
+// What a caller wants to find at an address. A TLS network hangs up on anybody else.
+using ExpectedPeer = std::optional<PeerRole>;
 
 struct Accepted {
   kj::Own<kj::AsyncIoStream> stream;
@@ -37,9 +47,11 @@ class Network {
  public:
   virtual ~Network() noexcept(false) = default;
   // Rejects with DISCONNECTED when nobody answers. Callers set the deadline.
-  virtual kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address) = 0;
+  virtual kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address, ExpectedPeer expected) = 0;
   // The error names the address and, for a port in use, says what to do.
   virtual Result<kj::Own<Listener>> listen(const Address& address) = 0;
+  // From now on these find nobody here, and who is connected by such a certificate is cut off.
+  virtual void setRevoked(const std::vector<Revocation>&) {}
 };
 
 }  // namespace cairn

@@ -96,6 +96,44 @@ void writeClass(const ReplicationClass& in, wire::ReplicationClass::Builder out)
   out.setLevel(in.level);
 }
 
+PeerRole fromWire(wire::Role role) {
+  switch (role) {
+    case wire::Role::CLIENT:
+      return PeerRole::CLIENT;
+    case wire::Role::CHUNKSERVER:
+      return PeerRole::CHUNKSERVER;
+    case wire::Role::MASTER:
+      return PeerRole::MASTER;
+    case wire::Role::ADMIN:
+      return PeerRole::ADMIN;
+  }
+  return PeerRole::CLIENT;  // of a later version: the least that there is
+}
+
+wire::Role toWire(PeerRole role) {
+  switch (role) {
+    case PeerRole::CLIENT:
+      return wire::Role::CLIENT;
+    case PeerRole::CHUNKSERVER:
+      return wire::Role::CHUNKSERVER;
+    case PeerRole::MASTER:
+      return wire::Role::MASTER;
+    case PeerRole::ADMIN:
+      return wire::Role::ADMIN;
+  }
+  return wire::Role::CLIENT;
+}
+
+Revocation readRevocation(wire::Revocation::Reader in) {
+  return {fromWire(in.getRole()), in.getName().cStr(), in.getUntil()};
+}
+
+void writeRevocation(const Revocation& in, wire::Revocation::Builder out) {
+  out.setRole(toWire(in.role));
+  out.setName(in.name);
+  out.setUntil(in.until);
+}
+
 bool ShardMap::apply(wire::ShardMap::Reader message) {
   MapVersion from{message.getFrom()};
   MapVersion to{message.getVersion()};
@@ -133,6 +171,10 @@ bool ShardMap::apply(wire::ShardMap::Reader message) {
   sealed.clear();
   for (uint64_t object : message.getSealed()) {
     sealed.insert(ObjectId{object});
+  }
+  revoked.clear();
+  for (auto item : message.getRevoked()) {
+    revoked.push_back(readRevocation(item));
   }
   return true;
 }
@@ -174,6 +216,10 @@ void ShardMap::encode(wire::ShardMap::Builder out, MapVersion from) const {
   auto sealedList = out.initSealed(sealed.size());
   for (ObjectId object : sealed) {
     sealedList.set(i++, raw(object));
+  }
+  auto revokedList = out.initRevoked(revoked.size());
+  for (i = 0; i < revoked.size(); ++i) {
+    writeRevocation(revoked[i], revokedList[i]);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/ids.h"
+#include "common/security/identity.h"
 #include "schema/types.capnp.h"
 
 namespace cairn {
@@ -65,6 +66,7 @@ struct ShardMap {
   std::map<ShardId, ShardRecord> shards;
   std::set<SessionId> fenced;
   std::set<ObjectId> sealed;  // that no client reads or changes: those left for another class, those being filled
+  std::vector<Revocation> revoked;
 
   // Takes over a complete map, or a delta whose `from` is this version. False (and unchanged) when a delta starts
   // elsewhere, or when the message is older than what is here.
@@ -97,5 +99,9 @@ ShardRecord readShard(wire::Shard::Reader in);
 void writeShard(const ShardRecord& in, wire::Shard::Builder out);
 ReplicationClass readClass(wire::ReplicationClass::Reader in);
 void writeClass(const ReplicationClass& in, wire::ReplicationClass::Builder out);
+Revocation readRevocation(wire::Revocation::Reader in);
+void writeRevocation(const Revocation& in, wire::Revocation::Builder out);
+PeerRole fromWire(wire::Role role);
+wire::Role toWire(PeerRole role);
 
 }  // namespace cairn

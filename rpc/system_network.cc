@@ -1,5 +1,6 @@
 #include "rpc/system_network.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <kj/debug.h>
 #include <kj/io.h>
@@ -14,8 +15,10 @@
 
 #include <memory>
 
+#include "common/log.h"
 #include "common/task.h"
 #include "rpc/system_network_stream.h"
+#include "rpc/system_network_tls_listener.h"
 
 namespace cairn {
 namespace {
@@ -26,6 +29,18 @@ constexpr size_t UNIX_PREFIX_CHARS = sizeof(UNIX_PREFIX) - 1;
 constexpr int SOCKET_BUFFER_BYTES = 1 << 20;
 // A peer whose host vanished is noticed by TCP itself after about this long, besides our own deadlines.
 constexpr int TCP_DEAD_AFTER_MILLIS = 10'000;
+
+// 127.0.0.0/8, ::1, or the name that stands for them.
+bool isLoopbackHost(std::string host) {
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  in_addr four{};
+  in6_addr six{};
+  bool isFour = inet_pton(AF_INET, host.c_str(), &four) == 1;
+  return host == "localhost" || (isFour && ntohl(four.s_addr) >> 24 == IN_LOOPBACKNET) ||
+         (inet_pton(AF_INET6, host.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six));
+}
 
 bool isUnix(const Address& address) { return address.compare(0, UNIX_PREFIX_CHARS, UNIX_PREFIX) == 0; }
 
@@ -46,7 +61,7 @@ class SystemListener final : public Listener {
       : port_(port), receiver_(kj::mv(receiver)), address_(std::move(address)) {}
 
   kj::Promise<Accepted> accept() override {
-    return receiver_->acceptAuthenticated().then([this](kj::AuthenticatedStream&& accepted) {
+    return receiver_->acceptAuthenticated().then([this](kj::AuthenticatedStream&& accepted) -> kj::Promise<Accepted> {
       tune(*accepted.stream, !isUnix(address_));
       Accepted result{newSocketStream(port_, kj::mv(accepted.stream)), {}};
       if (auto* local = dynamic_cast<kj::LocalPeerIdentity*>(accepted.peerIdentity.get())) {
@@ -54,10 +69,15 @@ class SystemListener final : public Listener {
         result.peer.kind = PeerIdentity::Kind::LOCAL_PROCESS;
         result.peer.uid = credentials.uid.orDefault(UINT32_MAX);
         result.peer.text = "pid " + std::to_string(credentials.pid.orDefault(0));
+        if (result.peer.uid != 0 && result.peer.uid != geteuid()) {
+          spdlog::warn("{}: {} of user {} is not let in: only root and user {} are", address_, result.peer.text,
+                       result.peer.uid, geteuid());
+          return accept();
+        }
       } else {
         result.peer.text = accepted.peerIdentity->toString().cStr();
       }
-      return result;
+      return kj::mv(result);
     });
   }
 
@@ -99,27 +119,77 @@ Result<sockaddr_un> unixName(const Address& address) {
   return name;
 }
 
-class SystemNetwork final : public Network {
+class SystemNetworkImpl final : public SystemNetwork {
  public:
-  explicit SystemNetwork(kj::AsyncIoContext& io) : network_(io.provider->getNetwork()), port_(io.unixEventPort) {}
+  SystemNetworkImpl(kj::AsyncIoContext& io, TcpSecurity security)
+      : network_(io.provider->getNetwork()),
+        port_(io.unixEventPort),
+        timer_(io.provider->getTimer()),
+        security_(std::move(security)),
+        peers_(kj::refcounted<TlsPeers>()) {}
 
-  kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address) override {
+  kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address, ExpectedPeer expected) override {
     // Whatever the reason (a socket file that is gone, a name that doesn't resolve now): nobody answers.
-    return connectTo(address).promise().catch_([](kj::Exception&& e) -> kj::Promise<kj::Own<kj::AsyncIoStream>> {
-      return kj::Exception(kj::Exception::Type::DISCONNECTED, e.getFile(), e.getLine(), kj::str(e.getDescription()));
-    });
+    return connectTo(address, expected)
+        .promise()
+        .catch_([](kj::Exception&& e) -> kj::Promise<kj::Own<kj::AsyncIoStream>> {
+          return kj::Exception(kj::Exception::Type::DISCONNECTED, e.getFile(), e.getLine(),
+                               kj::str(e.getDescription()));
+        });
   }
 
   Result<kj::Own<Listener>> listen(const Address& address) override {
     return isUnix(address) ? listenUnix(address) : listenTcp(address);
   }
 
+  void setRevoked(const std::vector<Revocation>& revoked) override {
+    if (revoked != peers_->revoked()) {
+      peers_->setRevoked(revoked);
+    }
+  }
+
+  Status renew(const TlsMaterial& material) override {
+    auto context = TlsContext::make(material, peers_->revoked(), security_.pin);
+    if (!context.ok()) {
+      return context.error();
+    }
+    context_ = kj::mv(context.value());
+    return {};
+  }
+
+  std::optional<CertificateInfo> identity() const override {
+    return context_.get() == nullptr ? std::nullopt : context_->identity();
+  }
+
  private:
-  Task<kj::Own<kj::AsyncIoStream>> connectTo(Address address) {
+  Task<kj::Own<kj::AsyncIoStream>> connectTo(Address address, ExpectedPeer expected) {
+    if (!isUnix(address)) {
+      checkTcp(address);
+    }
     auto target = co_await network_.parseAddress(address);
     auto stream = co_await target->connect();
     tune(*stream, !isUnix(address));
-    co_return newSocketStream(port_, kj::mv(stream));
+    auto plain = newSocketStream(port_, kj::mv(stream));
+    if (isUnix(address) || context_.get() == nullptr) {
+      co_return kj::mv(plain);
+    }
+    auto secured = co_await tlsConnect(kj::addRef(*context_), kj::mv(plain));
+    const auto& peer = secured->peer();
+    if (!peer || (expected && peer->name.role != *expected)) {
+      std::string who = peer ? toText(peer->name) : "somebody without a certificate";
+      kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "somebody else is at that address", who));
+    }
+    co_return peers_->keep(kj::mv(secured));
+  }
+
+  void checkTcp(const Address& address) const {
+    if (security_.mode == TcpSecurity::Mode::NONE) {
+      kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, kj::str("TCP can't be used: ", security_.why.c_str())));
+    }
+    if (security_.mode == TcpSecurity::Mode::PLAIN && !isLoopbackHost(address.substr(0, address.rfind(':')))) {
+      kj::throwFatalException(
+          KJ_EXCEPTION(DISCONNECTED, "without certificates only loopback addresses are used", address));
+    }
   }
 
   Result<kj::Own<Listener>> listenUnix(const Address& address) {
@@ -157,7 +227,23 @@ class SystemNetwork final : public Network {
       return Error{EINVAL, "cannot listen on '" + address + "': " + gai_strerror(rc) + "; write it as host:port"};
     }
     std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> list(found, &freeaddrinfo);
-    return bindTo(address, list->ai_addr, list->ai_addrlen);
+    return secured(address, host, bindTo(address, list->ai_addr, list->ai_addrlen));
+  }
+
+  Result<kj::Own<Listener>> secured(const Address& address, const std::string& host, Result<kj::Own<Listener>> bound) {
+    if (!bound.ok() || (security_.mode == TcpSecurity::Mode::PLAIN && isLoopbackHost(host))) {
+      return bound;
+    }
+    if (security_.mode == TcpSecurity::Mode::PLAIN) {
+      return Error{EPERM, "cannot listen on " + address +
+                              " without certificates: plain TCP is for loopback addresses (127.0.0.1) alone. Leave "
+                              "--insecure away, and make certificates with `dfsadmin cluster init`"};
+    }
+    if (security_.mode == TcpSecurity::Mode::NONE) {
+      return Error{EPERM, "cannot listen on " + address + ": " + security_.why};
+    }
+    return newTlsListener(kj::mv(bound.value()), timer_, kj::addRef(*peers_),
+                          [this] { return kj::addRef(*context_); }, security_.strangers);
   }
 
   Result<kj::Own<Listener>> bindTo(const Address& address, const sockaddr* name, socklen_t nameBytes) {
@@ -192,10 +278,36 @@ class SystemNetwork final : public Network {
 
   kj::Network& network_;
   kj::UnixEventPort& port_;
+  kj::Timer& timer_;
+  const TcpSecurity security_;
+  kj::Own<TlsPeers> peers_;
+  kj::Own<TlsContext> context_;  // null: no TLS
 };
 
 }  // namespace
 
-kj::Own<Network> newSystemNetwork(kj::AsyncIoContext& io) { return kj::heap<SystemNetwork>(io); }
+Result<kj::Own<SystemNetwork>> newSystemNetwork(kj::AsyncIoContext& io, TcpSecurity security) {
+  bool usesTls = security.mode == TcpSecurity::Mode::TLS;
+  TlsMaterial material = security.material;
+  kj::Own<SystemNetwork> network = kj::heap<SystemNetworkImpl>(io, std::move(security));
+  auto ready = usesTls ? network->renew(material) : Status();
+  if (!ready.ok()) {
+    return ready.error();
+  }
+  return kj::mv(network);
+}
+
+kj::Own<SystemNetwork> newJoiningNetwork(kj::AsyncIoContext& io, const std::string& authorityFingerprint) {
+  TcpSecurity joining;
+  joining.mode = TcpSecurity::Mode::TLS;
+  joining.pin = authorityFingerprint;
+  return newSystemNetwork(io, std::move(joining)).value();
+}
+
+kj::Own<SystemNetwork> newPlainNetwork(kj::AsyncIoContext& io) {
+  TcpSecurity plain;
+  plain.mode = TcpSecurity::Mode::PLAIN;
+  return kj::heap<SystemNetworkImpl>(io, std::move(plain));
+}
 
 }  // namespace cairn

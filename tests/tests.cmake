@@ -106,6 +106,7 @@ cairn_script(cli_filling mount tests/cli/filling_test.py)
 cairn_script(cli_trash mount tests/cli/trash_test.py)
 cairn_script(cli_quota mount tests/cli/quota_test.py)
 cairn_script(cli_hostile mount tests/cli/hostile_test.py)
+cairn_script(cli_security mount tests/cli/security_test.py)
 cairn_script(chaos_failures chaos tests/chaos/failures_test.py)
 cairn_full_script(nightly_failures tests/chaos/failures_test.py)
 cairn_script(chaos_repair chaos tests/chaos/repair_test.py)
@@ -174,6 +175,9 @@ cairn_full_script(nightly_mount_data tests/mount/data_test.py)
 # By hand: what parts cost on a real disk.
 add_executable(store_bench EXCLUDE_FROM_ALL tests/bench/store_bench.cc)
 target_link_libraries(store_bench PRIVATE cairn_chunkserver)
+# What TLS costs over loopback.
+add_executable(tls_bench EXCLUDE_FROM_ALL tests/bench/tls_bench.cc)
+target_link_libraries(tls_bench PRIVATE cairn_rpc)
 # How fast files are created; the test with many of them makes them so.
 add_executable(create_bench tests/bench/create_bench.cc)
 target_link_libraries(create_bench PRIVATE cairn_client cairn_master)

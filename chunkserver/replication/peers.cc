@@ -61,7 +61,7 @@ class Peers::Peer {
   Task<bool> enterAt(Address address) {
     bool entered = false;
     try {
-      auto link = co_await dial(peers_.network_, peers_.clock_, address, DIAL_LIMIT);
+      auto link = co_await dial(peers_.network_, peers_.clock_, address, DIAL_LIMIT, PeerRole::CHUNKSERVER);
       link_ = kj::mv(link);
       auto request = link_->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
       const SelfIdentity& self = peers_.membership_.self();

@@ -51,7 +51,7 @@ Task<void> ChunkLink::connect(ServerRecord record) {
 
 Task<bool> ChunkLink::connectTo(const ServerRecord& record, Address address) {
   try {
-    auto link = co_await dial(context_.network, context_.clock, address, CONNECT_LIMIT);
+    auto link = co_await dial(context_.network, context_.clock, address, CONNECT_LIMIT, PeerRole::CHUNKSERVER);
     auto request = link->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
     writeHello(request.initHello(), cluster_.cluster, wire::Role::CLIENT, context_.options.name);
     toWire(server_, request.initServer());

@@ -106,7 +106,10 @@ class Client::Impl final : public MasterSession::Listener,
   void noteNames(wire::Op::Reader op, wire::Reply::Reader reply, const Grant& grant);
   // What leases say of a name without asking. Nothing: ask the master.
   std::optional<Result<Attributes>> leasedLookup(InodeId parent, const std::string& name);
-  void mapChanged() override { unsynced.mapChanged(map.map()); }
+  void mapChanged() override {
+    context.network.setRevoked(map.map().revoked);
+    unsynced.mapChanged(map.map());
+  }
 
   // Lets `work` come to its end even if the result is dropped: stopped half-way it would leave the master and this
   // client with different ideas of a file.

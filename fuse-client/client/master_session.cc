@@ -214,7 +214,8 @@ Task<void> MasterSession::lookForSocket() {
   }
   ++socketTries_;
   try {
-    auto probe = co_await dial(context_.network, context_.clock, "unix:" + betterSocket_, CONNECT_LIMIT);
+    const Address socket = "unix:" + betterSocket_;
+    auto probe = co_await dial(context_.network, context_.clock, socket, CONNECT_LIMIT, PeerRole::MASTER);
     spdlog::info("session {}: the master's socket is there; changing over to it", raw(id_));
     nextMaster_ = (nextMaster_ + cluster_.masters.size() - 1) % cluster_.masters.size();
     linkFailed(generation_);
@@ -225,7 +226,7 @@ Task<void> MasterSession::lookForSocket() {
 
 Task<bool> MasterSession::connectTo(const MasterAddress& master, Address address) {
   try {
-    link_ = co_await dial(context_.network, context_.clock, address, CONNECT_LIMIT);
+    link_ = co_await dial(context_.network, context_.clock, address, CONNECT_LIMIT, PeerRole::MASTER);
     auto request = link_->bootstrap().castAs<wire::MasterDoor>().enterRequest();
     writeHello(request.initHello(), cluster_.cluster, wire::Role::CLIENT, context_.options.name, epoch_);
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();

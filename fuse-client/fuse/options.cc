@@ -30,6 +30,7 @@ constexpr const char* HELP_TEXT =
     "  -o OPTIONS                separated by commas:\n"
     "      ro, rw                read-only or not\n"
     "      subdir=DIR            show this directory of the cluster as the root of the mount\n"
+    "      identity=NAME         whose certificate to show: client.NAME.pem of the cluster's [security] directory\n"
     "      hard                  wait as long as the cluster is away (default); a program that waits can be killed\n"
     "      soft,timeout=S        fail with EIO after S seconds instead (default 30)\n"
     "      cache-size=BYTES      memory for caches and buffers; K, M, G may follow\n"
@@ -131,6 +132,7 @@ class OptionParser {
     }
     addAccessTimes();
     values_ = {
+        {"identity", [this](const string& v) { return out_.identity = v, !v.empty(); }},
         {"subdir", [this](const string& v) { return out_.subdir = v, !v.empty(); }},
         {"fsname", [this](const string& v) { return out_.fsname = v, !v.empty(); }},
         {"timeout", [this](const string& v) { return parseSeconds(v, timeout_) && timeout_ > 0; }},

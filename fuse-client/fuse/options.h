@@ -37,6 +37,7 @@ struct MountOptions {
   Nanos slow = SLOW_DEFAULT;  // from when on a call is worth a line in the log; 0: never
 
   std::string fsname;  // what df and mount show; the cluster file when empty
+  std::string identity;  // whose certificate it shows; empty: the usual one
   std::string subdir;  // the directory of the cluster to show; empty: its root
   bool readOnly = false;
   bool synchronous = false;

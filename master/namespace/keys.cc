@@ -174,6 +174,19 @@ std::string grants(SessionId session) {
   return make(GRANTS, raw(session));
 }
 
+std::string revocation(uint8_t role, std::string_view name) {
+  std::string key(REVOCATIONS);
+  key.push_back(static_cast<char>(role));
+  key.append(name);
+  return key;
+}
+std::string joinSecret(std::string_view digest) {
+  return std::string(JOIN_SECRETS).append(digest);
+}
+std::string certificate(std::string_view serial) {
+  return std::string(CERTIFICATES).append(serial);
+}
+
 std::string locks(InodeId inode, uint8_t kind) {
   std::string key = make(LOCKS, raw(inode));
   key.push_back(static_cast<char>(kind));

@@ -34,6 +34,9 @@
 //   J <inode>                      TrashItem of an orphan, for when nobody holds it any more
 //   q <directory>                  it has a quota
 //   g <session> <directory>        how many bytes a session may add below a quota's directory
+//   s r <role> <name>              Revocation
+//   s t <digest>                   JoinSecret: a join token
+//   s c <serial>                   IssuedCertificate
 //   Y <directory>                  nothing leads to it: it is being taken apart, its names from that cookie on
 #pragma once
 #include <string>
@@ -70,6 +73,9 @@ inline constexpr std::string_view TRASH = "Z";
 inline constexpr std::string_view LOOSE_TREES = "Y";
 inline constexpr std::string_view QUOTAS = "q";
 inline constexpr std::string_view GRANTS = "g";
+inline constexpr std::string_view REVOCATIONS = "sr";
+inline constexpr std::string_view JOIN_SECRETS = "st";
+inline constexpr std::string_view CERTIFICATES = "sc";
 // Sorts after every key.
 inline constexpr std::string_view END = "~";
 // True for the keys that belong to this store rather than to the replicated state: head, marks and checkpoint.
@@ -127,6 +133,9 @@ std::string looseTree(InodeId directory);
 std::string quota(InodeId directory);
 std::string grant(SessionId session, InodeId directory);
 std::string grants(SessionId session);  // prefix
+std::string revocation(uint8_t role, std::string_view name);
+std::string joinSecret(std::string_view digest);
+std::string certificate(std::string_view serial);
 
 // The number at `offset` of a key. REQUIRES: it is there.
 uint64_t numberAt(std::string_view key, size_t offset);

@@ -58,6 +58,7 @@ Status finishMoves(Execution& execution, capnp::List<wire::MoveEnd>::Reader ends
 Status dropMoves(Execution& execution, capnp::List<uint64_t>::Reader inodes);
 Status beginMoveTask(Execution& execution, wire::MoveTask::Reader command);
 Status endMoveTask(Execution& execution, uint64_t id);
+Status changeSecurity(Execution& execution, wire::SecurityChange::Reader command);
 Status breakLock(Execution& execution, wire::LockBreak::Reader command);
 Status changeMembership(Execution& execution, capnp::Data::Reader membership);
 Status leap(Execution& execution, GroupEpoch epoch);

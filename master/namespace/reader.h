@@ -144,6 +144,9 @@ class NamespaceReader {
   std::vector<LooseTree> looseTrees(InodeId after, size_t max) const;
   bool hasLooseTrees() const { return head_.looseTrees > 0; }
   int64_t nowSeconds() const { return head_.time.seconds; }  // as of the last applied entry
+  std::vector<IssuedCertificate> certificates() const;
+  std::vector<JoinSecret> joinSecrets() const;
+  std::optional<JoinSecret> joinSecret(std::string_view digest) const;
   std::vector<SessionRecord> sessions() const;
   bool sessionExists(SessionId session) const;
   std::vector<Orphan> orphans() const;

@@ -231,6 +231,31 @@ void sessionFields(Record& r, Coder& code) {
 }
 
 template <typename Record, typename Coder>
+void certificateFields(Record& r, Coder& code) {
+  code(r.role);
+  code(r.name);
+  code(r.serial);
+  code(r.begins);
+  code(r.expires);
+}
+
+template <typename Record, typename Coder>
+void joinSecretFields(Record& r, Coder& code) {
+  code(r.digest);
+  code(r.role);
+  code(r.name);
+  code(r.expires);
+  code(r.usedBy);
+}
+
+template <typename Record, typename Coder>
+void revocationFields(Record& r, Coder& code) {
+  code(r.role);
+  code(r.name);
+  code(r.until);
+}
+
+template <typename Record, typename Coder>
 void slotFields(Record& r, Coder& code) {
   code(r.sequence);
   code(r.reply);
@@ -388,6 +413,15 @@ std::string encode(const Session& in) {
 std::string encode(const TermBegin& in) {
   return encodeAll<TermBegin>(in, termFields, 24);
 }
+std::string encode(const IssuedCertificate& in) {
+  return encodeAll<IssuedCertificate>(in, certificateFields, 96);
+}
+std::string encode(const JoinSecret& in) {
+  return encodeAll<JoinSecret>(in, joinSecretFields, 128);
+}
+std::string encode(const Revocation& in) {
+  return encodeAll<Revocation>(in, revocationFields, 48);
+}
 std::string encode(const ReplySlot& in) {
   return encodeAll<ReplySlot>(in, slotFields, 16 + in.reply.size());
 }
@@ -442,6 +476,15 @@ void decode(std::string_view in, Session& out) {
 }
 void decode(std::string_view in, TermBegin& out) {
   decodeAll<TermBegin>(in, out, termFields);
+}
+void decode(std::string_view in, IssuedCertificate& out) {
+  decodeAll<IssuedCertificate>(in, out, certificateFields);
+}
+void decode(std::string_view in, JoinSecret& out) {
+  decodeAll<JoinSecret>(in, out, joinSecretFields);
+}
+void decode(std::string_view in, Revocation& out) {
+  decodeAll<Revocation>(in, out, revocationFields);
 }
 void decode(std::string_view in, ReplySlot& out) {
   decodeAll<ReplySlot>(in, out, slotFields);

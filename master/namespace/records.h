@@ -216,6 +216,24 @@ struct CutItem {
   uint32_t chunks = 0;
 };
 
+// A certificate that the masters have issued, until it expires. Times are in seconds since 1970.
+struct IssuedCertificate {
+  PeerRole role = PeerRole::CLIENT;
+  std::string name;
+  std::string serial;
+  int64_t begins = 0;
+  int64_t expires = 0;
+};
+
+// A join token: the secret itself is known to its bearer only.
+struct JoinSecret {
+  std::string digest;
+  PeerRole role = PeerRole::CLIENT;
+  std::string name;
+  int64_t expires = 0;
+  std::string usedBy;  // digest of the key that got a certificate for it
+};
+
 std::string encode(const InodeRecord& in);
 std::string encode(const Entry& in);
 std::string encode(const Position& in);
@@ -234,6 +252,9 @@ std::string encode(const ReplicationClass& in);
 std::string encode(const ServerRecord& in);
 std::string encode(const VolumeRecord& in);
 std::string encode(const ShardRecord& in);
+std::string encode(const IssuedCertificate& in);
+std::string encode(const JoinSecret& in);
+std::string encode(const Revocation& in);
 std::string encodeNumber(uint64_t in);
 
 void decode(std::string_view in, InodeRecord& out);
@@ -254,6 +275,9 @@ void decode(std::string_view in, ReplicationClass& out);
 void decode(std::string_view in, ServerRecord& out);
 void decode(std::string_view in, VolumeRecord& out);
 void decode(std::string_view in, ShardRecord& out);
+void decode(std::string_view in, IssuedCertificate& out);
+void decode(std::string_view in, JoinSecret& out);
+void decode(std::string_view in, Revocation& out);
 uint64_t decodeNumber(std::string_view in);
 
 }  // namespace cairn

@@ -37,6 +37,7 @@ ShardMap loadMap(const Store& store, MapVersion version) {
   for (auto at = store.scan(keys::SEALS); at.valid(); at.next()) {
     map.sealed.insert(ObjectId{keys::numberAt(at.key(), keys::SEALS.size())});
   }
+  loadAll<Revocation>(store, keys::REVOCATIONS, [&](auto& record) { map.revoked.push_back(record); });
   return map;
 }
 
@@ -68,6 +69,8 @@ Status runCommand(Execution& execution, wire::Command::Reader command, wire::Rep
       return changeClass(execution, command.getClassChange());
     case wire::Command::BREAK_LOCK:
       return breakLock(execution, command.getBreakLock());
+    case wire::Command::SECURITY:
+      return changeSecurity(execution, command.getSecurity());
     case wire::Command::UNFENCE:
       return unfence(execution, command.getUnfence());
     case wire::Command::QUOTA_CHANGE:

@@ -5,6 +5,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
 using Master = import "master.capnp";
+using Security = import "security.capnp";
 
 struct Command {
   time @0 :Types.Time;             # the leader's clock, never before the previous entry's
@@ -26,6 +27,7 @@ struct Command {
     trashChange @16 :TrashChange;
     breakLock @17 :LockBreak;
     raiseLevel @18 :UInt32;        # the cluster's feature level (Types.Program)
+    security @19 :Security.SecurityChange;
   }
   drawn @13 :UInt64;               # of the first entry of a term: drawn at random by the process that leads
 }

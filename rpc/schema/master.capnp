@@ -6,6 +6,7 @@ using Types = import "types.capnp";
 using Raft = import "raft.capnp";
 using Capsule = import "capsule.capnp";
 using Observe = import "observe.capnp";
+using Security = import "security.capnp";
 
 # Bootstrap capability of a master's ports.
 interface MasterDoor {
@@ -23,6 +24,10 @@ interface MasterDoor {
   # EAGAIN: not the leader; EEXIST: the group has a member of that name with another directory. `address`: where the
   # others find it, whose cluster.toml may not name it yet.
   join @2 (hello :Types.Hello, member :UInt64, address :Text) -> (outcome :Types.Outcome, leader :Text);
+  # Another certificate for who has one, in its role and name. `request`: for a key of its own, as in Enrollment.
+  renew @3 (hello :Types.Hello, request :Text) -> (outcome :Types.Outcome, leader :Text, certificate :Text);
+  # The authority's private key, for masters alone: each has it, so that the loss of one machine loses no cluster.
+  authority @4 (hello :Types.Hello) -> (outcome :Types.Outcome, key :Text);
 }
 
 interface Master {
@@ -354,6 +359,7 @@ interface Admin {
   # Who may believe, or hold back, what of an inode.
   leases @22 (inode :UInt64) -> (holders :List(LeaseInfo));
   detachTree @23 (path :Data) -> (outcome :Types.Outcome);
+  certificates @24 () -> (certificates :Security.CertificateAdmin);
 }
 struct QuotaInfo {
   path @0 :Data; inode @1 :UInt64; bytesMax @2 :UInt64; filesMax @3 :UInt64; bytesUsed @4 :UInt64; filesUsed @5 :UInt64;

@@ -122,4 +122,8 @@ struct ShardMap {
   shards @5 :List(Shard);
   fenced @6 :List(UInt64);  # evicted sessions whose writes must not land
   sealed @7 :List(UInt64);  # objects that are copied into another class: no client changes them any more
+  revoked @8 :List(Revocation);  # complete, like fenced
 }
+
+# Certificates of that role and name that began at `until` (seconds since 1970) or before are void.
+struct Revocation { role @0 :Role; name @1 :Text; until @2 :Int64; }

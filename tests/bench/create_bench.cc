@@ -63,7 +63,7 @@ class LogSyncs {
 class Bench {
  public:
   Bench(ClusterFile cluster, uint64_t count, const char* masterDirectory, uint64_t inDirectory)
-      : network_(newSystemNetwork(runtime_.io)),
+      : network_(newPlainNetwork(runtime_.io)),
         client_(*runtime_.clock, *network_, *runtime_.random, kj::mv(cluster), options()),
         count_(count),
         inDirectory_(inDirectory) {

@@ -126,7 +126,7 @@ class Hostile(CommandTest):
         os.makedirs(self.path("data"))
         sock = os.path.join(self.cluster.dir, "run", "c1.sock")
         self.refused(REFUSED, [sock, "in use"],
-                     *self.daemon("c9", self.path("data"), f"127.0.0.1:{free_port()}", sock))
+                     *self.daemon("c9", self.path("data"), f"127.0.0.1:{free_port()}", sock, "--insecure"))
 
     def test_cluster_file_of_another_cluster(self):
         with open(self.toml()) as f:
@@ -191,7 +191,8 @@ class AnotherCluster(CommandTest):
                     before = run("find", directory, "-type", "f")
                     kind = "dfs-master" if name == "m1" else "dfs-chunkserver"
                     self.refused(REFUSED, [directory, "cluster"], kind, "--cluster", other, "--name", name, "--dir",
-                                 directory, "--listen", f"127.0.0.1:{free_port()}", "--socket", self.path("sock"))
+                                 directory, "--listen", f"127.0.0.1:{free_port()}", "--socket", self.path("sock"),
+                                 "--insecure")
                     self.assertEqual(run("find", directory, "-type", "f"), before)
             c.up()
             with open(c.path("kept")) as f:

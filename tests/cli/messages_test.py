@@ -29,7 +29,8 @@ class WrongWords(CommandTest):
     def test_every_verb_of_dfsadmin_has_an_example(self):
         for words in ("status", "wait", "node list", "node show", "shard list", "shard show", "file locate",
                       "file check", "session list", "session evict", "df", "raft status", "raft promote", "raft remove",
-                      "raft transfer", "raft snapshot", "cluster init"):
+                      "raft transfer", "raft snapshot", "cluster init", "cert token", "cert issue", "cert list",
+                      "cert revoke", "cert join"):
             with self.subTest(words):
                 done = self.run_program("dfsadmin", *words.split(), "--help")
                 self.assertEqual(done.returncode, 0)
@@ -72,7 +73,7 @@ class WrongFiles(CommandTest):
         os.makedirs(self.path("data"), exist_ok=True)
         port = free_port()
         member = "m1" if name == "dfs-master" else "c1"
-        return (name, "--cluster", cluster, "--name", member, "--dir", self.path("data"), "--listen",
+        return (name, "--insecure", "--cluster", cluster, "--name", member, "--dir", self.path("data"), "--listen",
                 f"127.0.0.1:{port}", "--socket", self.path("sock"), *more)
 
     def test_missing_cluster_file(self):
@@ -128,6 +129,18 @@ class WrongFiles(CommandTest):
         self.refused(USAGE, ["127.0.0.1", "port"], "dfsadmin", "cluster", "init", "--file", "new.toml",
                      "--master", "127.0.0.1")
         self.assertEqual(os.listdir(self.base), ["cluster.toml"])
+
+    def test_daemons_want_certificates(self):
+        for name in DAEMONS:
+            with self.subTest(name):
+                words = [word for word in self.start(name, self.cluster_file()) if word != "--insecure"]
+                self.refused(REFUSED, ["no certificates", "dfsadmin cluster init", "--insecure"], *words)
+
+    def test_insecure_is_for_loopback_alone(self):
+        words = list(self.start("dfs-master", self.cluster_file(), "--init"))
+        words[words.index("--listen") + 1] = f"0.0.0.0:{free_port()}"
+        self.refused(REFUSED, ["0.0.0.0", "without certificates", "loopback"], *words)
+        self.assertEqual(os.listdir(self.path("data")), [])
 
 
 if __name__ == "__main__":

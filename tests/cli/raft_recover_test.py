@@ -108,6 +108,8 @@ class GroupTest(CommandTest):
 
     def start_master(self, name, file, *more):
         """With the cluster file of its own; its words end up in its log."""
+        if not os.path.exists(os.path.join(self.c.dir, "tls", f"master.{name}.pem")):
+            self.c.admin("cert", "issue", "--role", "master", "--name", name)
         words = [program("dfs-master"), "--cluster", file, "--name", name, "--dir", self.data(name), *more]
         with open(os.path.join(self.c.dir, "log", name + ".log"), "a") as log:
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -149,7 +149,7 @@ Task<wire::ChunkService::Client> ChunkDoors::door(const ServerRecord& server) {
 }
 
 Task<wire::ChunkService::Client> ChunkDoors::enter(const ServerRecord& server, Address address) {
-  auto link = co_await dial(context_.network, context_.clock, address, DIAL_LIMIT);
+  auto link = co_await dial(context_.network, context_.clock, address, DIAL_LIMIT, PeerRole::CHUNKSERVER);
   auto request = link->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
   writeHello(request.initHello(), cluster_, wire::Role::ADMIN, "dfsadmin");
   toWire(server.id, request.initServer());

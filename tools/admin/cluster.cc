@@ -1,8 +1,11 @@
-// dfsadmin cluster init: makes the cluster.toml of a new cluster. No server is needed or touched.
+// dfsadmin cluster init: makes the cluster.toml of a new cluster, its authority and the first certificates. No server
+// is needed or touched.
 #include <cerrno>
 #include <iostream>
 #include <sstream>
 
+#include "common/system/security_files.h"
+#include "tools/admin/certificate_files.h"
 #include "tools/admin/verbs.h"
 
 namespace cairn::admin {
@@ -29,24 +32,65 @@ std::string clusterText(const ClusterId& id, const Options& options) {
   if (options.masters.empty()) {
     text << masterText("127.0.0.1:7000", 1);
   }
+  if (!options.insecure) {
+    text << "\n[security]\ndirectory = \"tls\"\n";
+  }
   text << "\n[defaults]\ncopies = " << options.copies << "\nmin_copies = " << options.minCopies
        << "\nservers = " << options.servers << "\n";
   return text.str();
 }
 
-Status writeNew(Context& context, const std::string& path, const std::string& text) {
-  size_t slash = path.rfind('/');
-  std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-  std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  auto disk = context.openDisk(directory);
-  if (!disk.ok()) {
-    return disk.error();
+// The authority first: whoever finds the cluster file finds the certificates that it names.
+Status makeCertificates(Context& context, const ClusterFile& cluster) {
+  const std::string& directory = cluster.securityDirectory;
+  if (readSecretFile(authorityKeyFile(directory)).code() != ENOENT) {
+    return Error{EEXIST, authorityKeyFile(directory) + " is there already, and a cluster's authority must never "
+                                                       "change; name another --file"};
   }
-  if (name.empty() || disk.value()->exists(name)) {
-    return Error{EEXIST, path + " is there already, and a cluster's id must never change; name another --file"};
+  auto now = context.clock.wall() / SECOND;
+  auto authority = makeAuthority(cluster.cluster, now);
+  Status made = writeSecretFile(authorityKeyFile(directory), authority.keyPem);
+  if (made.ok()) {
+    made = writeCertificateFile(authorityFile(directory), authority.certificatePem);
   }
-  auto bytes = kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size());
-  return replaceFile(*disk.value(), name, bytes);
+  std::vector<OwnIdentity> identities{{PeerRole::ADMIN, "default"}, {PeerRole::CLIENT, "default"}};
+  for (const auto& master : cluster.masters) {
+    identities.push_back({PeerRole::MASTER, master.name});
+  }
+  for (const auto& identity : identities) {
+    if (made.ok()) {
+      made = issueHere(authority, cluster, identity, now, directory);
+    }
+  }
+  return made;
+}
+
+Status makeFiles(Context& context, const Options& options, const ClusterFile& cluster, const std::string& text) {
+  if (readClusterFile(options.file).code() != ENOENT) {
+    return Error{EEXIST, options.file + " is there already, and a cluster's id must never change; name another --file"};
+  }
+  Status made = options.insecure ? Status() : makeCertificates(context, cluster);
+  return made.ok() ? writeNewFile(options.file, text) : made;
+}
+
+void sayWhatNext(const Options& options, const ClusterFile& cluster) {
+  std::string flag = options.insecure ? " --insecure" : "";
+  std::cout << options.file << " is the file of the new cluster " << toText(cluster.cluster) << "\n";
+  if (!options.insecure) {
+    std::cout << "Its certificates are in " << cluster.securityDirectory
+              << "; whoever has ca.key of there can let anybody in. Keep a copy of it where no server is.\n";
+  }
+  const char* word = "Next: ";
+  for (const auto& master : cluster.masters) {
+    std::cout << word << "dfs-master --cluster " << options.file << " --name " << master.name << " --dir DIR --listen "
+              << master.address << " --socket " << master.socket << flag
+              << (&master == &cluster.masters[0] ? " --init\n" : " --join\n");
+    word = "Then: ";
+  }
+  if (!options.insecure && cluster.masters.size() > 1) {
+    std::cout << "On another host give --join a token: dfsadmin cert token --role master --name "
+              << cluster.masters[1].name << "\n";
+  }
 }
 
 }  // namespace
@@ -54,23 +98,21 @@ Status writeNew(Context& context, const std::string& path, const std::string& te
 Task<int> initCluster(Context& context, const Options& options) {
   auto id = context.random.uuid<ClusterId>();
   auto text = clusterText(id, options);
-  auto parsed = parseClusterFile(text, options.file);
-  if (!parsed.ok()) {
-    co_return complain(EXIT_USAGE, parsed.error().why);
+  std::string path = !options.file.empty() && options.file[0] == '/' ? options.file
+                                                                     : context.workingDirectory + "/" + options.file;
+  auto parsed = parseClusterFile(text, path);
+  Status usable = parsed.ok() ? Status() : Status(parsed.error());
+  for (size_t i = 0; usable.ok() && !options.insecure && i < parsed.value().masters.size(); ++i) {
+    usable = checkCertifiedName(parsed.value().masters[i].name);
   }
-  auto written = writeNew(context, options.file, text);
-  if (!written.ok()) {
-    co_return complain(EXIT_REFUSED, written.error().why);
+  if (!usable.ok()) {
+    co_return complain(EXIT_USAGE, usable.error().why);
   }
-  const auto& master = parsed.value().masters[0];
-  std::cout << options.file << " is the file of the new cluster " << toText(id) << "\nNext: dfs-master --cluster "
-            << options.file << " --name " << master.name << " --dir DIR --listen " << master.address << " --socket "
-            << master.socket << " --init\n";
-  for (size_t i = 1; i < parsed.value().masters.size(); ++i) {
-    const auto& further = parsed.value().masters[i];
-    std::cout << "Then: dfs-master --cluster " << options.file << " --name " << further.name << " --dir DIR --listen "
-              << further.address << " --socket " << further.socket << " --join\n";
+  auto made = makeFiles(context, options, parsed.value(), text);
+  if (!made.ok()) {
+    co_return complain(EXIT_REFUSED, made.error().why);
   }
+  sayWhatNext(options, parsed.value());
   co_return EXIT_HEALTHY;
 }
 

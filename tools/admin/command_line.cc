@@ -33,6 +33,7 @@ class Words {
     addRaft(app);
     addScrub(app);
     addCluster(app);
+    addCertificates(app);
   }
 
  private:
@@ -323,8 +324,35 @@ class Words {
     init->add_option("--master", options_.masters, "[NAME=]HOST:PORT of a master (default: m1=127.0.0.1:7000)");
     init->add_option("--copies", options_.copies, "copies of every file")->capture_default_str();
     init->add_option("--min-copies", options_.minCopies, "copies below which writes wait")->capture_default_str();
+    init->add_flag("--insecure", options_.insecure, "no certificates: for one host alone, to try things out");
     init->add_option("--servers", options_.servers, "chunkservers to wait for before the first placement")
         ->capture_default_str();
+  }
+
+  void addCertificates(CLI::App& app) {
+    auto& noun = addNoun(app, "cert", "certificates: who may take part in the cluster", "dfsadmin cert list");
+    auto addNamed = [&](const char* name, const char* what, const char* example, Verb verb) {
+      auto* word = add(noun, name, what, example, verb);
+      word->add_option("--role", options_.role, "master, chunkserver, client or admin")
+          ->required()
+          ->check(CLI::IsMember({"master", "chunkserver", "client", "admin"}));
+      word->add_option("--name", options_.name, "its name, for example c4")->required();
+      return word;
+    };
+    addNamed("token", "let one new node in: prints what to give to its --join; good once, for a short while",
+             "dfsadmin cert token --role chunkserver --name c4 --valid 10m", makeToken)
+        ->add_option("--valid", options_.duration, "for how long: 90s, 30m, 2h, 1d")
+        ->capture_default_str();
+    addNamed("issue", "make a certificate here, into the cluster's [security] directory",
+             "dfsadmin cert issue --role client --name backup", issueCertificate)
+        ->add_option("--to", options_.to, "another directory for it");
+    addNamed("revoke", "make all certificates of somebody void, at once",
+             "dfsadmin cert revoke --role client --name old", revokeCertificates);
+    add(noun, "list", "certificates issued, those that are void, and tokens", "dfsadmin cert list", listCertificates);
+    auto* join = add(noun, "join", "trade a token for a certificate; the daemons' --join does the same",
+                     "dfsadmin cert join TOKEN --file /etc/cairnfs/cluster.toml", useToken);
+    join->add_option("TOKEN", options_.token, "from: dfsadmin cert token")->required();
+    join->add_option("--file", options_.file, "cluster file to make, if it isn't there")->capture_default_str();
   }
 
   Options& options_;

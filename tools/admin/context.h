@@ -37,6 +37,9 @@ struct Context {
   std::string clusterFile;
   bool json = false;
 
+  // To masters that a join token pins.
+  std::function<kj::Own<Network>(const std::string& authorityFingerprint)> joiningNetwork;
+
   leveldb::Env* env = nullptr;
 
   // The texts of files, or why there is none within `limit`; reading may get stuck in a file system.

@@ -22,7 +22,7 @@ struct Attempt {
 Task<Attempt> enter(Context& context, const ClusterFile& cluster, const MasterAddress& master, Address address) {
   Attempt attempt;
   try {
-    auto link = co_await dial(context.network, context.clock, address, DIAL_LIMIT);
+    auto link = co_await dial(context.network, context.clock, address, DIAL_LIMIT, PeerRole::MASTER);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
     writeHello(request.initHello(), cluster.cluster, wire::Role::ADMIN, "dfsadmin", cluster.epoch);
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();

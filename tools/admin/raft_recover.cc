@@ -72,7 +72,7 @@ Task<bool> stands(Context& context, ClusterFile cluster, MasterAddress master) {
   auto addresses = master.addresses();
   for (auto& address : addresses) {
     try {
-      auto link = co_await dial(context.network, context.clock, address, SECOND);
+      auto link = co_await dial(context.network, context.clock, address, SECOND, PeerRole::MASTER);
       auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
       writeHello(request.initHello(), cluster.cluster, wire::Role::ADMIN, "dfsadmin", cluster.epoch);
       kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();

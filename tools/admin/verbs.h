@@ -41,6 +41,9 @@ struct Options {
   bool explain = false;
   bool once = false;
   uint32_t intervalSeconds = 2;
+  std::string role;
+  std::string token;
+  bool insecure = false;
 };
 
 using Verb = Task<int> (*)(Context&, const Options&);
@@ -92,6 +95,11 @@ Task<int> recoverGroup(Context& context, const Options& options);
 Task<int> compareMasters(Context& context, const Options& options);
 Task<int> startScrub(Context& context, const Options& options);
 Task<int> showScrub(Context& context, const Options& options);
+Task<int> makeToken(Context& context, const Options& options);
+Task<int> useToken(Context& context, const Options& options);
+Task<int> issueCertificate(Context& context, const Options& options);
+Task<int> listCertificates(Context& context, const Options& options);
+Task<int> revokeCertificates(Context& context, const Options& options);
 Task<int> initCluster(Context& context, const Options& options);
 
 }  // namespace cairn::admin

@@ -2,6 +2,7 @@
 # A cluster in a directory: what is in it, which of its daemons run, how each is started and stopped.
 #
 #   DIR/cluster.toml    where the masters are          DIR/m1 ... DIR/c1 ...   data
+#   DIR/tls             certificates, of all of them
 #   DIR/mountpoint      where it is mounted            DIR/run/NAME.pid .sock .port .metrics .http, DIR/log/NAME.log
 
 READY_SECONDS=120
@@ -73,6 +74,17 @@ daemonPid() {
   fi
 }
 
+# certificateFor ROLE NAME: makes it when there is none. All daemons of a directory share its authority. Sets INSECURE
+# for a cluster without certificates.
+certificateFor() {
+  INSECURE=(--insecure)
+  grep -q '^\[security\]' "$CLUSTER_FILE" || return 0
+  INSECURE=()
+  [ -f "$DIR/tls/$1.$2.pem" ] && return
+  "$BIN/dfsadmin" --cluster "$CLUSTER_FILE" cert issue --role "$1" --name "$2" > "$DIR/log/cert.log" 2>&1 ||
+    fail "$2 gets no certificate: $(tail -n 1 "$DIR/log/cert.log")" "look at $DIR/tls"
+}
+
 # startDaemon NAME PROGRAM ARGS...: in the background, in a session of its own.
 startDaemon() {
   local name=$1 program=$BIN/$2
@@ -135,8 +147,9 @@ startMaster() {
     [ "$1" != "$(masterNames | head -n 1)" ] || ! mastersAreNew || init=(--init)
   fi
   mkdir -p "$DIR/$1"
+  certificateFor master "$1"
   observedAt "$1"
-  startDaemon "$1" dfs-master --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" \
+  startDaemon "$1" dfs-master --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" "${INSECURE[@]}" \
     --listen "$(masterAddress "$1")" --socket "$DIR/run/$1.sock" "${OBSERVED[@]}" "${init[@]}"
 }
 
@@ -152,8 +165,9 @@ startServer() {
     port=$PORT
     printf '%s\n' "$port" > "$DIR/run/$1.port"
   fi
+  certificateFor chunkserver "$1"
   observedAt "$1"
-  startDaemon "$1" dfs-chunkserver --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" "${volumes[@]}" \
+  startDaemon "$1" dfs-chunkserver --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" "${volumes[@]}" "${INSECURE[@]}" \
     --listen "127.0.0.1:$port" --socket "$DIR/run/$1.sock" ${rack:+--rack "$rack"} "${OBSERVED[@]}"
 }
 

@@ -25,7 +25,7 @@ commandDown() {
 wipeCluster() {
   local at
   at=$(mountPoint) && rmdir -- "$at" 2>/dev/null
-  rm -rf -- "$DIR"/m[0-9]* "$DIR"/c[0-9]* "$DIR/log" "$DIR/mountpoint" "$CLUSTER_FILE" "$DIR/run" ||
+  rm -rf -- "$DIR"/m[0-9]* "$DIR"/c[0-9]* "$DIR/log" "$DIR/mountpoint" "$CLUSTER_FILE" "$DIR/run" "$DIR/tls" ||
     fail "not everything in $DIR could be deleted" "look at its permissions, then delete it by hand"
   rmdir -- "$DIR" 2>/dev/null || warn "$DIR stays: there is something in it that tools/dfs did not put there"
 }

@@ -72,22 +72,18 @@ checkFuse() {
     "load it with: modprobe fuse; for a container: --device /dev/fuse --cap-add SYS_ADMIN"
 }
 
-# writeClusterFile MASTERS COPIES SERVERS
+# writeClusterFile MASTERS COPIES SERVERS: with an authority and the masters' certificates in DIR/tls.
 writeClusterFile() {
-  local id master ports=()
-  id=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-  {
-    printf '# Made by tools/dfs. Every program finds the cluster through this file; it knows no secret.\n'
-    printf 'cluster = "%s"\n' "$id"
-    for ((master = 1; master <= $1; master++)); do
-      freePort "${ports[@]}"
-      ports+=("$PORT")
-      printf '\n[[master]]\nname = "m%d"\naddress = "127.0.0.1:%d"\n' "$master" "$PORT"
-      printf 'socket = "run/m%d.sock"\n' "$master"
-    done
-    printf '\n[defaults]\ncopies = %d\nmin_copies = %d\nservers = %d\n' "$2" "$(($2 > 1 ? 2 : 1))" "$3"
-  } > "$CLUSTER_FILE.new"
-  mv "$CLUSTER_FILE.new" "$CLUSTER_FILE" || fail "cannot write $CLUSTER_FILE" "look at the permissions of $DIR"
+  local master ports=() words=()
+  for ((master = 1; master <= $1; master++)); do
+    freePort "${ports[@]}"
+    ports+=("$PORT")
+    words+=(--master "m$master=127.0.0.1:$PORT")
+  done
+  rm -rf "$DIR/tls" # of an attempt that failed
+  "$BIN/dfsadmin" cluster init --file "$CLUSTER_FILE" "${words[@]}" --copies "$2" \
+    --min-copies "$(($2 > 1 ? 2 : 1))" --servers "$3" > "$DIR/log/init.log" 2>&1 ||
+    fail "cannot write $CLUSTER_FILE: $(tail -n 1 "$DIR/log/init.log")" "look at the permissions of $DIR"
 }
 
 # Fills in what was not asked for, and refuses what cannot be.
@@ -146,7 +142,7 @@ upFailed() {
   [ -z "$MOUNTED" ] && UNMOUNT_SECONDS=0 unmountCluster
   stopDaemons "${STARTED[@]}"
   if [ -n "$FRESH" ]; then # nothing but the logs is worth keeping
-    rm -rf "$DIR"/m[0-9]* "$DIR"/c[0-9]* "$DIR/run" "$CLUSTER_FILE" "$DIR/mountpoint"
+    rm -rf "$DIR"/m[0-9]* "$DIR"/c[0-9]* "$DIR/run" "$DIR/tls" "$CLUSTER_FILE" "$DIR/mountpoint"
   fi
   [ -z "$MADE_MOUNT" ] || rmdir -- "$MNT" 2>/dev/null
 }

@@ -43,7 +43,8 @@ void takeBytes(wire::ChunkService::ReadResults::Reader reply, uint32_t length, P
 
 Task<kj::Own<Probe::Door>> Probe::enter(std::string server) {
   auto& network = cluster_.network().host(from_);
-  auto link = co_await dial(network, cluster_.world().clock(), cluster_.addressOf(server), ANSWER_LIMIT);
+  const Address address = cluster_.addressOf(server);
+  auto link = co_await dial(network, cluster_.world().clock(), address, ANSWER_LIMIT, PeerRole::CHUNKSERVER);
   auto request = link->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
   fillHello(cluster_.clusterFile(), wire::Role::CHUNKSERVER, request.initHello());
   auto sent = request.send();
@@ -197,7 +198,7 @@ std::vector<ChunkId> Probe::chunksAtPrimary(ShardId shard) {
 Task<wire::Admin::Client> Probe::enterAdmin(kj::Own<Link>& link) {
   auto& network = cluster_.network().host(from_);
   auto address = cluster_.addressOf(cluster_.leaderNow());
-  auto dialled = co_await dial(network, cluster_.world().clock(), address, ANSWER_LIMIT);
+  auto dialled = co_await dial(network, cluster_.world().clock(), address, ANSWER_LIMIT, PeerRole::MASTER);
   link = kj::mv(dialled);
   auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
   fillHello(cluster_.clusterFile(), wire::Role::ADMIN, request.initHello());

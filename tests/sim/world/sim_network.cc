@@ -71,7 +71,9 @@ class SimHost final : public Network {
  public:
   SimHost(SimNetwork& network, std::string name) : network_(network), name_(std::move(name)) {}
 
-  kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address) override { return dial(address); }
+  kj::Promise<kj::Own<kj::AsyncIoStream>> connect(const Address& address, ExpectedPeer) override {
+    return dial(address);
+  }
 
   Result<kj::Own<Listener>> listen(const Address& address) override {
     Address actual = address;

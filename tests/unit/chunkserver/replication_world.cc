@@ -158,7 +158,8 @@ ReplicationWorld::Reached& ReplicationWorld::reach(const std::string& server) {
     return it->second;
   }
   Reached reached;
-  reached.link = settle(dial(world.network().host("client"), world.clock(), server + ":7100", 5 * SECOND));
+  auto& host = world.network().host("client");
+  reached.link = settle(dial(host, world.clock(), server + ":7100", 5 * SECOND, PeerRole::CHUNKSERVER));
   auto request = reached.link->bootstrap().castAs<wire::ChunkDoor>().enterRequest();
   auto hello = request.initHello();
   toWire(CLUSTER, hello.initCluster());

@@ -17,7 +17,7 @@ struct Bench {
       : world(seed), network(world.network()), listener(network.host("s").listen("s:1").value()) {}
 
   void join() {
-    client = world.await(network.host("c").connect("s:1"), SECOND);
+    client = world.await(network.host("c").connect("s:1", std::nullopt), SECOND);
     Accepted accepted = world.await(listener->accept(), SECOND);
     server = kj::mv(accepted.stream);
     EXPECT_EQ(accepted.peer.text, "c");
@@ -58,8 +58,8 @@ TEST(SimNetwork, CarriesBytesInOrderAndInTime) {
 TEST(SimNetwork, RefusesWhereNobodyListens) {
   Bench bench;
   for (const char* address : {"s:2", "nowhere:1", "unix:/run/s"}) {
-    auto failure =
-        kj::runCatchingExceptions([&] { bench.world.await(bench.network.host("c").connect(address), SECOND); });
+    auto connecting = bench.network.host("c").connect(address, std::nullopt);
+    auto failure = kj::runCatchingExceptions([&] { bench.world.await(kj::mv(connecting), SECOND); });
     KJ_IF_MAYBE (e, failure) {
       EXPECT_EQ(e->getType(), kj::Exception::Type::DISCONNECTED) << address;
     } else {
@@ -75,7 +75,7 @@ TEST(SimNetwork, UnixSocketsBelongToTheirHost) {
   EXPECT_EQ(bench.network.host("s").listen("unix:/run/s").code(), EADDRINUSE);
   EXPECT_TRUE(bench.network.host("c").listen("unix:/run/s").ok());
   bench.network.isolate("s");
-  auto client = bench.world.await(bench.network.host("s").connect("unix:/run/s"), SECOND);
+  auto client = bench.world.await(bench.network.host("s").connect("unix:/run/s", std::nullopt), SECOND);
   auto accepted = bench.world.await(listener.value()->accept(), SECOND);
   EXPECT_EQ(accepted.peer.kind, PeerIdentity::Kind::LOCAL_PROCESS);
 }
@@ -86,7 +86,7 @@ TEST(SimNetwork, ChoosesPorts) {
   auto other = bench.network.host("s").listen("s:0");
   ASSERT_TRUE(one.ok() && other.ok());
   EXPECT_NE(one.value()->address(), other.value()->address());
-  bench.world.await(bench.network.host("c").connect(other.value()->address()), SECOND);
+  bench.world.await(bench.network.host("c").connect(other.value()->address(), std::nullopt), SECOND);
 }
 
 TEST(SimNetwork, AnAddressIsFreeAgainAfterItsListener) {
@@ -122,7 +122,7 @@ TEST(SimNetwork, OneWayPartition) {
 TEST(SimNetwork, ConnectHangsInAPartition) {
   Bench bench;
   bench.network.isolate("s");
-  auto connecting = bench.network.host("c").connect("s:1");
+  auto connecting = bench.network.host("c").connect("s:1", std::nullopt);
   bench.world.runFor(60 * SECOND);
   EXPECT_FALSE(connecting.poll(bench.world.waitScope()));
   bench.network.rejoin("s");

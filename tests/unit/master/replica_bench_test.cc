@@ -46,7 +46,7 @@ class Bench {
     ClusterFile cluster;
     cluster.cluster = CLUSTER;
     cluster.masters = {{"m1", "127.0.0.1:0", ""}};
-    network_ = newSystemNetwork(runtime_.io);
+    network_ = newPlainNetwork(runtime_.io);
     ReplicaSeams seams{*runtime_.clock, *runtime_.random,  *network_,
                        *disk_,          *runtime_.workers, *leveldb::Env::Default()};
     auto opening = openReplica(options, cluster, false, seams).promise();

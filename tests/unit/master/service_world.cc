@@ -35,7 +35,8 @@ wire::MapWatcher::Client TestWatcher::client() {
 }
 
 TestLink::TestLink(World& world, std::string host, const std::string& address)
-    : world(world), link(world.await(dial(world.network().host(host), world.clock(), address, SECOND), LIMIT)) {}
+    : world(world),
+      link(world.await(dial(world.network().host(host), world.clock(), address, SECOND, PeerRole::MASTER), LIMIT)) {}
 
 wire::Master::Client TestLink::master(ClusterId cluster, wire::Role role) {
   auto request = door().enterRequest();

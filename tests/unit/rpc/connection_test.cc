@@ -23,7 +23,7 @@ class Door final : public wire::MasterDoor::Server {
 struct Host {
   kj::AsyncIoContext io = kj::setupAsyncIo();
   kj::Own<Clock> clock = newSystemClock(io.provider->getTimer());
-  kj::Own<Network> network = newSystemNetwork(io);
+  kj::Own<Network> network = newPlainNetwork(io);
 
   kj::Own<RpcServer> serve(const Address& address) {
     auto listener = network->listen(address);
@@ -31,7 +31,7 @@ struct Host {
                     [](const PeerIdentity&) { return capnp::Capability::Client(kj::heap<Door>()); });
   }
   std::string greet(const Address& address, const char* name) {
-    auto link = dial(*network, *clock, address, SECOND).wait(io.waitScope);
+    auto link = dial(*network, *clock, address, SECOND, PeerRole::MASTER).wait(io.waitScope);
     auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
     request.initHello().setName(name);
     auto answer = withDeadline(*clock, SECOND, request.send().dropPipeline(), "enter").wait(io.waitScope);
@@ -80,8 +80,9 @@ TEST(Connection, NonsenseAddressesAreNamed) {
 
 TEST(Connection, NobodyThereIsRetryable) {
   Host host;
+  const Address address = "unix:" + socketPath() + ".absent";
   kj::Maybe<kj::Exception> failure = kj::runCatchingExceptions(
-      [&]() { dial(*host.network, *host.clock, "unix:" + socketPath() + ".absent", SECOND).wait(host.io.waitScope); });
+      [&]() { dial(*host.network, *host.clock, address, SECOND, PeerRole::MASTER).wait(host.io.waitScope); });
   KJ_IF_MAYBE(e, failure) {
     EXPECT_TRUE(isRetryable(*e)) << e->getDescription().cStr();
   } else {
@@ -101,7 +102,7 @@ TEST(Connection, ADoorSurvivesGarbage) {
   const kj::byte ones[] = {0xff, 0xff, 0xff, 0xff};
   const char text[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
   for (kj::ArrayPtr<const kj::byte> garbage : {kj::arrayPtr(ones, 4), kj::StringPtr(text).asBytes()}) {
-    auto stream = host.network->connect(server->address()).wait(host.io.waitScope);
+    auto stream = host.network->connect(server->address(), std::nullopt).wait(host.io.waitScope);
     stream->write(garbage.begin(), garbage.size()).wait(host.io.waitScope);
     char byte;
     auto closed = stream->tryRead(&byte, 1, 1)

@@ -30,7 +30,7 @@ struct Cluster {
     server = serveRpc(world.network().host("s").listen("s:1").value(), kj::mv(door));
   }
   kj::Own<Link> dialServer() {
-    return world.await(dial(world.network().host("c"), world.clock(), "s:1", SECOND), 2 * SECOND);
+    return world.await(dial(world.network().host("c"), world.clock(), "s:1", SECOND, PeerRole::MASTER), 2 * SECOND);
   }
   kj::Promise<std::string> greet(Link& link, const std::string& name, Nanos limit = SECOND) {
     auto request = link.bootstrap().castAs<wire::MasterDoor>().enterRequest();

@@ -14,11 +14,11 @@ namespace {
 
 struct Sockets {
   explicit Sockets(bool tcp) {
-    auto network = newSystemNetwork(io);
+    auto network = newPlainNetwork(io);
     const std::string path = "/tmp/cairn-stream-" + std::to_string(getpid());
     auto listener = network->listen(tcp ? "127.0.0.1:0" : "unix:" + path).value();
     auto accepted = listener->accept();
-    near = network->connect(listener->address()).wait(io.waitScope);
+    near = network->connect(listener->address(), std::nullopt).wait(io.waitScope);
     auto peer = accepted.wait(io.waitScope);
     far = kj::mv(peer.stream);
     unlink(path.c_str());  // who is connected needs it no more
