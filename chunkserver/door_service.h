@@ -8,6 +8,6 @@
 namespace cairn {
 
 wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership, wire::ChunkService::Client chunks,
-                                     wire::PeerService::Client peer);
+                                     wire::PeerService::Client peer, std::string version);
 
 }  // namespace cairn

@@ -44,12 +44,15 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   const RepairProgress& repair() const { return repair_; }
   // Shards that are to get another target.
   const Targets::Plan& pending() const { return targets_.pending(); }
-  const PlacementRules& rules() const { return rules_; }
+  // As they count now.
+  PlacementRules rules() const;
   // Up to which map version each server has confirmed its fences.
   std::map<ServerId, MapVersion> fencesDrained() const;
 
   // The replicated map has changed.
   void mapChanged();
+  // A setting of the cluster has.
+  void settingsChanged() { lookSoon(); }
   // To be called every TICK at most.
   void tick();
 

@@ -2,17 +2,19 @@
 
 #include "common/log.h"
 #include "master/admin_service.h"
+#include "master/audit.h"
 #include "master/client_service.h"
 #include "master/history.h"
 #include "master/joining.h"
 #include "master/registration_service.h"
+#include "rpc/about.h"
 
 namespace cairn {
 namespace {
 
 class MasterService final : public wire::Master::Server {
  public:
-  explicit MasterService(Lifeline& lifeline) : lifeline_(kj::addRef(lifeline)) {}
+  MasterService(Lifeline& lifeline, PeerIdentity peer) : lifeline_(kj::addRef(lifeline)), peer_(std::move(peer)) {}
 
   kj::Promise<void> attach(AttachContext context) override {
     return lifeline_->run([&](Core& core) { return attach(core, context); });
@@ -21,7 +23,7 @@ class MasterService final : public wire::Master::Server {
     return lifeline_->run([&](Core& core) { return registerServer(core, context); });
   }
   kj::Promise<void> admin(AdminContext context) override {
-    context.getResults().setAdmin(newAdmin(*lifeline_));
+    context.getResults().setAdmin(newAdmin(*lifeline_, auditCaller(context.getParams().getCaller(), peer_)));
     return kj::READY_NOW;
   }
 
@@ -30,6 +32,7 @@ class MasterService final : public wire::Master::Server {
   Task<void> registerServer(Core& core, RegisterContext context);
 
   kj::Own<Lifeline> lifeline_;
+  const PeerIdentity peer_;
 };
 
 Task<void> MasterService::attach(Core& core, AttachContext context) {
@@ -131,7 +134,7 @@ class DoorService final : public wire::MasterDoor::Server {
     results.setGrouped(group.hasJoined());
     results.setEpoch(raw(group.epoch()));
     if (checked.ok()) {
-      results.setMaster(kj::heap<MasterService>(*doorway_->office()));
+      results.setMaster(kj::heap<MasterService>(*doorway_->office(), peer_));
     } else if (checked.code() == EAGAIN) {
       results.setLeader(doorway_->replica().leaderName());
       results.setLeaderAddress(doorway_->replica().leaderAddress());
@@ -161,6 +164,16 @@ class DoorService final : public wire::MasterDoor::Server {
     } else if (params.getTo() != 0) {
       turnAway(params.getHello(), checked);
     }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> daemon(DaemonContext context) override {
+    auto checked = check(context.getParams().getHello());
+    if (checked.ok()) {
+      std::string level = context.getParams().getLogLevel().cStr();
+      checked = tellAbout(level, doorway_->version, context.getResults().initAbout());
+    }
+    setOutcome(checked, context.getResults().initOutcome());
     return kj::READY_NOW;
   }
 

@@ -13,14 +13,16 @@ namespace cairn {
 
 class Doorway final : public kj::Refcounted {
  public:
-  Doorway(Replica& replica, ClusterId clusterId, std::string masterName)
+  Doorway(Replica& replica, ClusterId clusterId, std::string masterName, std::string programVersion)
       : cluster(clusterId),
         name(std::move(masterName)),
+        version(std::move(programVersion)),
         replica_(&replica),
         line_(kj::refcounted<GroupLine>(replica.group())) {}
 
   const ClusterId cluster;
-  const std::string name;  // of this master
+  const std::string name;     // of this master
+  const std::string version;  // of this program
 
   // Throws DISCONNECTED once the master is going.
   Replica& replica() {

@@ -55,7 +55,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
         seams_(seams),
         replica_(kj::mv(replica)),
         ownSpace_(seams.disk),
-        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name)),
+        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name, options_.version)),
         tasks_(*this) {
     replica_->setOfficeObserver(this);
   }

@@ -173,6 +173,9 @@ std::string grant(SessionId session, InodeId directory) {
 std::string grants(SessionId session) {
   return make(GRANTS, raw(session));
 }
+std::string audit(uint64_t id) {
+  return make(AUDIT, id);
+}
 
 std::string locks(InodeId inode, uint8_t kind) {
   std::string key = make(LOCKS, raw(inode));

@@ -33,6 +33,9 @@
 //   J <inode>                      TrashItem of an orphan, for when nobody holds it any more
 //   q <directory>                  it has a quota
 //   g <session> <directory>        how many bytes a session may add below a quota's directory
+//   a                              settings of the whole cluster that aren't as cluster.toml says
+//   h i <log index>                AuditItem: what an administrator did
+//   h n                            how many of them there are
 //   Y <directory>                  nothing leads to it: it is being taken apart, its names from that cookie on
 #pragma once
 #include <string>
@@ -68,6 +71,9 @@ inline constexpr std::string_view TRASH = "Z";
 inline constexpr std::string_view LOOSE_TREES = "Y";
 inline constexpr std::string_view QUOTAS = "q";
 inline constexpr std::string_view GRANTS = "g";
+inline constexpr std::string_view SETTINGS = "a";
+inline constexpr std::string_view AUDIT = "hi";
+inline constexpr std::string_view AUDIT_COUNT = "hn";
 // Sorts after every key.
 inline constexpr std::string_view END = "~";
 // True for the keys that belong to this store rather than to the replicated state: head, marks and checkpoint.
@@ -125,6 +131,7 @@ std::string looseTree(InodeId directory);
 std::string quota(InodeId directory);
 std::string grant(SessionId session, InodeId directory);
 std::string grants(SessionId session);  // prefix
+std::string audit(uint64_t id);
 
 // The number at `offset` of a key. REQUIRES: it is there.
 uint64_t numberAt(std::string_view key, size_t offset);

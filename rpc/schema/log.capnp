@@ -5,6 +5,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
 using Master = import "master.capnp";
+using Audit = import "admin.capnp";
 
 struct Command {
   time @0 :Types.Time;             # the leader's clock, never before the previous entry's
@@ -25,6 +26,8 @@ struct Command {
     quotaChange @15 :QuotaChange;
     trashChange @16 :TrashChange;
     breakLock @17 :LockBreak;
+    audit @18 :Audit.AuditChange;
+    setting @19 :Audit.SettingChange;
   }
   drawn @13 :UInt64;               # of the first entry of a term: drawn at random by the process that leads
 }

@@ -4,6 +4,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
 using Raft = import "raft.capnp";
+using Audit = import "admin.capnp";
 
 # Bootstrap capability of a master's ports.
 interface MasterDoor {
@@ -20,6 +21,8 @@ interface MasterDoor {
   # EAGAIN: not the leader; EEXIST: the group has a member of that name with another directory. `address`: where the
   # others find it, whose cluster.toml may not name it yet.
   join @2 (hello :Types.Hello, member :UInt64, address :Text) -> (outcome :Types.Outcome, leader :Text);
+  # About the process itself, whether it leads or not. `logLevel`: from now on; empty: as it is.
+  daemon @3 (hello :Types.Hello, logLevel :Text) -> (outcome :Types.Outcome, about :Audit.DaemonAbout);
 }
 
 interface Master {
@@ -37,7 +40,8 @@ interface Master {
   # ENOTRECOVERABLE: this master's history lacks what the chunkserver has obeyed. `history`: where it is.
   register @1 (server :ServerHello, watcher :MapWatcher)
       -> (outcome :Types.Outcome, registration :Registration, history :HistoryPoint);
-  admin @2 () -> (admin :Admin);
+  # `caller`: for the history of what administrators did.
+  admin @2 (caller :Audit.AdminCaller) -> (admin :Admin);
 }
 
 interface MapWatcher {
@@ -289,6 +293,7 @@ struct Work {
   cuts @1 :List(ApplyCut);
   agreed @2 :List(UInt64);    # plans of HeldRemoval that people have agreed to
   copies @3 :List(CopyObject);
+  settings @4 :List(Audit.Setting);  # those that are set; the others are as cluster.toml says
 }
 # For the primaries of `to`: make its chunks equal to those of `from`. `to` 0: for the primaries of `from`, who say how
 # many chunks it has (rpc/copy_work.h).
@@ -346,6 +351,16 @@ interface Admin {
   # Who may believe, or hold back, what of an inode.
   leases @22 (inode :UInt64) -> (holders :List(LeaseInfo));
   detachTree @23 (path :Data) -> (outcome :Types.Outcome);
+  # What administrators did, oldest first: the newest `itemsMax` of it.
+  history @24 (itemsMax :UInt32) -> (items :List(Audit.AuditItem));
+  # For what is done elsewhere and belongs into the history all the same.
+  beginAction @25 (action :Text) -> (outcome :Types.Outcome, id :UInt64);
+  endAction @26 (id :UInt64, outcome :Types.Outcome) -> (outcome :Types.Outcome);
+  settings @27 () -> (settings :List(Audit.SettingInfo));
+  # EINVAL: there is no such setting, or it can't have that value.
+  changeSetting @28 (change :Audit.SettingChange) -> (outcome :Types.Outcome);
+  # All paths of an inode. ENOENT: there is none of that number, or it has no name.
+  paths @29 (inode :UInt64) -> (outcome :Types.Outcome, paths :List(Data));
 }
 struct QuotaInfo {
   path @0 :Data; inode @1 :UInt64; bytesMax @2 :UInt64; filesMax @3 :UInt64; bytesUsed @4 :UInt64; filesUsed @5 :UInt64;

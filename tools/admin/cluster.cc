@@ -3,6 +3,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "tools/admin/output.h"
 #include "tools/admin/verbs.h"
 
 namespace cairn::admin {
@@ -56,11 +57,15 @@ Task<int> initCluster(Context& context, const Options& options) {
   auto text = clusterText(id, options);
   auto parsed = parseClusterFile(text, options.file);
   if (!parsed.ok()) {
-    co_return complain(EXIT_USAGE, parsed.error().why);
+    co_return complain(EXIT_USAGE, "usage", parsed.error().why);
   }
   auto written = writeNew(context, options.file, text);
   if (!written.ok()) {
-    co_return complain(EXIT_REFUSED, written.error().why);
+    co_return complain(EXIT_REFUSED, "cluster-file-not-made", written.error().why);
+  }
+  if (context.json) {
+    printJson({{"file", options.file}, {"cluster", toText(id)}});
+    co_return EXIT_HEALTHY;
   }
   const auto& master = parsed.value().masters[0];
   std::cout << options.file << " is the file of the new cluster " << toText(id) << "\nNext: dfs-master --cluster "

@@ -19,10 +19,11 @@ int runVerb(Context& context, kj::WaitScope& scope, Verb verb, const Options& op
     return verb(context, options).promise().wait(scope);
   } catch (kj::Exception& e) {
     if (isRetryable(e)) {
-      return complain(EXIT_UNREACHABLE, std::string("the cluster stopped answering: ") + e.getDescription().cStr() +
+      return complain(EXIT_UNREACHABLE, "stopped-answering",
+                      std::string("the cluster stopped answering: ") + e.getDescription().cStr() +
                                             "; try again, or look at the daemons' logs");
     }
-    return complain(EXIT_REFUSED, e.getDescription().cStr());
+    return complain(EXIT_REFUSED, "internal-error", e.getDescription().cStr());
   }
 }
 
@@ -34,6 +35,7 @@ int mainProgram(int argc, char** argv) {
   context.openDisk = [&runtime](const std::string& path) { return openSystemDisk(path, *runtime.workers); };
   context.env = leveldb::Env::Default();
   context.hostId = thisHostId();
+  context.caller = thisUserName() + "@" + thisHostName();
   context.workingDirectory = workingDirectory();
   context.mounts = mountTable();
   context.readTexts = &readTextsWithin;
