@@ -212,8 +212,8 @@ void addManual(CLI::App& app, const std::string& program, const std::string& ver
 std::string bashCompletion(const CLI::App& app, const std::string& program) {
   std::vector<Level> levels;
   collect(app, "", levels);
-  return "# Completion of " + program + " for bash; made by `" + program + " completion bash`.\n_" + program + "() {\n" +
-         bashTables(levels) + R"(  local current=${COMP_WORDS[COMP_CWORD]} before='' path='' word i
+  return "# Completion of " + program + " for bash; made by `" + program + " completion bash`.\n_" + program +
+         "() {\n" + bashTables(levels) + R"(  local current=${COMP_WORDS[COMP_CWORD]} before='' path='' word i
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
     if [[ -n $before && ( -v values["/$path $before"] || -v values["/ $before"] ) ]]; then

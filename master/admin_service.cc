@@ -178,7 +178,8 @@ class AdminService final : public wire::Admin::Server {
   }
   kj::Promise<void> forceShard(ForceShardContext context) override {
     auto params = context.getParams();
-    std::string what = "shard force " + std::to_string(params.getShard()) + ": volume " + std::to_string(params.getVolume());
+    std::string volume = ": volume " + std::to_string(params.getVolume());
+    std::string what = "shard force " + std::to_string(params.getShard()) + volume;
     return params.getApply() ? act(what, context, &force) : look(context, &force);
   }
   kj::Promise<void> setReplicas(SetReplicasContext context) override {
@@ -211,7 +212,8 @@ class AdminService final : public wire::Admin::Server {
   }
   kj::Promise<void> setTrash(SetTrashContext context) override {
     auto params = context.getParams();
-    std::string keep = params.getSeconds() == Account::AS_ABOVE ? "default" : std::to_string(params.getSeconds()) + " s";
+    uint64_t seconds = params.getSeconds();
+    std::string keep = seconds == Account::AS_ABOVE ? "default" : std::to_string(seconds) + " s";
     return act("trash set " + pathText(params.getPath()) + " " + keep, context, &cairn::setTrash);
   }
   kj::Promise<void> setQuota(SetQuotaContext context) override {

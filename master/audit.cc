@@ -4,7 +4,7 @@
 
 namespace cairn {
 
-// Who is at the other end of a connection is known here; a name that was proven would be put in place of the claimed one.
+// Who is at the other end of a connection is known here: a name that is proven takes the place of the claimed one here.
 AuditCaller auditCaller(wire::AdminCaller::Reader claimed, const PeerIdentity& peer) {
   std::string name = claimed.hasWho() ? claimed.getWho().cStr() : "unknown";
   return {name + " (" + peer.text + ")", claimed.getCommand().cStr()};

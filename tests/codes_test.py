@@ -21,7 +21,7 @@ def text_of(*patterns):
 
 def explained(file):
     """The first text of each entry of a table."""
-    return re.findall(r"^      \{" + CODE + ",", text_of(file), re.M)
+    return re.findall(r"^    \{" + CODE + ",", text_of(file), re.M)
 
 
 def used_by_status():

@@ -2,6 +2,7 @@
 """Every verb of dfsadmin against a live cluster: what it prints with -o json fits the schema in tools/admin/schema,
 what it refuses ends with the right exit code and a code that `explain` knows, and what it does is in the history.
 About 40 s."""
+import fcntl
 import json
 import os
 import re
@@ -10,22 +11,12 @@ import sys
 import tarfile
 import unittest
 
-import jsonschema
-
-from support import HERE, REFUSED, UNREACHABLE, USAGE, CommandTest
+from support import HERE, REFUSED, UNREACHABLE, USAGE, CommandTest, check_schema
 
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
-from cluster import BIN, ROOT, Cluster, wait_for  # noqa: E402
+from cluster import BIN, ROOT, AnotherMount, Cluster, wait_for  # noqa: E402
 
-SCHEMAS = os.path.join(ROOT, "tools", "admin", "schema")
 EXPLAIN = re.compile(r"^more of this: dfsadmin explain ([a-z-]+)$", re.M)
-
-
-def check(name, value):
-    with open(os.path.join(SCHEMAS, name + ".json")) as f:
-        schema = json.load(f)
-    resolver = jsonschema.RefResolver(f"file://{SCHEMAS}/{name}.json", schema)
-    jsonschema.Draft202012Validator(schema, resolver=resolver).validate(value)
 
 
 class Verbs(CommandTest):
@@ -53,7 +44,7 @@ class Verbs(CommandTest):
     def ask(self, schema, *words, code=0):
         """Runs a verb, for programs and for people. Returns its JSON."""
         value = json.loads(self.run_verb(*words, code=code).stdout)
-        check(schema, value)
+        check_schema(schema, value)
         return value
 
     def also_for_people(self, *words):
@@ -85,7 +76,7 @@ class Verbs(CommandTest):
             with self.subTest(words):
                 self.ask(schema, *words)
                 self.also_for_people(*words)
-        check("raft-digest", json.loads(self.c.admin("-o", "json", "raft", "digest").stdout))  # 1: too early to say
+        check_schema("raft-digest", json.loads(self.c.admin("-o", "json", "raft", "digest").stdout))  # 1: too early to say
         paths = self.ask("inode-path", "inode", "path", str(located["inode"]))["paths"]
         self.assertEqual(sorted(paths), ["/d/e/again", "/d/file"])
         directory = self.ask("inode-path", "inode", "path", str(os.stat(self.c.path("d", "e")).st_ino))
@@ -113,6 +104,22 @@ class Verbs(CommandTest):
         self.ask("node-change", "node", "maintenance", "c3", "--for", "5m")
         self.ask("node-change", "node", "resume", "c3")
         self.ask("node-ok-to-stop", "node", "ok-to-stop", "c3")
+
+    def test_what_is_taken_away(self):
+        """A lock from a program that doesn't let go, a session from a mount; a cluster's file is made without one."""
+        path = self.c.path("d", "locked")
+        with open(path, "w") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            self.assertFalse(self.ask("lock-break", "lock", "break", path)["applied"])
+            broken = self.ask("lock-break", "lock", "break", path, "--apply")
+            self.assertEqual([lock["kind"] for lock in broken["locks"]], ["flock"])
+            self.assertEqual(self.ask("lock-list", "lock", "list", path)["locks"], [])
+        before = {s["id"] for s in self.ask("session-list", "session", "list")["sessions"]}
+        other = AnotherMount(self.c)
+        self.addCleanup(other.close)
+        new = {s["id"] for s in self.ask("session-list", "session", "list")["sessions"]} - before
+        self.ask("session-evict", "session", "evict", str(new.pop()))
+        self.ask("cluster-init", "cluster", "init", "--file", self.path("new.toml"))
 
     def test_changed_settings_count(self):
         before = {s["name"]: s for s in self.ask("config", "config", "get")["settings"]}
@@ -206,15 +213,43 @@ class Verbs(CommandTest):
         self.ask("task-list", "task", "list")
         wait_for("c4 to be drained",
                  lambda: self.ask("node-show", "node", "show", "c4")["state"] == "drained", every=0.2)
-        self.ask("node-change", "node", "resume", "c4")
+        self.ask("task-cancel", "task", "cancel", "drain-c4")
+        self.assertEqual(self.ask("node-show", "node", "show", "c4")["state"], "in-service")
 
     def applied(self):
         """The map may change between the plan and its application: then it must be made again."""
         plan = self.ask("plan", "plan", "drain", "c4")
         done = self.c.admin("-o", "json", "apply", plan["id"], check=False)
         if done.returncode == 0:
-            check("apply", json.loads(done.stdout))
+            check_schema("apply", json.loads(done.stdout))
         return done.returncode == 0
+
+    def test_z_a_shard_that_is_lost_for_now(self):
+        """The only copy that is there is an old one: what going on with it would lose is said, and not done."""
+        shard = str(self.ask("file-locate", "file", "locate", self.c.path("d", "file"))["chunks"][0]["shard"])
+
+        def in_sync():
+            return {m["server"] for m in self.ask("shard-show", "shard", "show", shard)["inSync"]}
+        others = in_sync()
+        old = others.pop()
+        self.c.play("kill", old)
+        wait_for("the others to go on without it", lambda: in_sync() == others, every=0.2)
+        with open(self.c.path("d", "file"), "r+b") as f:
+            f.write(b"newer")
+            os.fsync(f.fileno())
+        for name in others:
+            self.c.play("kill", name)
+        wait_for("all to be gone", lambda: not self.online(*others), every=0.2)
+        self.c.play("start", old)
+        wait_for(f"{old} to be back", lambda: self.online(old), every=0.2)
+        told = self.ask("shard-force", "shard", "force", shard)
+        self.assertEqual((told["applied"], told["goesOnWith"].partition("/")[0]), (False, old))
+        for name in others:
+            self.c.play("start", name)
+        self.c.wait_healthy()
+
+    def online(self, *names):
+        return any(self.ask("node-show", "node", "show", name)["online"] for name in names)
 
     def test_bundle(self):
         self.ask("quota-change", "quota", "set", self.c.path("d"), "--files", "1000")
@@ -226,7 +261,7 @@ class Verbs(CommandTest):
             texts = {os.path.basename(name): tar.extractfile(name).read().decode() for name in tar.getnames()}
         self.assertEqual(sorted(texts), ["README", "cluster.toml", "daemons.json", "history.json", "m1.log",
                                          "raft.json", "settings.json", "shards.json", "status.json"])
-        check("status", json.loads(texts["status.json"]))
+        check_schema("status", json.loads(texts["status.json"]))
         self.assertNotIn(self.c.mnt, texts["history.json"])
         self.assertIn("quota set (path)", texts["history.json"])
 
@@ -249,6 +284,13 @@ class Verbs(CommandTest):
         page = subprocess.run([dfsadmin, "--man"], capture_output=True, text=True, check=True).stdout
         for verb in ("node drain", "config set", "bundle", "raft recover"):
             self.assertIn("dfsadmin " + verb, page.replace("\\-", "-"))
+
+    def test_page_of_codes(self):
+        """CODES.md is what `explain` says: tools/admin/codes_page.py makes it anew."""
+        script = os.path.join(ROOT, "tools", "admin", "codes_page.py")
+        made = subprocess.run([sys.executable, script, os.path.join(BIN, "dfsadmin")], capture_output=True, text=True)
+        with open(os.path.join(ROOT, "tools", "admin", "CODES.md")) as f:
+            self.assertEqual(made.stdout, f.read())
 
     def test_every_verb_has_an_example(self):
         seen = 0

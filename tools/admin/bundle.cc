@@ -132,8 +132,9 @@ Task<int> makeBundle(Context& context, const Options& options) {
   }
   co_await askDaemons(context, file.value(), map, bundle);
   addTexts(context, options, bundle);
-  std::string missing = bundle.lacking.empty() ? "" : "\nWhat could not be had:\n" + joined(bundle.lacking, "\n") + "\n";
-  bundle.entries.insert(bundle.entries.begin(), {"README", README + missing});
+  std::string missing = joined(bundle.lacking, "\n");
+  std::string heading = missing.empty() ? "" : "\nWhat could not be had:\n";
+  bundle.entries.insert(bundle.entries.begin(), {"README", README + heading + missing + (missing.empty() ? "" : "\n")});
   int64_t now = context.clock.wall() / SECOND;
   std::string name = "cairnfs-bundle-" + std::to_string(now);
   std::string path = options.to.empty() ? name + ".tar.gz" : options.to;
@@ -144,8 +145,8 @@ Task<int> makeBundle(Context& context, const Options& options) {
   if (context.json) {
     printJson({{"file", path}, {"lacking", bundle.lacking}});
   } else {
-    std::cout << path << " has what a bug report needs" << (bundle.lacking.empty() ? "" : ", as far as it was to be had:")
-              << "\n";
+    std::cout << path << " has what a bug report needs"
+              << (bundle.lacking.empty() ? "" : ", as far as it was to be had:") << "\n";
     for (const auto& what : bundle.lacking) {
       std::cout << "  " << what << "\n";
     }

@@ -2,8 +2,8 @@
 // never changes its meaning, so scripts and people's notes may rely on it. tests/codes_test.py sees to it that every
 // code that is used is explained here, and the other way round.
 #pragma once
+#include <span>
 #include <string_view>
-#include <vector>
 
 namespace cairn::admin {
 
@@ -14,7 +14,7 @@ struct CodeText {
   std::string_view next;  // what to do, with the command
 };
 
-const std::vector<CodeText>& healthCodes();
-const std::vector<CodeText>& errorCodes();
+std::span<const CodeText> healthCodes();
+std::span<const CodeText> errorCodes();
 
 }  // namespace cairn::admin

@@ -281,7 +281,8 @@ class Words {
     add(noun, "get", "what counts now, and whether it comes from cluster.toml",
         "dfsadmin config get\n  dfsadmin config get scrub_days", getConfig)
         ->add_option("SETTING", options_.name, "only this one");
-    auto* set = add(noun, "set", "change a setting on all daemons. How long deleted files are kept: dfsadmin trash set /",
+    auto* set = add(noun, "set",
+                    "change a setting on all daemons. How long deleted files are kept: dfsadmin trash set /",
                     "dfsadmin config set repair_mib_per_second 200\n  dfsadmin config set quarantine_seconds 2d\n  "
                     "dfsadmin config set scrub_days default",
                     setConfig);

@@ -1,6 +1,7 @@
 // dfsadmin explain: what a code means. Asks no server.
 #include <algorithm>
 #include <iostream>
+#include <vector>
 
 #include "tools/admin/codes.h"
 #include "tools/admin/output.h"
@@ -56,7 +57,8 @@ Task<int> explainCode(Context& context, const Options& options) {
   if (!options.name.empty()) {
     std::erase_if(chosen, [&](const Explained& one) { return one.text.code != options.name; });
     if (chosen.empty()) {
-      co_return complain(EXIT_REFUSED, "code-not-found", "there is no code '" + options.name + "'; see: dfsadmin explain");
+      co_return complain(EXIT_REFUSED, "code-not-found",
+                         "there is no code '" + options.name + "'; see: dfsadmin explain");
     }
   }
   if (context.json) {

@@ -116,7 +116,8 @@ Task<int> applyPlan(Context& context, const Options& options) {
   auto map = co_await readMap(context, found.value()->admin);
   if (planIdOf(map, move, change.c_str(), server) != id) {
     co_return complain(EXIT_REFUSED, "plan-outdated",
-                       "the cluster isn't any more what the plan was made for; see: dfsadmin plan " + change + " " + server);
+                       "the cluster isn't any more what the plan was made for; see: dfsadmin plan " + change + " " +
+                           server);
   }
   bool drained = false;
   for (const auto& [key, one] : map.servers) {
