@@ -39,9 +39,21 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text;
 }
 
+// CLI11 tells the members of a set in the type's name: "TEXT:{table,json}".
+std::string choicesOf(const CLI::Option& option) {
+  std::string type = option.get_type_name();
+  size_t begin = type.find('{'), end = type.find('}');
+  bool has = begin != type.npos && end != type.npos && begin < end;
+  return has ? replaced(type.substr(begin + 1, end - begin - 1), ",", " ") : "";
+}
+
 std::string valueOf(const CLI::Option& option) {
   std::string type = option.get_items_expected_max() == 0 ? "" : option.get_type_name();
-  return type.empty() || option.get_positional() ? "" : " " + type;
+  std::string choices = choicesOf(option);
+  if (type.empty() || option.get_positional()) {
+    return "";
+  }
+  return " " + (choices.empty() ? type.substr(0, type.find(':')) : replaced(choices, " ", "|"));
 }
 
 std::string optionPart(const CLI::Option& option) {
@@ -54,7 +66,7 @@ std::string optionPart(const CLI::Option& option) {
 std::string optionParts(const CLI::App& app) {
   std::string out;
   for (const auto* option : shownOptions(app)) {
-    out += optionPart(*option);
+    out += option == app.get_help_ptr() ? "" : optionPart(*option);
   }
   return out;
 }
@@ -110,14 +122,6 @@ std::vector<std::string> flagNames(const CLI::Option& option) {
     out.push_back("--" + name);
   }
   return out;
-}
-
-// CLI11 tells the members of a set in the type's name: "TEXT:{table,json}".
-std::string choicesOf(const CLI::Option& option) {
-  std::string type = option.get_type_name();
-  size_t begin = type.find('{'), end = type.find('}');
-  bool has = begin != type.npos && end != type.npos && begin < end;
-  return has ? replaced(type.substr(begin + 1, end - begin - 1), ",", " ") : "";
 }
 
 bool takesValue(const CLI::Option& option) {
