@@ -8,10 +8,10 @@ import sys
 import tempfile
 import unittest
 
-import jsonschema
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
+sys.path.append("/usr/lib/python3/dist-packages")  # Debian's, whichever python3 comes first in the PATH
+import jsonschema  # noqa: E402
 from cluster import BIN, DFS, ROOT, kill, require_environment, wait_for  # noqa: E402
 
 SCHEMAS = os.path.join(ROOT, "tools", "admin", "schema")

@@ -32,7 +32,7 @@ install(PROGRAMS ${PACKAGE_FILES}/dfs-master-start DESTINATION lib/cairnfs COMPO
 install(FILES ${PACKAGE_FILES}/dfs-master@.service ${PACKAGE_FILES}/dfs-chunkserver@.service
         DESTINATION ${UNIT_DIR} COMPONENT server)
 install(FILES ${PACKAGE_FILES}/m1.env ${PACKAGE_FILES}/c1.env
-        DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT server)
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/cairnfs-server/examples COMPONENT server)
 install_printed(server ${CMAKE_INSTALL_MANDIR}/man8 dfs-master.8 $<TARGET_FILE:dfs-master> --man)
 install_printed(server ${CMAKE_INSTALL_MANDIR}/man8 dfs-chunkserver.8 $<TARGET_FILE:dfs-chunkserver> --man)
 

@@ -5,7 +5,8 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config capnproto libcapnp-dev l
   libxxhash-dev libgtest-dev libgmock-dev libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev
   nlohmann-json3-dev lld libssl-dev libsnappy-dev libarchive-dev)
 TEST_PACKAGES=(python3 git rsync sqlite3 fio attr acl e2fsprogs procps iproute2 nftables postgresql-15 stress-ng dbench
-  bonnie++ fsmark python3-jsonschema zsh dpkg-dev file debootstrap)
+  bonnie++ fsmark python3-jsonschema zsh dpkg-dev file debootstrap
+  python3-yaml)
 APT_WAIT_SECONDS=600
 
 # Sets MISSING to the packages among the arguments that are not installed.
