@@ -34,6 +34,7 @@ class Census {
          std::vector<VolumeStanding>& volumes, Nanos grace);
   KJ_DISALLOW_COPY(Census);
   Task<void> run();
+  void setGrace(Nanos grace) { grace_ = grace; }
 
  private:
   using Owned = std::pair<ObjectId, ShardId>;
@@ -83,7 +84,7 @@ class Census {
   WorkRunner& work_;
   Registration& registration_;
   std::vector<VolumeStanding>& volumes_;
-  const Nanos grace_;
+  Nanos grace_;
   std::map<VolumeId, Memory> memories_;
 };
 

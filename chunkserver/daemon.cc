@@ -76,6 +76,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   Result<kj::Own<VolumeStore>> openStore(const VolumePlace& place, bool create, bool rebuildLater = false);
   Status openOne(ServerHome& home, VolumePlace& place);
   void serve();
+  void takeSettings(const ClusterFile& file);
   Task<void> maintain(OpenVolume& volume);
   Task<void> sayWhatIsTakenOver();
   Task<void> recheck(OpenVolume& volume);
@@ -113,6 +114,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
   std::vector<Address> addresses_;
   std::vector<kj::Own<RpcServer>> servers_;
   kj::PromiseFulfillerPair<Error> fatal_;
+  int64_t retainSeconds_ = INT64_MAX;
   bool stopping_ = false;
   kj::Own<kj::TaskSet> tasks_;
 };
@@ -124,7 +126,8 @@ Result<kj::Own<VolumeStore>> DaemonImpl::openStore(const VolumePlace& place, boo
   options.create = create;
   options.rebuildLater = rebuildLater;
   options.capacityLimit = options_.capacityLimit;
-  options.retainSeconds = options_.cluster.quarantineSeconds;
+  // What it is by the cluster's settings is heard later: until then nothing that is kept goes for its age.
+  options.retainSeconds = retainSeconds_;
   return openVolume(*place.disk, *place.env, seams_.clock, seams_.workers, seams_.random, options);
 }
 
@@ -238,6 +241,7 @@ void DaemonImpl::run(ServerHome& home) {
                                          metrics_);
   census_ = kj::heap<Census>(seams_.clock, membership_, *replicator_, *work_, *registration_, standings_,
                              int64_t{options_.cluster.orphanSeconds} * SECOND);
+  registration_->setOnSettings([this](const ClusterFile& file) { takeSettings(file); });
   tasks_->add(watchRegistration().promise());
   tasks_->add(sayWhatIsTakenOver().promise());
   tasks_->add(census_->run().promise());
@@ -247,12 +251,22 @@ void DaemonImpl::run(ServerHome& home) {
   }
 }
 
+void DaemonImpl::takeSettings(const ClusterFile& file) {
+  scrubs_->setPeriod(file.scrubDays * DAY);
+  replicator_->setJoinRate(uint64_t{file.repairMibPerSecond} << 20);
+  census_->setGrace(int64_t{file.orphanSeconds} * SECOND);
+  retainSeconds_ = file.quarantineSeconds;
+  for (auto& volume : volumes_) {
+    volume.store->setRetainSeconds(retainSeconds_);
+  }
+}
+
 void DaemonImpl::serve() {
   peers_.setSelf(newPeerService(*gate_, *peerHandlers_));
   auto door = [this](const PeerIdentity& identity) -> capnp::Capability::Client {
     auto chunks = newChunkService(*gate_, *chunkHandlers_);
     auto peer = newPeerService(*gate_, *peerHandlers_);
-    return newChunkDoor(*gate_, membership_, kj::mv(chunks), kj::mv(peer), identity);
+    return newChunkDoor(*gate_, membership_, kj::mv(chunks), kj::mv(peer), identity, options_.program.version);
   };
   for (auto& listener : listeners_) {
     servers_.push_back(serveRpc(kj::mv(listener), door));

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "rpc/about.h"
 #include "rpc/claims.h"
 #include "rpc/hello.h"
 
@@ -14,12 +15,13 @@ namespace {
 class ChunkDoorServer final : public wire::ChunkDoor::Server {
  public:
   ChunkDoorServer(kj::Own<ServiceGate> gate, const Membership& membership, wire::ChunkService::Client chunks,
-                  wire::PeerService::Client peer, PeerIdentity identity)
+                  wire::PeerService::Client peer, PeerIdentity identity, std::string version)
       : gate_(kj::mv(gate)),
         membership_(membership),
         chunks_(kj::mv(chunks)),
         peer_(kj::mv(peer)),
-        identity_(std::move(identity)) {}
+        identity_(std::move(identity)),
+        version_(std::move(version)) {}
 
   kj::Promise<void> enter(EnterContext context) override {
     if (gate_->closed()) {
@@ -27,7 +29,7 @@ class ChunkDoorServer final : public wire::ChunkDoor::Server {
     }
     auto params = context.getParams();
     auto results = context.getResults();
-    std::string why = refusal(params);
+    std::string why = refusal(params.getHello(), params.getServer());
     if (!why.empty()) {
       spdlog::warn("refused {}: {}", params.getHello().getName().cStr(), why);
       results.initOutcome().setErrno(ESTALE);
@@ -42,16 +44,31 @@ class ChunkDoorServer final : public wire::ChunkDoor::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> daemon(DaemonContext context) override {
+    if (gate_->closed()) {
+      return KJ_EXCEPTION(DISCONNECTED, "the chunkserver has stopped");
+    }
+    auto params = context.getParams();
+    std::string why = refusal(params.getHello(), params.getServer());
+    Status told = why.empty() ? tellAbout(params.getLogLevel().cStr(), version_, context.getResults().initAbout())
+                              : Status(Error{ESTALE, why});
+    auto outcome = context.getResults().initOutcome();
+    outcome.setErrno(told.code());
+    if (!told.ok()) {
+      outcome.setWhy(told.error().why);
+    }
+    return kj::READY_NOW;
+  }
+
  private:
-  std::string refusal(EnterParams::Reader params) const {
+  std::string refusal(wire::Hello::Reader hello, wire::Uuid::Reader wanted) const {
     const SelfIdentity& self = membership_.self();
-    auto claim = checkClaim(identity_, params.getHello());
+    auto claim = checkClaim(identity_, hello);
     if (!claim.ok()) {
       return claim.error().why;
     }
-    auto hello = params.getHello();
     auto cluster = fromWire<ClusterTag>(hello.getCluster());
-    auto server = fromWire<ServerTag>(params.getServer());
+    auto server = fromWire<ServerTag>(wanted);
     if (cluster != self.cluster) {
       return "this is a chunkserver of cluster " + toText(self.cluster) + ", not of " + toText(cluster);
     }
@@ -70,13 +87,15 @@ class ChunkDoorServer final : public wire::ChunkDoor::Server {
   wire::ChunkService::Client chunks_;
   wire::PeerService::Client peer_;
   const PeerIdentity identity_;
+  const std::string version_;
 };
 
 }  // namespace
 
 wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership, wire::ChunkService::Client chunks,
-                                     wire::PeerService::Client peer, PeerIdentity identity) {
-  return kj::heap<ChunkDoorServer>(kj::addRef(gate), membership, kj::mv(chunks), kj::mv(peer), std::move(identity));
+                                     wire::PeerService::Client peer, PeerIdentity identity, std::string version) {
+  return kj::heap<ChunkDoorServer>(kj::addRef(gate), membership, kj::mv(chunks), kj::mv(peer), std::move(identity),
+                                   std::move(version));
 }
 
 }  // namespace cairn

@@ -9,6 +9,6 @@
 namespace cairn {
 
 wire::ChunkDoor::Client newChunkDoor(ServiceGate& gate, const Membership& membership, wire::ChunkService::Client chunks,
-                                     wire::PeerService::Client peer, PeerIdentity identity);
+                                     wire::PeerService::Client peer, PeerIdentity identity, std::string version);
 
 }  // namespace cairn

@@ -16,6 +16,7 @@
 #include "common/cluster_file.h"
 #include "common/domain_name.h"
 #include "common/log.h"
+#include "common/manual.h"
 #include "common/system/disk.h"
 #include "common/system/host.h"
 #include "common/system/prepared_log.h"
@@ -186,6 +187,7 @@ class Program {
     DaemonOptions options;
     options.cluster = cluster_;
     options.name = flags_.name;
+    options.version = CAIRN_VERSION;
     options.listen = flags_.listen;
     options.socket = flags_.socket;
     options.hostId = thisHostId();
@@ -278,6 +280,7 @@ int program(int argc, char* argv[]) {
   Flags flags;
   CLI::App app{"A chunkserver of a CairnFS cluster: stores and replicates the bytes of files.", "dfs-chunkserver"};
   app.set_version_flag("--version", CAIRN_VERSION);
+  addManual(app, "dfs-chunkserver", CAIRN_VERSION);
   describeFlags(app, flags);
   try {
     app.parse(argc, argv);

@@ -350,6 +350,7 @@ Task<bool> Registration::beat(wire::Registration::Client registration) {
     }
     copier_.take(work.getCopies());
     takeAgreed(work.getAgreed());
+    takeSettings(work.getSettings());
   }
   co_return obeyed;
 }
@@ -362,6 +363,17 @@ void Registration::takeAgreed(capnp::List<uint64_t>::Reader plans) {
   agreed_ = std::set<uint64_t>(plans.begin(), plans.end());
   if (isNew) {
     agreement.raise();
+  }
+}
+
+void Registration::takeSettings(capnp::List<wire::Setting>::Reader list) {
+  Settings settings;
+  for (auto setting : list) {
+    settings[setting.getName().cStr()] = setting.getValue();
+  }
+  if (settings_ != settings) {
+    settings_ = settings;
+    told_(inForce(cluster_, settings));
   }
 }
 

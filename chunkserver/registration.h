@@ -16,6 +16,7 @@
 #include "chunkserver/copier.h"
 #include "chunkserver/work.h"
 #include "common/cluster_file.h"
+#include "common/settings.h"
 #include "rpc/connection.h"
 #include "rpc/find_leader.h"
 #include "rpc/held_removal.h"
@@ -60,6 +61,8 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   // Whether people have agreed to this HeldRemoval. Raised when they have agreed to something.
   bool hasAgreed(uint64_t plan) const { return agreed_.contains(plan); }
   Wakeup agreement;
+  // Called with cluster.toml as it counts now: with the first heartbeat that is answered, and when it has changed.
+  void setOnSettings(kj::Function<void(const ClusterFile& file)> told) { told_ = kj::mv(told); }
   // Gives the lease up. Nothing is sent afterwards.
   Task<void> leave();
 
@@ -88,6 +91,7 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   void fillHello(wire::ServerHello::Builder out);
   void fillBeat(wire::Heartbeat::Builder out, const std::vector<uint64_t>& done);
   void takeAgreed(capnp::List<uint64_t>::Reader plans);
+  void takeSettings(capnp::List<wire::Setting>::Reader list);
   void fillVolume(const VolumeStanding& volume, wire::VolumeReport::Builder out);
   void fillCaughtUp(wire::Heartbeat::Builder out);
   void taskFailed(kj::Exception&& e) override;
@@ -117,6 +121,8 @@ class Registration final : private kj::TaskSet::ErrorHandler {
   Nanos rivalSince_ = 0;
   Nanos historyNoted_ = 0;
   std::set<uint64_t> agreed_;
+  std::optional<Settings> settings_;  // as last heard
+  kj::Function<void(const ClusterFile&)> told_ = [](const ClusterFile&) {};
   kj::TaskSet tasks_;
 };
 

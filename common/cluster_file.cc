@@ -7,17 +7,15 @@
 #include <initializer_list>
 #include <sstream>
 
+#include "common/settings.h"
+
 namespace cairn {
 
 namespace {
 
 constexpr int64_t COPIES_MAX = 16;
 constexpr int64_t SERVERS_MAX = 4096;
-constexpr int64_t REPAIR_DELAY_MAX = 86400;
-constexpr int64_t SCRUB_DAYS_MAX = 3650;
-constexpr int64_t REPAIR_MIB_MAX = 1 << 20;
 constexpr int64_t CERTIFICATE_SECONDS_MAX = int64_t{3600} * 24 * 365;
-constexpr int64_t QUARANTINE_SECONDS_MAX = int64_t{3600} * 24 * 365;
 
 // Collects the first complaint; later ones are mostly its consequences.
 class Checker {
@@ -146,6 +144,12 @@ void readMasters(Checker& checker, const toml::table& root, const std::string& d
   }
 }
 
+// One that can be changed later, too.
+void readSetting(Checker& checker, const toml::table& table, const char* name, ClusterFile& out) {
+  const SettingRule* rule = settingRule(name);
+  checker.number(table, name, static_cast<int64_t>(rule->max), out.*(rule->field));
+}
+
 void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
   const toml::node* node = root.get("defaults");
   if (node == nullptr) {
@@ -162,7 +166,7 @@ void readDefaults(Checker& checker, const toml::table& root, ClusterFile& out) {
   checker.number(*table, "min_copies", COPIES_MAX, out.minCopies);
   out.servers = std::max(out.minCopies, std::min(out.servers, out.copies));
   checker.number(*table, "servers", SERVERS_MAX, out.servers);
-  checker.number(*table, "repair_delay", REPAIR_DELAY_MAX, out.repairDelaySeconds);
+  readSetting(checker, *table, "repair_delay", out);
   if (out.minCopies > out.copies) {
     checker.complain(table->source(), "min_copies (" + std::to_string(out.minCopies) + ") is above copies (" +
                                           std::to_string(out.copies) + "), so no write could ever finish; lower it");
@@ -201,10 +205,9 @@ void readUpkeep(Checker& checker, const toml::table& root, ClusterFile& out) {
   }
   checker.allowKeys(*table, "[upkeep]",
                     {"scrub_days", "repair_mib_per_second", "orphan_seconds", "quarantine_seconds"});
-  checker.number(*table, "scrub_days", SCRUB_DAYS_MAX, out.scrubDays);
-  checker.number(*table, "repair_mib_per_second", REPAIR_MIB_MAX, out.repairMibPerSecond);
-  checker.number(*table, "orphan_seconds", QUARANTINE_SECONDS_MAX, out.orphanSeconds);
-  checker.number(*table, "quarantine_seconds", QUARANTINE_SECONDS_MAX, out.quarantineSeconds);
+  for (const char* name : {"scrub_days", "repair_mib_per_second", "orphan_seconds", "quarantine_seconds"}) {
+    readSetting(checker, *table, name, out);
+  }
 }
 
 }  // namespace

@@ -59,4 +59,18 @@ uint64_t droppedLogLines() {
   return sink == nullptr ? 0 : sink->dropped();
 }
 
+bool setLogLevel(const std::string& level) {
+  auto wanted = spdlog::level::from_str(level);
+  if (wanted == spdlog::level::off && level != "off") {
+    return false;
+  }
+  spdlog::default_logger()->set_level(wanted);
+  return true;
+}
+
+std::string logLevel() {
+  auto name = spdlog::level::to_string_view(spdlog::default_logger()->level());
+  return std::string(name.data(), name.size());
+}
+
 }  // namespace cairn

@@ -24,6 +24,9 @@ struct LoggingOptions {
 // EACCES and the like: the file can't be opened.
 Status startLogging(const LoggingOptions& options);
 void startLogging(const char* program, const char* level);
+// The level from now on. False: there is none of that name.
+bool setLogLevel(const std::string& level);
+std::string logLevel();
 
 // The file may have been moved away by a program that looks after logs: goes on in a new one. Without a file: nothing.
 void reopenLog();

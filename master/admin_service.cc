@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "master/admin_copies.h"
 #include "master/admin_group.h"
+#include "master/admin_inode.h"
 #include "master/admin_leases.h"
 #include "master/admin_locks.h"
 #include "master/admin_quota.h"
@@ -116,9 +117,25 @@ void writeLevel(Core& core, wire::ClusterStatus::Builder out) {
   }
 }
 
+std::string pathText(capnp::Data::Reader path) {
+  return {path.asChars().begin(), path.size()};
+}
+
+std::string hexText(uint64_t number) {
+  char text[2 * sizeof(number) + 1];
+  snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(number));
+  return text;
+}
+
+std::string describeBreak(wire::LockInfo::Reader lock) {
+  return "lock break: inode " + std::to_string(lock.getLock().getInode()) + " of session " +
+         std::to_string(lock.getSession());
+}
+
 class AdminService final : public wire::Admin::Server {
  public:
-  explicit AdminService(Lifeline& lifeline) : lifeline_(kj::addRef(lifeline)) {}
+  AdminService(Lifeline& lifeline, AuditCaller caller)
+      : lifeline_(kj::addRef(lifeline)), caller_(std::move(caller)) {}
 
   kj::Promise<void> certificates(CertificatesContext context) override {
     context.getResults().setCertificates(newCertificateAdmin(*lifeline_));
@@ -146,7 +163,7 @@ class AdminService final : public wire::Admin::Server {
     });
   }
   kj::Promise<void> evict(EvictContext context) override {
-    return lifeline_->run([&](Core& core) { return evict(core, context); });
+    return act("session evict " + std::to_string(context.getParams().getSession()), context, &evictSession);
   }
   kj::Promise<void> locks(LocksContext context) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
@@ -161,7 +178,7 @@ class AdminService final : public wire::Admin::Server {
     });
   }
   kj::Promise<void> breakLock(BreakLockContext context) override {
-    return lifeline_->run([&](Core& core) { return breakLock(core, context); });
+    return act(describeBreak(context.getParams().getLock()), context, &breakOne);
   }
   kj::Promise<void> raft(RaftContext context) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
@@ -170,22 +187,24 @@ class AdminService final : public wire::Admin::Server {
     });
   }
   kj::Promise<void> agreeRemoval(AgreeRemovalContext context) override {
-    return lifeline_->run([&](Core& core) -> kj::Promise<void> {
-      setOutcome(core.chunkservers.agree(context.getParams().getPlan()), context.getResults().initOutcome());
-      return kj::READY_NOW;
-    });
+    return act("removal apply " + hexText(context.getParams().getPlan()), context, &agree);
   }
   kj::Promise<void> raftChange(RaftChangeContext context) override {
-    return lifeline_->run([&](Core& core) { return change(core, context); });
+    return act(describeChange(context.getParams()), context, &change);
   }
   kj::Promise<void> changeServer(ChangeServerContext context) override {
-    return lifeline_->run([&](Core& core) { return changeState(core, context); });
+    return act(describeState(context.getParams()), context, &changeState);
   }
   kj::Promise<void> forceShard(ForceShardContext context) override {
-    return lifeline_->run([&](Core& core) { return force(core, context); });
+    auto params = context.getParams();
+    std::string volume = ": volume " + std::to_string(params.getVolume());
+    std::string what = "shard force " + std::to_string(params.getShard()) + volume;
+    return params.getApply() ? act(what, context, &force) : look(context, &force);
   }
   kj::Promise<void> setReplicas(SetReplicasContext context) override {
-    return lifeline_->run([&](Core& core) { return replicas(core, context); });
+    auto params = context.getParams();
+    std::string what = "replicas set " + pathText(params.getPath()) + " " + std::to_string(params.getCopies());
+    return params.getApply() ? act(what, context, &replicas) : look(context, &replicas);
   }
   kj::Promise<void> copyTasks(CopyTasksContext context) override {
     return lifeline_->run([&](Core& core) -> kj::Promise<void> {
@@ -194,22 +213,33 @@ class AdminService final : public wire::Admin::Server {
     });
   }
   kj::Promise<void> cancelCopyTask(CancelCopyTaskContext context) override {
-    return lifeline_->run([&](Core& core) { return cancelCopy(core, context); });
+    return act("task cancel " + std::to_string(context.getParams().getTask()), context, &cancelCopy);
   }
   kj::Promise<void> trash(TrashContext context) override {
     return lifeline_->run([&](Core& core) { return listTrash(core, context); });
   }
   kj::Promise<void> restoreTrash(RestoreTrashContext context) override {
-    return lifeline_->run([&](Core& core) { return cairn::restoreTrash(core, context); });
+    auto params = context.getParams();
+    std::string to = params.getTo().size() > 0 ? " to " + pathText(params.getTo()) : "";
+    return act("trash restore " + std::to_string(params.getItem()) + to, context, &cairn::restoreTrash);
   }
   kj::Promise<void> purgeTrash(PurgeTrashContext context) override {
-    return lifeline_->run([&](Core& core) { return cairn::purgeTrash(core, context); });
+    auto params = context.getParams();
+    std::string older = "all deleted " + std::to_string(params.getOlderThanSeconds()) + " s ago";
+    std::string what = params.getItem() == 0 ? older : std::to_string(params.getItem());
+    return act("trash purge " + what, context, &cairn::purgeTrash);
   }
   kj::Promise<void> setTrash(SetTrashContext context) override {
-    return lifeline_->run([&](Core& core) { return cairn::setTrash(core, context); });
+    auto params = context.getParams();
+    uint64_t seconds = params.getSeconds();
+    std::string keep = seconds == Account::AS_ABOVE ? "default" : std::to_string(seconds) + " s";
+    return act("trash set " + pathText(params.getPath()) + " " + keep, context, &cairn::setTrash);
   }
   kj::Promise<void> setQuota(SetQuotaContext context) override {
-    return lifeline_->run([&](Core& core) { return cairn::setQuota(core, context); });
+    auto params = context.getParams();
+    return act("quota set " + pathText(params.getPath()) + ": bytes " + std::to_string(params.getBytesMax()) +
+                   ", files " + std::to_string(params.getFilesMax()) + " (0: no limit)",
+               context, &cairn::setQuota);
   }
   kj::Promise<void> quotas(QuotasContext context) override {
     return lifeline_->run([&](Core& core) { return listQuotas(core, context); });
@@ -218,19 +248,50 @@ class AdminService final : public wire::Admin::Server {
     return lifeline_->run([&](Core& core) { return digest(core, context); });
   }
 
+  kj::Promise<void> history(HistoryContext context) override { return look(context, &readHistory); }
+  kj::Promise<void> paths(PathsContext context) override { return look(context, &findPaths); }
+  kj::Promise<void> settings(SettingsContext context) override { return look(context, &readSettings); }
+  kj::Promise<void> changeSetting(ChangeSettingContext context) override {
+    auto change = context.getParams().getChange();
+    std::string value = change.getReset() ? "default" : std::to_string(change.getValue());
+    return act("config set " + std::string(change.getName().cStr()) + " " + value, context, &changeOne);
+  }
+  kj::Promise<void> beginAction(BeginActionContext context) override {
+    return lifeline_->run([&](Core& core) { return begin(core, context); });
+  }
+  kj::Promise<void> endAction(EndActionContext context) override { return look(context, &end); }
+
  private:
-  Task<void> changeState(Core& core, ChangeServerContext context);
-  Task<void> force(Core& core, ForceShardContext context);
-  Task<void> cancelCopy(Core& core, CancelCopyTaskContext context);
-  Task<void> replicas(Core& core, SetReplicasContext context);
-  Task<void> change(Core& core, RaftChangeContext context);
+  // What changes something is in the history; what only looks isn't.
+  template <typename Context>
+  kj::Promise<void> act(std::string action, Context context, Task<void> (*run)(Core&, Context)) {
+    return lifeline_->run([&](Core& core) { return recorded(core, caller_, kj::mv(action), context, run); });
+  }
+  template <typename Context>
+  kj::Promise<void> look(Context context, Task<void> (*run)(Core&, Context)) {
+    return lifeline_->run([&](Core& core) { return run(core, context); });
+  }
+  static Task<void> evictSession(Core& core, EvictContext context);
+  static Task<void> breakOne(Core& core, BreakLockContext context);
+  static Task<void> agree(Core& core, AgreeRemovalContext context);
+  static Task<void> changeState(Core& core, ChangeServerContext context);
+  static Task<void> force(Core& core, ForceShardContext context);
+  static Task<void> cancelCopy(Core& core, CancelCopyTaskContext context);
+  static Task<void> replicas(Core& core, SetReplicasContext context);
+  static Task<void> change(Core& core, RaftChangeContext context);
+  static Task<void> readHistory(Core& core, HistoryContext context);
+  static Task<void> readSettings(Core& core, SettingsContext context);
+  static Task<void> changeOne(Core& core, ChangeSettingContext context);
+  Task<void> begin(Core& core, BeginActionContext context);
+  static Task<void> end(Core& core, EndActionContext context);
+  static std::string describeState(ChangeServerParams::Reader params);
+  static std::string describeChange(RaftChangeParams::Reader params);
   Task<void> digest(Core& core, RaftDigestContext context);
   Task<void> resolve(Core& core, ResolveContext context);
   void listSessions(Core& core, SessionsContext context);
-  Task<void> evict(Core& core, EvictContext context);
-  Task<void> breakLock(Core& core, BreakLockContext context);
 
   kj::Own<Lifeline> lifeline_;
+  const AuditCaller caller_;
 };
 
 Task<void> AdminService::resolve(Core& core, ResolveContext context) {
@@ -262,14 +323,14 @@ void AdminService::listSessions(Core& core, SessionsContext context) {
   }
 }
 
-Task<void> AdminService::evict(Core& core, EvictContext context) {
+Task<void> AdminService::evictSession(Core& core, EvictContext context) {
   SessionId session{context.getParams().getSession()};
   spdlog::warn("session {} is being evicted by an administrator", raw(session));
   auto ended = co_await core.sessions.end(session);
   setOutcome(ended, context.getResults().initOutcome());
 }
 
-Task<void> AdminService::breakLock(Core& core, BreakLockContext context) {
+Task<void> AdminService::breakOne(Core& core, BreakLockContext context) {
   auto done = co_await cairn::breakLock(core, context.getParams().getLock());
   setOutcome(done, context.getResults().initOutcome());
 }
@@ -326,6 +387,84 @@ Task<void> AdminService::change(Core& core, RaftChangeContext context) {
   setOutcome(done, context.getResults().initOutcome());
 }
 
+Task<void> AdminService::agree(Core& core, AgreeRemovalContext context) {
+  setOutcome(core.chunkservers.agree(context.getParams().getPlan()), context.getResults().initOutcome());
+  co_return;
+}
+
+Task<void> AdminService::readHistory(Core& core, HistoryContext context) {
+  auto barrier = co_await core.replica.readBarrier();
+  if (!barrier.ok()) {
+    throwUnwritten(barrier.error());
+  }
+  writeHistory(core.replica.reader(), context.getParams().getItemsMax(), context.getResults());
+}
+
+Task<void> AdminService::readSettings(Core& core, SettingsContext context) {
+  auto barrier = co_await core.replica.readBarrier();
+  if (!barrier.ok()) {
+    throwUnwritten(barrier.error());
+  }
+  writeSettings(core, context.getResults());
+}
+
+Task<void> AdminService::changeOne(Core& core, ChangeSettingContext context) {
+  auto change = context.getParams().getChange();
+  std::string name = change.getName().cStr();
+  auto done = co_await cairn::changeSetting(core.replica, name, change.getValue(), change.getReset());
+  setOutcome(done, context.getResults().initOutcome());
+}
+
+Task<void> AdminService::begin(Core& core, BeginActionContext context) {
+  std::string action = context.getParams().getAction().cStr();
+  auto begun = co_await cairn::beginAction(core.replica, caller_, action);
+  if (!begun.ok()) {
+    throwUnwritten(begun.error());
+  }
+  context.getResults().initOutcome();
+  context.getResults().setId(begun.value());
+}
+
+Task<void> AdminService::end(Core& core, EndActionContext context) {
+  auto params = context.getParams();
+  Status outcome;
+  if (params.getOutcome().getErrno() != 0) {
+    outcome = Error{params.getOutcome().getErrno(), params.getOutcome().getWhy().cStr()};
+  }
+  auto ended = co_await cairn::endAction(core.replica, params.getId(), outcome);
+  setOutcome(ended, context.getResults().initOutcome());
+}
+
+std::string AdminService::describeState(ChangeServerParams::Reader params) {
+  std::string name = params.getName().cStr();
+  switch (params.getChange()) {
+    case wire::ServerChange::DRAIN:
+      return "node drain " + name;
+    case wire::ServerChange::MAINTAIN:
+      return "node maintenance " + name + " for " + std::to_string(params.getSeconds()) + " s";
+    case wire::ServerChange::RESUME:
+      return "node resume " + name;
+    case wire::ServerChange::REMOVE:
+      return "node remove " + name;
+  }
+  return "an unknown change of node " + name;
+}
+
+std::string AdminService::describeChange(RaftChangeParams::Reader params) {
+  std::string name = params.getName().cStr();
+  switch (params.getChange()) {
+    case wire::RaftChange::PROMOTE:
+      return "raft promote " + name;
+    case wire::RaftChange::REMOVE:
+      return "raft remove " + name;
+    case wire::RaftChange::TRANSFER:
+      return "raft transfer " + name;
+    case wire::RaftChange::SNAPSHOT:
+      return "raft snapshot";
+  }
+  return "an unknown change of the group: " + name;
+}
+
 }  // namespace
 
 void writeStatus(Core& core, wire::ClusterStatus::Builder out) {
@@ -357,8 +496,8 @@ void writeStatus(Core& core, wire::ClusterStatus::Builder out) {
   out.setRepairBytesPerSecond(core.chunkservers.repair().bytesPerSecond(input.now));
 }
 
-wire::Admin::Client newAdmin(Lifeline& lifeline) {
-  return kj::heap<AdminService>(lifeline);
+wire::Admin::Client newAdmin(Lifeline& lifeline, AuditCaller caller) {
+  return kj::heap<AdminService>(lifeline, std::move(caller));
 }
 
 }  // namespace cairn

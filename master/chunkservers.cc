@@ -18,6 +18,16 @@ Chunkservers::Chunkservers(Clock& clock, Replica& replica, PlacementRules rules)
 
 Chunkservers::~Chunkservers() noexcept(false) = default;
 
+PlacementRules Chunkservers::rules() const {
+  PlacementRules now = rules_;
+  auto settings = replica_.reader().settings();
+  auto delay = settings.find("repair_delay");
+  if (delay != settings.end()) {
+    now.repairDelay = static_cast<Nanos>(delay->second) * SECOND;
+  }
+  return now;
+}
+
 void Chunkservers::taskFailed(kj::Exception&& e) {
   spdlog::error("placement: {}", kj::str(e).cStr());
   lookAgain_ = clock_.monotonic() + RETRY;
@@ -286,7 +296,7 @@ Task<bool> Chunkservers::settleOnce() {
   }
   roster_.follow(map(), clock_.monotonic());
   revisionSeen_ = roster_.revision();
-  Decision decision = decide(map(), roster_, caughtUp, rules_, clock_.monotonic(), targets_);
+  Decision decision = decide(map(), roster_, caughtUp, rules(), clock_.monotonic(), targets_);
   lookAgain_ = decision.lookAgain;
   if (decision.change.empty()) {
     co_return false;

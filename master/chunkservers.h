@@ -45,7 +45,8 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   const RepairProgress& repair() const { return repair_; }
   // Shards that are to get another target.
   const Targets::Plan& pending() const { return targets_.pending(); }
-  const PlacementRules& rules() const { return rules_; }
+  // As they count now.
+  PlacementRules rules() const;
   // What its program said at its registration; nothing: it hasn't been here since this master leads.
   std::optional<Program> program(ServerId server) const;
   // Up to which map version each server has confirmed its fences.
@@ -53,6 +54,8 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
 
   // The replicated map has changed.
   void mapChanged();
+  // A setting of the cluster has.
+  void settingsChanged() { lookSoon(); }
   // To be called every TICK at most.
   void tick();
 

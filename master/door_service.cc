@@ -2,12 +2,14 @@
 
 #include "common/log.h"
 #include "master/admin_service.h"
+#include "master/audit.h"
 #include "master/certificate_service.h"
 #include "master/client_service.h"
 #include "master/history.h"
 #include "master/joining.h"
 #include "master/observe/observe_service.h"
 #include "master/registration_service.h"
+#include "rpc/about.h"
 #include "rpc/claims.h"
 #include "rpc/hello.h"
 #include "rpc/program.h"
@@ -34,7 +36,7 @@ class MasterService final : public wire::Master::Server {
   }
   kj::Promise<void> admin(AdminContext context) override {
     demand(wire::Role::ADMIN);
-    context.getResults().setAdmin(newAdmin(*lifeline_));
+    context.getResults().setAdmin(newAdmin(*lifeline_, auditCaller(context.getParams().getCaller(), peer_)));
     return kj::READY_NOW;
   }
   kj::Promise<void> observe(ObserveContext context) override {
@@ -195,6 +197,16 @@ class DoorService final : public wire::MasterDoor::Server {
     } else if (params.getTo() != 0) {
       turnAway(params.getHello(), checked);
     }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> daemon(DaemonContext context) override {
+    auto checked = check(context.getParams().getHello());
+    if (checked.ok()) {
+      std::string level = context.getParams().getLogLevel().cStr();
+      checked = tellAbout(level, doorway_->version, context.getResults().initAbout());
+    }
+    setOutcome(checked, context.getResults().initOutcome());
     return kj::READY_NOW;
   }
 

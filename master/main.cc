@@ -12,6 +12,7 @@
 
 #include "common/cluster_file.h"
 #include "common/log.h"
+#include "common/manual.h"
 #include "common/system/disk.h"
 #include "common/system/runtime.h"
 #include "common/system/security_files.h"
@@ -352,6 +353,7 @@ int program(int argc, char* argv[]) {
   Flags flags;
   CLI::App app{"The master of a CairnFS cluster: the file tree, the sessions, the shard map.", "dfs-master"};
   app.set_version_flag("--version", CAIRN_VERSION);
+  addManual(app, "dfs-master", CAIRN_VERSION);
   describeFlags(app, flags);
   try {
     app.parse(argc, argv);

@@ -66,6 +66,9 @@ class Office final : private ReplicaObserver {
       chunkservers_.mapChanged();
       sessions_.mapChanged();
     }
+    if (command.isSetting()) {
+      chunkservers_.settingsChanged();
+    }
     if (applied.changes.queued) {
       cleanup_.queued();
     }

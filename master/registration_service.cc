@@ -58,6 +58,16 @@ class RegistrationService final : public wire::Registration::Server {
   bool lost_ = false;  // it doesn't follow the map
 };
 
+void writeSettings(const NamespaceReader& reader, wire::Work::Builder work) {
+  auto settings = reader.settings();
+  auto out = work.initSettings(static_cast<unsigned>(settings.size()));
+  unsigned i = 0;
+  for (const auto& [name, value] : settings) {
+    out[i].setName(name);
+    out[i++].setValue(value);
+  }
+}
+
 Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) {
   OperationTimer timer(core.observation.metrics.heartbeat, core.clock);
   auto beat = context.getParams().getBeat();
@@ -81,6 +91,7 @@ Task<void> RegistrationService::heartbeat(Core& core, HeartbeatContext context) 
   for (uint32_t i = 0; i < agreed.size(); ++i) {
     plans.set(i, agreed[i]);
   }
+  writeSettings(core.replica.reader(), work);
   auto barrier = co_await core.replica.readBarrier();  // a lease is worth something only from a real leader
   if (!barrier.ok()) {
     throwUnwritten(barrier.error());

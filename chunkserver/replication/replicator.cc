@@ -37,6 +37,10 @@ Replicator::Replicator(Clock& clock, Random& random, Membership& membership, Pee
 
 Replicator::~Replicator() noexcept(false) = default;
 
+void Replicator::setJoinRate(uint64_t joinRate) {
+  joins_.setRules(ThrottleRules{joinRate, JOIN_FLOOR});
+}
+
 void Replicator::taskFailed(kj::Exception&& e) {
   spdlog::error("a replication task ended: {}", kj::str(e).cStr());
 }

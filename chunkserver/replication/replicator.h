@@ -56,6 +56,8 @@ class Replicator final : private kj::TaskSet::ErrorHandler {
   ~Replicator() noexcept(false);
   KJ_DISALLOW_COPY(Replicator);
 
+  // From now on; as in the constructor.
+  void setJoinRate(uint64_t joinRate);
   // membership.map has changed. All units know it when this returns.
   void mapChanged();
   // A volume's store has failed: none of its replicas serves any more.

@@ -35,6 +35,11 @@ void Scrubber::startNow() {
   hurry_.raise();
 }
 
+void Scrubber::setPeriod(Nanos period) {
+  period_ = period;
+  hurry_.raise();  // it may be due now
+}
+
 void Scrubber::save() {
   volume_.store->setNote(PLACE_NOTE, place_.text());
 }

@@ -37,6 +37,7 @@ class Scrubber {
   Task<void> mendLeftovers();
   // A fast pass from the beginning, unless one is under way.
   void startNow();
+  void setPeriod(Nanos period);
   void fill(wire::ScrubState::Builder out) const;
 
  private:
@@ -55,7 +56,7 @@ class Scrubber {
   Clock& clock_;
   Replicator& replicator_;
   LocalVolume& volume_;
-  const Nanos period_;
+  Nanos period_;
   Throttle throttle_;
   ScrubPlace place_;
   bool asked_ = false;  // for a fast pass

@@ -25,6 +25,12 @@ void Scrubs::startNow() {
   }
 }
 
+void Scrubs::setPeriod(Nanos period) {
+  for (auto& scrubber : scrubbers_) {
+    scrubber->setPeriod(period);
+  }
+}
+
 void Scrubs::fill(capnp::List<wire::ScrubState>::Builder out) const {
   for (uint32_t i = 0; i < scrubbers_.size(); ++i) {
     scrubbers_[i]->fill(out[i]);

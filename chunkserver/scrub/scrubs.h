@@ -15,6 +15,7 @@ class Scrubs final : private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(Scrubs);
 
   void startNow();
+  void setPeriod(Nanos period);
   uint32_t count() const { return static_cast<uint32_t>(scrubbers_.size()); }
   void fill(capnp::List<wire::ScrubState>::Builder out) const;
 

@@ -75,6 +75,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Task<Result<Mutated>> applyCuts(ChunkId chunk, const ChunkContext& context) override;
   Task<Result<Mutated>> remove(ChunkKey key) override { return takeOut(key, false); }
   Task<Result<Mutated>> retire(ChunkKey key) override;
+  void setRetainSeconds(int64_t seconds) override { options_.retainSeconds = seconds; }
   Task<Result<Mutated>> install(ChunkKey key, const ImageView& image) override;
   Task<Result<Mutated>> quarantine(ChunkKey key) override;
   Task<Result<Mutated>> adopt(ChunkKey key, kj::ArrayPtr<const uint32_t> blocks, Epoch epoch) override;
@@ -304,7 +305,7 @@ class Volume final : public VolumeStore, private kj::TaskSet::ErrorHandler {
   Clock& clock_;
   Workers& workers_;
   Random& random_;
-  const VolumeOptions options_;
+  VolumeOptions options_;
   ClaimedVolume claimed_;
   bool unclean_ = false;
   bool rebuilt_ = false;

@@ -230,6 +230,8 @@ class VolumeStore {
   // The same of a deleted file's chunk: its bytes are kept for VolumeOptions::retainSeconds, or until the room is
   // wanted.
   virtual Task<Result<Mutated>> retire(ChunkKey key) = 0;
+  // From now on, of what is kept already as well.
+  virtual void setRetainSeconds(int64_t seconds) = 0;
   // Replaces the whole chunk (or makes it). Every block is checked first. Not durable before sync(). A copy of what
   // had bad blocks goes to quarantine first.
   virtual Task<Result<Mutated>> install(ChunkKey key, const ImageView& image) = 0;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -160,6 +161,13 @@ std::string thisHostId() {
 std::string thisHostName() {
   char name[256] = {};
   return gethostname(name, sizeof(name) - 1) == 0 ? name : "localhost";
+}
+
+std::string thisUserName() {
+  const char* behind = getenv("SUDO_USER");
+  const passwd* entry = getpwuid(geteuid());
+  std::string name = entry != nullptr ? entry->pw_name : std::to_string(geteuid());
+  return behind != nullptr && *behind != 0 ? std::string(behind) + " as " + name : name;
 }
 
 std::vector<MountEntry> mountTable() {

@@ -13,6 +13,8 @@ namespace cairn {
 std::string thisHostId();
 // For people.
 std::string thisHostName();
+// Who runs this process, behind sudo as well. For people: the environment says it.
+std::string thisUserName();
 
 struct MountEntry {
   std::string at;      // absolute path of the mount point

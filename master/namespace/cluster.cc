@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "common/epochs.h"
+#include "master/namespace/audit.h"
 #include "master/namespace/keys.h"
 #include "master/namespace/operations.h"
 
@@ -140,6 +141,7 @@ Status leap(Execution& execution, GroupEpoch epoch) {
     execution.store.put(keys::shard(id), encode(shard));
   }
   execution.store.put(std::string(keys::GROUP_EPOCH), encodeNumber(raw(epoch)));
+  noteAction(execution, "dfsadmin raft recover", "the group was begun anew from one master: epoch " + toText(epoch));
   return {};
 }
 

@@ -173,6 +173,9 @@ std::string grant(SessionId session, InodeId directory) {
 std::string grants(SessionId session) {
   return make(GRANTS, raw(session));
 }
+std::string audit(uint64_t id) {
+  return make(AUDIT, id);
+}
 
 std::string revocation(uint8_t role, std::string_view name) {
   std::string key(REVOCATIONS);

@@ -37,6 +37,9 @@
 //   s r <role> <name>              Revocation
 //   s t <digest>                   JoinSecret: a join token
 //   s c <serial>                   IssuedCertificate
+//   a                              settings of the whole cluster that aren't as cluster.toml says
+//   h i <log index>                AuditItem: what an administrator did
+//   h n                            how many of them there are
 //   Y <directory>                  nothing leads to it: it is being taken apart, its names from that cookie on
 #pragma once
 #include <string>
@@ -76,6 +79,9 @@ inline constexpr std::string_view GRANTS = "g";
 inline constexpr std::string_view REVOCATIONS = "sr";
 inline constexpr std::string_view JOIN_SECRETS = "st";
 inline constexpr std::string_view CERTIFICATES = "sc";
+inline constexpr std::string_view SETTINGS = "a";
+inline constexpr std::string_view AUDIT = "hi";
+inline constexpr std::string_view AUDIT_COUNT = "hn";
 // Sorts after every key.
 inline constexpr std::string_view END = "~";
 // True for the keys that belong to this store rather than to the replicated state: head, marks and checkpoint.
@@ -136,6 +142,7 @@ std::string grants(SessionId session);  // prefix
 std::string revocation(uint8_t role, std::string_view name);
 std::string joinSecret(std::string_view digest);
 std::string certificate(std::string_view serial);
+std::string audit(uint64_t id);
 
 // The number at `offset` of a key. REQUIRES: it is there.
 uint64_t numberAt(std::string_view key, size_t offset);

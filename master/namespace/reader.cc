@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "master/namespace/audit.h"
 #include "master/namespace/keys.h"
 #include "master/namespace/quota.h"
 #include "master/namespace/tables.h"
@@ -169,7 +170,19 @@ std::vector<NamespaceReader::Child> NamespaceReader::children(InodeId directory,
   for (at.seek(keys::cookie(directory, after + 1)); at.valid() && found.size() < max; at.next()) {
     Position position;
     decode(at.value(), position);
-    found.push_back({position.inode, keys::numberAt(at.key(), keys::IN_DIRECTORY)});
+    found.push_back({position.inode, keys::numberAt(at.key(), keys::IN_DIRECTORY), std::move(position.name)});
+  }
+  return found;
+}
+
+std::vector<InodeId> NamespaceReader::directoriesOf(InodeId inode) const {
+  std::vector<InodeId> found;
+  for (auto at = store_.scan(keys::names(inode)); at.valid(); at.next()) {
+    found.push_back(InodeId{keys::numberAt(at.key(), keys::SECOND_ID)});
+  }
+  auto one = record(inode);
+  if (found.empty() && one && raw(one->parent) != 0) {
+    found.push_back(one->parent);
   }
   return found;
 }
@@ -340,6 +353,13 @@ std::vector<SessionRecord> NamespaceReader::sessions() const {
                      session.leases});
   }
   return found;
+}
+
+std::vector<AuditItem> NamespaceReader::audit(size_t max) const {
+  return auditItems(store_, max);
+}
+Settings NamespaceReader::settings() const {
+  return readSettings(store_);
 }
 
 bool NamespaceReader::sessionExists(SessionId session) const {

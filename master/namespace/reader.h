@@ -101,8 +101,11 @@ class NamespaceReader {
   struct Child {
     InodeId inode{};
     uint64_t cookie = 0;
+    std::string name;
   };
   std::vector<Child> children(InodeId directory, uint64_t after, size_t max) const;
+  // Directories that have a name of an inode which is no directory itself.
+  std::vector<InodeId> directoriesOf(InodeId inode) const;
   // Memberships of the masters, encoded, each with the entry that brought it, in order.
   std::vector<std::pair<LogIndex, std::string>> memberships() const;
   // The newest terms there were, in order.
@@ -143,6 +146,10 @@ class NamespaceReader {
   // Directories above `after` that are to be taken apart, and from which cookie on they still have names.
   std::vector<LooseTree> looseTrees(InodeId after, size_t max) const;
   bool hasLooseTrees() const { return head_.looseTrees > 0; }
+  // What administrators did: the newest `max`, oldest first.
+  std::vector<AuditItem> audit(size_t max) const;
+  // Of the whole cluster: those that aren't as cluster.toml says.
+  Settings settings() const;
   int64_t nowSeconds() const { return head_.time.seconds; }  // as of the last applied entry
   std::vector<IssuedCertificate> certificates() const;
   std::vector<JoinSecret> joinSecrets() const;

@@ -295,6 +295,17 @@ void taskFields(Record& r, Coder& code) {
 }
 
 template <typename Record, typename Coder>
+void auditFields(Record& r, Coder& code) {
+  code(r.time);
+  code(r.who);
+  code(r.command);
+  code(r.action);
+  code(r.ended);
+  code(r.errnum);
+  code(r.why);
+}
+
+template <typename Record, typename Coder>
 void accountFields(Record& r, Coder& code) {
   code(r.parent);
   code(r.name);
@@ -446,6 +457,18 @@ std::string encode(const Account& in) {
 std::string encode(const TrashItem& in) {
   return encodeAll<TrashItem>(in, trashFields, 96 + in.name.size());
 }
+std::string encode(const AuditItem& in) {
+  return encodeAll<AuditItem>(in, auditFields, 64 + in.who.size() + in.command.size() + in.action.size());
+}
+std::string encode(const Settings& in) {
+  Encoder code(64);
+  code(static_cast<uint32_t>(in.size()));
+  for (const auto& [name, value] : in) {
+    code(name);
+    code(value);
+  }
+  return code.finish();
+}
 std::string encode(const ReplicationClass& in) {
   return encodeAll<ReplicationClass>(in, classFields, 8);
 }
@@ -509,6 +532,20 @@ void decode(std::string_view in, Account& out) {
 }
 void decode(std::string_view in, TrashItem& out) {
   decodeAll<TrashItem>(in, out, trashFields);
+}
+void decode(std::string_view in, AuditItem& out) {
+  decodeAll<AuditItem>(in, out, auditFields);
+}
+void decode(std::string_view in, Settings& out) {
+  Decoder code(in);
+  uint32_t count = 0;
+  code(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    std::string name;
+    code(name);
+    code(out[name]);
+  }
+  code.finish();
 }
 void decode(std::string_view in, ReplicationClass& out) {
   decodeAll<ReplicationClass>(in, out, classFields);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/ids.h"
+#include "common/settings.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -198,6 +199,18 @@ struct TrashItem {
   uint64_t files = 0;
 };
 
+// An action of an administrator.
+struct AuditItem {
+  uint64_t id = 0;  // from the key: index of the entry that began it
+  Timestamp time;
+  std::string who;
+  std::string command;  // as it was typed
+  std::string action;   // what the master was asked for
+  bool ended = false;
+  int32_t errnum = 0;   // 0: done; else refused, or failed
+  std::string why;
+};
+
 // Sorts by when it goes.
 constexpr uint64_t makeTrashId(uint64_t expiresSeconds, uint64_t number) {
   return expiresSeconds << 32 | (number & UINT32_MAX);
@@ -248,6 +261,8 @@ std::string encode(const MoveItem& in);
 std::string encode(const MoveTask& in);
 std::string encode(const Account& in);
 std::string encode(const TrashItem& in);
+std::string encode(const AuditItem& in);
+std::string encode(const Settings& in);
 std::string encode(const ReplicationClass& in);
 std::string encode(const ServerRecord& in);
 std::string encode(const VolumeRecord& in);
@@ -271,6 +286,8 @@ void decode(std::string_view in, MoveItem& out);
 void decode(std::string_view in, MoveTask& out);
 void decode(std::string_view in, Account& out);
 void decode(std::string_view in, TrashItem& out);
+void decode(std::string_view in, AuditItem& out);
+void decode(std::string_view in, Settings& out);
 void decode(std::string_view in, ReplicationClass& out);
 void decode(std::string_view in, ServerRecord& out);
 void decode(std::string_view in, VolumeRecord& out);

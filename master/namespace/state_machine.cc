@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "master/namespace/audit.h"
 #include "master/namespace/keys.h"
 #include "master/namespace/operations.h"
 
@@ -77,6 +78,10 @@ Status runCommand(Execution& execution, wire::Command::Reader command, wire::Rep
       return changeQuota(execution, command.getQuotaChange());
     case wire::Command::TRASH_CHANGE:
       return changeTrash(execution, command.getTrashChange(), reply);
+    case wire::Command::AUDIT:
+      return changeAudit(execution, command.getAudit());
+    case wire::Command::SETTING:
+      return changeSetting(execution, command.getSetting());
     case wire::Command::CLIENT:
       break;
   }

@@ -3,10 +3,13 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
+using Audit = import "admin.capnp";
 
 interface ChunkDoor {
   # `server`: whom the caller means to reach; null when it doesn't care. errno ESTALE: wrong cluster, protocol or server.
   enter @0 (hello :Types.Hello, server :Types.Uuid) -> (outcome :Types.Outcome, chunks :ChunkService, peer :PeerService);
+  # About the process itself. `logLevel`: from now on; empty: as it is.
+  daemon @1 (hello :Types.Hello, server :Types.Uuid, logLevel :Text) -> (outcome :Types.Outcome, about :Audit.DaemonAbout);
 }
 
 enum Verdict {

@@ -5,6 +5,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
 using Master = import "master.capnp";
+using Audit = import "admin.capnp";
 using Security = import "security.capnp";
 
 struct Command {
@@ -28,6 +29,8 @@ struct Command {
     breakLock @17 :LockBreak;
     raiseLevel @18 :UInt32;        # the cluster's feature level (Types.Program)
     security @19 :Security.SecurityChange;
+    audit @20 :Audit.AuditChange;
+    setting @21 :Audit.SettingChange;
   }
   drawn @13 :UInt64;               # of the first entry of a term: drawn at random by the process that leads
 }

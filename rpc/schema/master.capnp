@@ -4,6 +4,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
 using Types = import "types.capnp";
 using Raft = import "raft.capnp";
+using Audit = import "admin.capnp";
 using Capsule = import "capsule.capnp";
 using Observe = import "observe.capnp";
 using Security = import "security.capnp";
@@ -28,6 +29,8 @@ interface MasterDoor {
   renew @3 (hello :Types.Hello, request :Text) -> (outcome :Types.Outcome, leader :Text, certificate :Text);
   # The authority's private key, for masters alone: each has it, so that the loss of one machine loses no cluster.
   authority @4 (hello :Types.Hello) -> (outcome :Types.Outcome, key :Text);
+  # About the process itself, whether it leads or not. `logLevel`: from now on; empty: as it is.
+  daemon @5 (hello :Types.Hello, logLevel :Text) -> (outcome :Types.Outcome, about :Audit.DaemonAbout);
 }
 
 interface Master {
@@ -46,7 +49,8 @@ interface Master {
   # `capsules`: where copies of the masters' state can be kept.
   register @1 (server :ServerHello, watcher :MapWatcher, capsules :Capsule.CapsuleKeeper)
       -> (outcome :Types.Outcome, registration :Registration, history :HistoryPoint);
-  admin @2 () -> (admin :Admin);
+  # `caller`: for the history of what administrators did.
+  admin @2 (caller :Audit.AdminCaller) -> (admin :Admin);
   observe @3 () -> (observe :Observe.Observe);
 }
 
@@ -302,6 +306,7 @@ struct Work {
   cuts @1 :List(ApplyCut);
   agreed @2 :List(UInt64);    # plans of HeldRemoval that people have agreed to
   copies @3 :List(CopyObject);
+  settings @4 :List(Audit.Setting);  # those that are set; the others are as cluster.toml says
 }
 # For the primaries of `to`: make its chunks equal to those of `from`. `to` 0: for the primaries of `from`, who say how
 # many chunks it has (rpc/copy_work.h).
@@ -360,6 +365,16 @@ interface Admin {
   leases @22 (inode :UInt64) -> (holders :List(LeaseInfo));
   detachTree @23 (path :Data) -> (outcome :Types.Outcome);
   certificates @24 () -> (certificates :Security.CertificateAdmin);
+  # What administrators did, oldest first: the newest `itemsMax` of it.
+  history @25 (itemsMax :UInt32) -> (items :List(Audit.AuditItem));
+  # For what is done elsewhere and belongs into the history all the same.
+  beginAction @26 (action :Text) -> (outcome :Types.Outcome, id :UInt64);
+  endAction @27 (id :UInt64, outcome :Types.Outcome) -> (outcome :Types.Outcome);
+  settings @28 () -> (settings :List(Audit.SettingInfo));
+  # EINVAL: there is no such setting, or it can't have that value.
+  changeSetting @29 (change :Audit.SettingChange) -> (outcome :Types.Outcome);
+  # All paths of an inode. ENOENT: there is none of that number, or it has no name.
+  paths @30 (inode :UInt64) -> (outcome :Types.Outcome, paths :List(Data));
 }
 struct QuotaInfo {
   path @0 :Data; inode @1 :UInt64; bytesMax @2 :UInt64; filesMax @3 :UInt64; bytesUsed @4 :UInt64; filesUsed @5 :UInt64;

@@ -8,7 +8,7 @@ import shutil
 import sys
 import unittest
 
-from support import HERE, CommandTest
+from support import HERE, CommandTest, check_schema
 
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 from cluster import Cluster, wait_for  # noqa: E402
@@ -149,7 +149,9 @@ class RolledBack(CommandTest):
         """What is found later has a plan of its own."""
         held = self.removals()
         for removal in held:
-            self.c.admin("removal", "apply", removal["plan"], check=False)
+            done = self.c.admin("-o", "json", "removal", "apply", removal["plan"], check=False)
+            if done.returncode == 0:
+                check_schema("removal-apply", json.loads(done.stdout))
         return not held
 
     def agree_to_removal(self, before):

@@ -9,7 +9,7 @@ import sys
 import threading
 import unittest
 
-from support import HERE, REFUSED, CommandTest, free_port, program
+from support import HERE, REFUSED, CommandTest, free_port, program, check_schema
 
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
 from cluster import PATIENCE, UNREACHABLE, Cluster, wait_for  # noqa: E402
@@ -171,6 +171,7 @@ class Recover(GroupTest):
         self.says(text, f"master {survivor} begins the group anew", "its log ends with", ", ".join(lost), "UTC",
                   "Nothing has been changed", "--apply")
         plan = json.loads(self.c.admin("-o", "json", "raft", *command).stdout)
+        check_schema("raft-recover", plan)
         self.assertEqual(plan["givenUp"], lost)
         self.assertGreaterEqual(plan["lastIndex"], plan["committedIndex"])
         self.assertIn(plan["plan"], text, "planning changes nothing")

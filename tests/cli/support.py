@@ -1,4 +1,5 @@
 """What the tests of messages share: run a program, look at what it said, at what it left behind."""
+import json
 import os
 import random
 import socket
@@ -9,7 +10,11 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
-from cluster import BIN, DFS, kill, require_environment, wait_for  # noqa: E402
+sys.path.append("/usr/lib/python3/dist-packages")  # Debian's, whichever python3 comes first in the PATH
+import jsonschema  # noqa: E402
+from cluster import BIN, DFS, ROOT, kill, require_environment, wait_for  # noqa: E402
+
+SCHEMAS = os.path.join(ROOT, "tools", "admin", "schema")
 
 REFUSED, UNREACHABLE, USAGE = 2, 3, 64
 CLUSTER_TOML = """cluster = "{id}"
@@ -52,6 +57,14 @@ def free_port():
                 return port
             except OSError:
                 continue  # taken: another one
+
+
+def check_schema(name, value):
+    """What dfsadmin has printed with -o json against tools/admin/schema/NAME.json."""
+    with open(os.path.join(SCHEMAS, name + ".json")) as f:
+        schema = json.load(f)
+    resolver = jsonschema.RefResolver(f"file://{SCHEMAS}/{name}.json", schema)
+    jsonschema.Draft202012Validator(schema, resolver=resolver).validate(value)
 
 
 class CommandTest(unittest.TestCase):

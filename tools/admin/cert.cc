@@ -146,7 +146,7 @@ Status issueHere(const Authority& authority, const ClusterFile& cluster, const O
 Task<int> makeToken(Context& context, const Options& options) {
   uint32_t seconds = secondsOf(options.duration);
   if (seconds == 0) {
-    co_return complain(EXIT_USAGE, "--valid " + options.duration + " is no time; write 90s, 30m, 2h or 1d");
+    co_return complain(EXIT_USAGE, "usage", "--valid " + options.duration + " is no time; write 90s, 30m, 2h or 1d");
   }
   auto desk = co_await findDesk(context);
   if (!desk.ok()) {
@@ -160,7 +160,7 @@ Task<int> makeToken(Context& context, const Options& options) {
   auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "token");
   auto outcome = readOutcome(reply.getOutcome());
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, "no token was made: " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "token-refused", "no token was made: " + outcome.error().why);
   }
   if (context.json) {
     printJson({{"token", reply.getToken().cStr()},
@@ -178,12 +178,14 @@ Task<int> makeToken(Context& context, const Options& options) {
 Task<int> useToken(Context& context, const Options& options) {
   auto token = readJoinToken(options.token);
   if (!token.ok()) {
-    co_return complain(EXIT_USAGE, token.error().why);
+    co_return complain(EXIT_USAGE, "usage", token.error().why);
   }
   auto network = context.joiningNetwork(token.value().authority);
   auto joined = co_await join(*network, context.clock, token.value(), options.file);
   if (!joined.ok()) {
-    co_return complain(joined.code() == ETIMEDOUT ? EXIT_UNREACHABLE : EXIT_REFUSED, joined.error().why);
+    bool silent = joined.code() == ETIMEDOUT;
+    co_return complain(silent ? EXIT_UNREACHABLE : EXIT_REFUSED, silent ? "no-master" : "join-refused",
+                       joined.error().why);
   }
   std::cout << "The certificate of " << toText(token.value().name) << " is in the [security] directory of "
             << options.file << "\n";
@@ -197,7 +199,7 @@ Task<int> issueCertificate(Context& context, const Options& options) {
     usable = Error{EINVAL, "the cluster has no certificates: its file names no [security] directory"};
   }
   if (!usable.ok()) {
-    co_return complain(EXIT_REFUSED, usable.error().why);
+    co_return complain(EXIT_REFUSED, "certificate-refused", usable.error().why);
   }
   const OwnIdentity identity{parseRole(options.role).value(), options.name};
   const std::string directory = options.to.empty() ? cluster.value().securityDirectory : options.to;
@@ -240,7 +242,7 @@ Task<int> revokeCertificates(Context& context, const Options& options) {
   auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "revoke");
   auto outcome = readOutcome(reply.getOutcome());
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, "nothing was revoked: " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "revocation-refused", "nothing was revoked: " + outcome.error().why);
   }
   std::cout << "All certificates of " << options.role << " " << options.name
             << " issued so far are void, and its connections are cut off. It comes back with a token: dfsadmin cert "

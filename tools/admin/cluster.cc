@@ -6,6 +6,7 @@
 
 #include "common/system/security_files.h"
 #include "tools/admin/certificate_files.h"
+#include "tools/admin/output.h"
 #include "tools/admin/verbs.h"
 
 namespace cairn::admin {
@@ -106,11 +107,15 @@ Task<int> initCluster(Context& context, const Options& options) {
     usable = checkCertifiedName(parsed.value().masters[i].name);
   }
   if (!usable.ok()) {
-    co_return complain(EXIT_USAGE, usable.error().why);
+    co_return complain(EXIT_USAGE, "usage", usable.error().why);
   }
   auto made = makeFiles(context, options, parsed.value(), text);
   if (!made.ok()) {
-    co_return complain(EXIT_REFUSED, made.error().why);
+    co_return complain(EXIT_REFUSED, "cluster-file-not-made", made.error().why);
+  }
+  if (context.json) {
+    printJson({{"file", options.file}, {"cluster", toText(id)}});
+    co_return EXIT_HEALTHY;
   }
   sayWhatNext(options, parsed.value());
   co_return EXIT_HEALTHY;

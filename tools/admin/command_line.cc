@@ -1,6 +1,9 @@
 #include "tools/admin/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "common/manual.h"
 
 namespace cairn::admin {
 
@@ -18,9 +21,11 @@ class Words {
     addTop(app);
     addNode(app);
     addPlan(app);
+    addApply(app);
     addTask(app);
     addShard(app);
     addFile(app);
+    addInode(app);
     addReplicas(app);
     addSession(app);
     addLock(app);
@@ -32,8 +37,10 @@ class Words {
     addQuota(app);
     addRaft(app);
     addScrub(app);
+    addConfig(app);
     addCluster(app);
     addCertificates(app);
+    addHelp(app);
   }
 
  private:
@@ -116,6 +123,13 @@ class Words {
     addNamed("fail", "losing a chunkserver for good", "dfsadmin plan fail c3", planFail);
   }
 
+  void addApply(CLI::App& app) {
+    add(app, "apply", "carry out what a plan says, if the cluster is still what it was made for",
+        "dfsadmin apply drain:c3:5f3a9c2112ab", applyPlan)
+        ->add_option("ID", options_.planId, "as plan drain or plan remove-node has printed it")
+        ->required();
+  }
+
   void addTask(CLI::App& app) {
     auto& noun = addNoun(app, "task", "what the cluster is busy with", "dfsadmin task list");
     add(noun, "list", "drains, repairs, rebalancing, files being copied", "dfsadmin task list", showTasks);
@@ -151,6 +165,14 @@ class Words {
     auto* check = add(noun, "check", "read every copy of every chunk, verify and compare; exit code 1 if any is bad",
                       "dfsadmin file check mnt/some/file", checkFile);
     check->add_option("PATH", options_.path, path)->required();
+  }
+
+  void addInode(CLI::App& app) {
+    auto& noun = addNoun(app, "inode", "files and directories by their numbers", "dfsadmin inode path 1099511627777");
+    add(noun, "path", "all paths of an inode, as `ls -i`, an error message or a log names it",
+        "dfsadmin inode path 1099511627777", showInodePath)
+        ->add_option("INODE", options_.id, "its number")
+        ->required();
   }
 
   void addReplicas(CLI::App& app) {
@@ -264,6 +286,43 @@ class Words {
         "dfsadmin scrub status -o json", showScrub);
   }
 
+  void addConfig(CLI::App& app) {
+    auto& noun = addNoun(app, "config", "settings of the whole cluster that can change while it runs",
+                         "dfsadmin config get");
+    add(noun, "get", "what counts now, and whether it comes from cluster.toml",
+        "dfsadmin config get\n  dfsadmin config get scrub_days", getConfig)
+        ->add_option("SETTING", options_.name, "only this one");
+    auto* set = add(noun, "set",
+                    "change a setting on all daemons. How long deleted files are kept: dfsadmin trash set /",
+                    "dfsadmin config set repair_mib_per_second 200\n  dfsadmin config set quarantine_seconds 2d\n  "
+                    "dfsadmin config set scrub_days default",
+                    setConfig);
+    set->add_option("SETTING", options_.name, "as in cluster.toml")->required();
+    set->add_option("VALUE", options_.value, "a number, a duration (90s, 30m, 2h, 1d), or default: as in cluster.toml")
+        ->required();
+    auto* log = add(noun, "log", "how much daemons log, until they are started anew; shows all without a LEVEL",
+                    "dfsadmin config log\n  dfsadmin config log m1 debug", logConfig);
+    log->add_option("DAEMON", options_.name, "a master or a chunkserver (default: all)");
+    log->add_option("LEVEL", options_.level, "from now on")
+        ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "critical", "off"}));
+  }
+
+  void addHelp(CLI::App& app) {
+    auto* history = add(app, "history", "what administrators did: who, when, what was asked for, and what came of it",
+                        "dfsadmin history --last 20", showHistory);
+    history->add_option("--last", options_.last, "only so many, the newest")
+        ->check(CLI::Range(1u, 1000u))
+        ->capture_default_str();
+    add(app, "explain", "what a code means that stands in the status or behind a refusal: cause, effect, next step",
+        "dfsadmin explain volume-full", explainCode)
+        ->add_option("CODE", options_.name, "as printed (default: lists all)");
+    auto* bundle = add(app, "bundle", "gather what a bug report needs into one file, without names of files",
+                       "dfsadmin bundle --to report.tar.gz --log /var/log/cairnfs/m1.log", makeBundle);
+    bundle->add_option("--to", options_.to, "file to make (default: cairnfs-bundle-TIME.tar.gz)");
+    bundle->add_option("--log", options_.logs, "a log to add as it is; several times, if need be");
+    bundle->add_flag("--names", options_.names, "leave names of files in the history");
+  }
+
   void addRemoval(CLI::App& app) {
     auto& noun = addNoun(app, "removal", "chunks that nobody wants, so many that they stay until somebody agrees",
                          "dfsadmin removal list");
@@ -359,6 +418,24 @@ class Words {
   Verb& chosen_;
 };
 
+// As a shell would take it again.
+std::string commandText(int argc, char** argv) {
+  std::string text = "dfsadmin";
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    bool plain = !word.empty() && word.find_first_of(" \t\n'\"\\$*?&|;<>()`") == word.npos;
+    text += " " + (plain ? word : "'" + word + "'");
+  }
+  return text;
+}
+
+// For packaging: not shown by --help.
+void addShells(CLI::App& app, std::string& shell) {
+  addManual(app, "dfsadmin", CAIRN_VERSION);
+  auto* word = app.add_subcommand("completion", "a script that completes these words in a shell")->group("");
+  word->add_option("SHELL", shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
+}
+
 }  // namespace
 
 int runCommandLine(int argc, char** argv, Context& context, const std::function<int(Verb, const Options&)>& run) {
@@ -377,6 +454,8 @@ int runCommandLine(int argc, char** argv, Context& context, const std::function<
   Verb chosen = nullptr;
   Words words(options, chosen);
   words.addAll(app);
+  std::string shell;
+  addShells(app, shell);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {
@@ -384,9 +463,14 @@ int runCommandLine(int argc, char** argv, Context& context, const std::function<
   } catch (const CLI::ParseError& wrong) {
     auto unknown = app.remaining(true);
     std::string what = unknown.empty() ? wrong.what() : "there is no verb or option '" + unknown.front() + "'";
-    return complain(EXIT_USAGE, what + "; see: dfsadmin --help");
+    return complain(EXIT_USAGE, "usage", what + "; see: dfsadmin --help");
+  }
+  if (!shell.empty()) {
+    std::cout << (shell == "bash" ? bashCompletion(app, "dfsadmin") : zshCompletion(app, "dfsadmin"));
+    return EXIT_HEALTHY;
   }
   context.json = output == "json";
+  context.command = commandText(argc, argv);
   return run(chosen, options);
 }
 

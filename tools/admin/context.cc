@@ -34,9 +34,13 @@ std::string usualPlace() {
   return "";
 }
 
-int complain(int code, const std::string& what) {
-  std::cerr << "dfsadmin: " << what << std::endl;
-  return code;
+int complain(int exitCode, const char* code, const std::string& what) {
+  std::cerr << "dfsadmin: " << what << "\n";
+  if (exitCode != EXIT_USAGE) {
+    std::cerr << "more of this: dfsadmin explain " << code << "\n";
+  }
+  std::cerr << std::flush;
+  return exitCode;
 }
 
 }  // namespace cairn::admin

@@ -31,6 +31,8 @@ struct Context {
   std::string hostId;
   std::string workingDirectory;
   std::vector<MountEntry> mounts;
+  std::string caller;   // user and host, for the history
+  std::string command;  // as it was typed
   bool terminal = false;  // standard error is one: progress may be shown
 
   // Set by the global options.
@@ -54,7 +56,8 @@ Result<ClusterFile> readCluster(const Context& context);
 // Which of the usual places has one; empty: none.
 std::string usualPlace();
 
-// "dfsadmin: what" on standard error: thing, cause and next step. Returns `code`.
-int complain(int code, const std::string& what);
+// "dfsadmin: what" on standard error: thing, cause and next step, and where more is to be read of it: `code` is one of
+// codes.h. Returns `exitCode`.
+int complain(int exitCode, const char* code, const std::string& what);
 
 }  // namespace cairn::admin

@@ -31,7 +31,7 @@ Task<int> locateFile(Context& context, const Options& options) {
   }
   auto resolved = co_await resolveFile(context, *found.value(), options.path);
   if (!resolved.ok()) {
-    co_return complainOf(resolved.error());
+    co_return complain(EXIT_REFUSED, "path-not-found", resolved.error().why);
   }
   const auto& file = resolved.value();
   auto map = co_await readMap(context, found.value()->admin);
@@ -40,7 +40,8 @@ Task<int> locateFile(Context& context, const Options& options) {
   for (uint32_t i = 0; i < file.chunkCount(); ++i) {
     const auto* shard = map.shard(file.cls, ChunkId{file.object, i});
     if (shard == nullptr) {
-      co_return complain(EXIT_REFUSED, file.path + ": its replication class " + std::to_string(raw(file.cls)) +
+      co_return complain(EXIT_REFUSED, "class-unknown",
+                         file.path + ": its replication class " + std::to_string(raw(file.cls)) +
                                            " is not in the shard map; look at the master's log");
     }
     chunks.push_back(chunkJson(map, *shard, i));

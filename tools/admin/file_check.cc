@@ -235,7 +235,7 @@ Task<int> checkFile(Context& context, const Options& options) {
   }
   auto resolved = co_await resolveFile(context, *found.value(), options.path);
   if (!resolved.ok()) {
-    co_return complainOf(resolved.error());
+    co_return complain(EXIT_REFUSED, "path-not-found", resolved.error().why);
   }
   FileCheck check(context, *found.value(), resolved.value());
   co_return co_await check.run();

@@ -106,7 +106,7 @@ Task<int> listLocks(Context& context, const Options& options) {
   if (!options.path.empty()) {
     auto resolved = co_await resolvePath(context, *master.value(), options.path);
     if (!resolved.ok()) {
-      co_return complain(EXIT_REFUSED, resolved.error().why);
+      co_return complain(EXIT_REFUSED, "path-not-found", resolved.error().why);
     }
     inode = resolved.value().attributes().getInode();
   }
@@ -122,14 +122,15 @@ Task<int> breakLocks(Context& context, const Options& options) {
   }
   auto resolved = co_await resolvePath(context, *master.value(), options.path);
   if (!resolved.ok()) {
-    co_return complain(EXIT_REFUSED, resolved.error().why);
+    co_return complain(EXIT_REFUSED, "path-not-found", resolved.error().why);
   }
   auto admin = master.value()->admin;
   auto all = co_await readLocks(context, admin);
   auto locks = chosen(all, resolved.value().attributes().getInode(), options.id);
   std::erase_if(locks, [](auto info) { return info.getWaiting(); });
   if (locks.empty()) {
-    co_return complain(EXIT_REFUSED, resolved.value().path + ": nobody there has it locked; see: dfsadmin lock list");
+    co_return complain(EXIT_REFUSED, "lock-not-found",
+                       resolved.value().path + ": nobody there has it locked; see: dfsadmin lock list");
   }
   for (size_t i = 0; options.apply && i < locks.size(); ++i) {
     auto request = admin.breakLockRequest();
@@ -138,7 +139,7 @@ Task<int> breakLocks(Context& context, const Options& options) {
     auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "breaking a lock");
     auto outcome = readOutcome(reply.getOutcome());
     if (!outcome.ok() && outcome.code() != ENOENT) {  // gone by itself is as well
-      co_return complain(EXIT_REFUSED, resolved.value().path + ": " + outcome.error().why);
+      co_return complain(EXIT_REFUSED, "lock-not-broken", resolved.value().path + ": " + outcome.error().why);
     }
   }
   print(context, locks, {{"applied", options.apply}});

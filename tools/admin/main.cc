@@ -77,10 +77,11 @@ int runVerb(Context& context, Runtime& runtime, Verb verb, const Options& option
     return verb(context, options).promise().exclusiveJoin(kj::mv(interrupted)).wait(runtime.io.waitScope);
   } catch (kj::Exception& e) {
     if (isRetryable(e)) {
-      return complain(EXIT_UNREACHABLE, std::string("the cluster stopped answering: ") + e.getDescription().cStr() +
+      return complain(EXIT_UNREACHABLE, "stopped-answering",
+                      std::string("the cluster stopped answering: ") + e.getDescription().cStr() +
                                             "; try again, or look at the daemons' logs");
     }
-    return complain(EXIT_REFUSED, e.getDescription().cStr());
+    return complain(EXIT_REFUSED, "internal-error", e.getDescription().cStr());
   }
 }
 
@@ -95,6 +96,7 @@ int mainProgram(int argc, char** argv) {
   context.openDisk = [&runtime](const std::string& path) { return openSystemDisk(path, *runtime.workers); };
   context.env = leveldb::Env::Default();
   context.hostId = thisHostId();
+  context.caller = thisUserName() + "@" + thisHostName();
   context.workingDirectory = workingDirectory();
   context.mounts = mountTable();
   context.readTexts = &readTextsWithin;

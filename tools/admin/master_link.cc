@@ -34,7 +34,10 @@ Task<Attempt> enter(Context& context, const ClusterFile& cluster, const MasterAd
       co_return kj::mv(attempt);
     }
     auto leader = reply.getMaster();
-    kj::Promise<capnp::Response<wire::Master::AdminResults>> asked = leader.adminRequest().send();
+    auto asking = leader.adminRequest();
+    asking.initCaller().setWho(context.caller);
+    asking.getCaller().setCommand(context.command);
+    kj::Promise<capnp::Response<wire::Master::AdminResults>> asked = asking.send();
     auto granted = co_await withDeadline(context.clock, DIAL_LIMIT, kj::mv(asked), "admin");
     attempt.link = kj::heap<MasterLink>();
     attempt.link->cluster = cluster;
@@ -88,7 +91,10 @@ Task<Result<kj::Own<MasterLink>>> findMaster(Context& context, Nanos limit) {
 }
 
 int complainOf(const Error& error) {
-  return complain(error.code == ENOTCONN ? EXIT_UNREACHABLE : EXIT_REFUSED, error.why);
+  if (error.code == ENOTCONN) {
+    return complain(EXIT_UNREACHABLE, "no-master", error.why);
+  }
+  return complain(EXIT_REFUSED, error.code == ESTALE ? "turned-away" : "cluster-file", error.why);
 }
 
 Task<ShardMap> readMap(Context& context, wire::Admin::Client admin) {

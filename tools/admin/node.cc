@@ -91,7 +91,7 @@ Task<int> showNodes(Context& context, const Options& options) {
     context.json ? printJson({{"nodes", nodes}}) : printList(nodes);
   } else if (nodes.empty()) {
     std::string known = names.empty() ? "none has registered yet" : "there are: " + joined(names, " ");
-    co_return complain(EXIT_REFUSED, "there is no server '" + options.name + "'; " + known);
+    co_return complain(EXIT_REFUSED, "node-not-found", "there is no server '" + options.name + "'; " + known);
   } else {
     context.json ? printJson(nodes[0]) : printNode(nodes[0]);
   }

@@ -2,6 +2,7 @@
 #include "tools/admin/node_change.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <iostream>
 
 #include "fuse-client/client/wire.h"
@@ -17,7 +18,8 @@ namespace {
 
 int report(const Context& context, const std::string& name, const Status& outcome, const std::string& done) {
   if (!outcome.ok()) {
-    return complain(EXIT_REFUSED, name + ": " + outcome.error().why);
+    return complain(EXIT_REFUSED, outcome.code() == ENOENT ? "node-not-found" : "node-not-changed",
+                    name + ": " + outcome.error().why);
   }
   if (context.json) {
     printJson({{"server", name}, {"done", done}});
@@ -59,7 +61,7 @@ Task<int> drainNode(Context& context, const Options& options) {
     auto map = co_await readMap(context, found.value()->admin);
     auto reckoned = planMove(map, status, Move::DRAIN, options.name);
     if (!reckoned.refused.empty()) {
-      co_return complain(EXIT_REFUSED, options.name + ": not drained: " + reckoned.refused +
+      co_return complain(EXIT_REFUSED, "drain-refused", options.name + ": not drained: " + reckoned.refused +
                                            " (--force: begin all the same, and move what can be moved)");
     }
   }
@@ -70,7 +72,8 @@ Task<int> drainNode(Context& context, const Options& options) {
 Task<int> maintainNode(Context& context, const Options& options) {
   uint32_t seconds = secondsOf(options.duration);
   if (seconds == 0) {
-    co_return complain(EXIT_USAGE, "--for '" + options.duration + "' is no duration; write 90s, 30m, 2h or 1d");
+    co_return complain(EXIT_USAGE, "usage",
+                       "--for '" + options.duration + "' is no duration; write 90s, 30m, 2h or 1d");
   }
   co_return co_await change(context, options.name, wire::ServerChange::MAINTAIN, seconds,
                             "in maintenance for " + durationText(seconds) + ": no copies are made elsewhere meanwhile");
@@ -94,7 +97,8 @@ Task<int> okToStop(Context& context, const Options& options) {
   bool known = std::any_of(map.servers.begin(), map.servers.end(),
                            [&](auto& item) { return item.second.name == options.name; });
   if (!known) {
-    co_return complain(EXIT_REFUSED, "there is no server '" + options.name + "'; see: dfsadmin node list");
+    co_return complain(EXIT_REFUSED, "node-not-found",
+                       "there is no server '" + options.name + "'; see: dfsadmin node list");
   }
   Json harmed = Json::array();
   for (auto& [id, shard] : map.shards) {
@@ -122,7 +126,8 @@ Task<int> okToStop(Context& context, const Options& options) {
     table.print();
   }
   if (!harmed.empty()) {
-    co_return complain(EXIT_REFUSED, options.name + " must not be stopped: " + std::to_string(harmed.size()) +
+    co_return complain(EXIT_REFUSED, "node-needed",
+                       options.name + " must not be stopped: " + std::to_string(harmed.size()) +
                                          " shards would have too few copies to be written; wait until the cluster is "
                                          "healthy: dfsadmin wait healthy");
   }

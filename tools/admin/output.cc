@@ -99,6 +99,16 @@ void printJson(const Json& json) {
   std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
 }
 
+int printDone(const Context& context, Json about, const std::string& text) {
+  if (context.json) {
+    about["done"] = text;
+    printJson(about);
+  } else {
+    std::cout << text << "\n";
+  }
+  return EXIT_HEALTHY;
+}
+
 void Progress::show(const std::string& line) {
   if (!on_) {
     return;

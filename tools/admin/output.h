@@ -35,6 +35,9 @@ class Table {
 
 void printJson(const Json& json);
 
+// What was done: `text` for people; `about` and, as "done", the text for programs. Returns EXIT_HEALTHY.
+int printDone(const Context& context, Json about, const std::string& text);
+
 // One line on standard error that is written over by the next; nothing when that is no terminal.
 class Progress {
  public:

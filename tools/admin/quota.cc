@@ -113,7 +113,7 @@ Task<int> show(Context& context, wire::Admin::Client admin, std::string path, ui
 Task<int> listQuotas(Context& context, const Options& options) {
   auto path = clusterPath(context, options.path.empty() ? "/" : options.path);
   if (!path.ok()) {
-    co_return complain(EXIT_USAGE, path.error().why);
+    co_return complain(EXIT_USAGE, "usage", path.error().why);
   }
   auto master = co_await findMaster(context, FIND_LIMIT);
   if (!master.ok()) {
@@ -147,13 +147,15 @@ Task<int> setQuota(Context& context, const Options& options) {
   auto bytes = options.size.empty() ? std::optional<uint64_t>(0) : bytesOf(options.size);
   auto files = options.count.empty() ? std::optional<uint64_t>(0) : countOf(options.count);
   if (options.size.empty() && options.count.empty()) {
-    co_return complain(EXIT_USAGE, "name a limit: --bytes 10G, --files 100000, or both");
+    co_return complain(EXIT_USAGE, "usage", "name a limit: --bytes 10G, --files 100000, or both");
   }
   if (!bytes) {
-    co_return complain(EXIT_USAGE, "'" + options.size + "' is no number of bytes; write 4096, 500M, 10G, 1.5T or none");
+    co_return complain(EXIT_USAGE, "usage",
+                       "'" + options.size + "' is no number of bytes; write 4096, 500M, 10G, 1.5T or none");
   }
   if (!files) {
-    co_return complain(EXIT_USAGE, "'" + options.count + "' is no number of files; write one above 0, or none");
+    co_return complain(EXIT_USAGE, "usage",
+                       "'" + options.count + "' is no number of files; write one above 0, or none");
   }
   auto master = co_await findMaster(context, FIND_LIMIT);
   if (!master.ok()) {
@@ -161,7 +163,7 @@ Task<int> setQuota(Context& context, const Options& options) {
   }
   auto found = co_await resolvePath(context, *master.value(), options.path);
   if (!found.ok()) {
-    co_return complain(EXIT_REFUSED, found.error().why);
+    co_return complain(EXIT_REFUSED, "path-not-found", found.error().why);
   }
   const uint64_t inode = found.value().attributes().getInode();
   Limits limits{*bytes, *files};
@@ -174,7 +176,7 @@ Task<int> setQuota(Context& context, const Options& options) {
   }
   auto set = co_await send(context, master.value()->admin, found.value().path, limits);
   if (!set.ok()) {
-    co_return complain(EXIT_REFUSED, found.value().path + ": " + set.error().why);
+    co_return complain(EXIT_REFUSED, "quota-refused", found.value().path + ": " + set.error().why);
   }
   co_return co_await show(context, master.value()->admin, found.value().path, inode);
 }
@@ -186,18 +188,19 @@ Task<int> clearQuota(Context& context, const Options& options) {
   }
   auto found = co_await resolvePath(context, *master.value(), options.path);
   if (!found.ok()) {
-    co_return complain(EXIT_REFUSED, found.error().why);
+    co_return complain(EXIT_REFUSED, "path-not-found", found.error().why);
   }
   const std::string path = found.value().path;
   const uint64_t inode = found.value().attributes().getInode();
   auto quotas = co_await readQuotas(context, master.value()->admin);
   if (std::none_of(quotas.begin(), quotas.end(), [&](auto& quota) { return quota.inode == inode; })) {
-    co_return complain(EXIT_REFUSED, path + ": it has no quota of its own; see: dfsadmin quota list");
+    co_return complain(EXIT_REFUSED, "quota-not-found",
+                       path + ": it has no quota of its own; see: dfsadmin quota list");
   }
   Limits none;
   auto cleared = co_await send(context, master.value()->admin, path, none);
   if (!cleared.ok()) {
-    co_return complain(EXIT_REFUSED, path + ": " + cleared.error().why);
+    co_return complain(EXIT_REFUSED, "quota-refused", path + ": " + cleared.error().why);
   }
   co_return co_await show(context, master.value()->admin, path, inode);
 }

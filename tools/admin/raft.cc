@@ -104,7 +104,7 @@ Task<int> make(Context& context, Change change) {
   Nanos end = context.clock.monotonic() + CHANGE_LIMIT;
   auto asked = co_await ask(context, *found.value(), change);
   if (!asked.ok()) {
-    co_return complain(EXIT_REFUSED, "refused: " + asked.error().why + ". See: dfsadmin raft status");
+    co_return complain(EXIT_REFUSED, "raft-refused", "refused: " + asked.error().why + ". See: dfsadmin raft status");
   }
   bool answersWhenMade = change.what != wire::RaftChange::TRANSFER;
   bool made = asked.value() && answersWhenMade;
@@ -115,12 +115,12 @@ Task<int> make(Context& context, Change change) {
     }
   }
   if (!made) {
-    co_return complain(EXIT_REFUSED, "master " + change.name + " was asked " + change.wish + ", and after " +
+    co_return complain(EXIT_REFUSED, "raft-not-done",
+                       "master " + change.name + " was asked " + change.wish + ", and after " +
                                          durationText(CHANGE_LIMIT / SECOND) +
                                          " it isn't so. See dfsadmin raft status and its log, then try again");
   }
-  std::cout << change.done << "\n";
-  co_return EXIT_HEALTHY;
+  co_return printDone(context, {{"master", change.name}}, change.done);
 }
 
 }  // namespace

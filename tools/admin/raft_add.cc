@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "tools/admin/cluster_edit.h"
+#include "tools/admin/history.h"
 #include "tools/admin/master_link.h"
 #include "tools/admin/output.h"
 #include "tools/admin/raft_group.h"
@@ -52,6 +53,9 @@ Result<MasterAddress> ensureNamed(Context& context, const ClusterFile& cluster, 
 }
 
 void sayWhatToDo(const Context& context, const MasterAddress& master) {
+  if (context.json) {
+    return;
+  }
   std::cout << "On the machine of master " << master.name << ", with a copy of " << context.clusterFile
             << " as it is now:\n  dfs-master --cluster " << context.clusterFile << " --name " << master.name
             << " --dir DIR --listen " << master.address << (master.socket.empty() ? "" : " --socket " + master.socket)
@@ -94,7 +98,7 @@ Task<int> watch(Context& context, std::string name, Nanos limit) {
     group = co_await lookAtGroup(context);
     role = roleIn(group, name);
     progress.show(progressText(group, name));
-    if (!role.empty() && !told) {
+    if (!role.empty() && !told && !context.json) {
       told = true;
       progress.clear();
       std::cout << "master " << name << " is there" << (role == "learner" ? ", and is given what the others have" : "")
@@ -107,14 +111,13 @@ Task<int> watch(Context& context, std::string name, Nanos limit) {
   } while ((role.empty() || role == "learner") && context.clock.monotonic() < end);
   progress.clear();
   if (role.empty() || role == "learner") {
-    co_return complain(EXIT_DEGRADED,
+    co_return complain(EXIT_DEGRADED, "master-joining",
                        progressText(group, name) + " after " + durationText(limit / SECOND) +
                            "; it gets its vote by itself when it has all. See its log, and dfsadmin raft "
                            "status; `dfsadmin raft add " +
                            name + "` goes on watching");
   }
-  std::cout << "master " << name << " has a vote\n";
-  co_return EXIT_HEALTHY;
+  co_return printDone(context, {{"master", name}}, "master " + name + " has a vote");
 }
 
 }  // namespace
@@ -122,7 +125,7 @@ Task<int> watch(Context& context, std::string name, Nanos limit) {
 Task<int> addMaster(Context& context, const Options& options) {
   auto file = locateCluster(context);
   if (!file.ok()) {
-    co_return complain(EXIT_REFUSED, file.error().why);
+    co_return complain(EXIT_REFUSED, "cluster-file", file.error().why);
   }
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
@@ -131,21 +134,28 @@ Task<int> addMaster(Context& context, const Options& options) {
   auto group = co_await readGroup(context, *found.value());
   std::string role = roleIn(group, options.name);
   if (!role.empty() && role != "learner") {
-    co_return complain(EXIT_REFUSED, "master " + options.name +
+    co_return complain(EXIT_REFUSED, "master-known", "master " + options.name +
                                          " is one of the group already, with a vote. If its "
                                          "directory is lost: dfsadmin raft remove " +
                                          options.name);
   }
   auto named = ensureNamed(context, file.value(), options);
   if (!named.ok()) {
-    co_return complain(EXIT_REFUSED, named.error().why);
+    co_return complain(EXIT_REFUSED, "master-not-named", named.error().why);
+  }
+  auto noted = co_await beginAction(context, found.value()->admin, "raft add " + options.name);
+  if (noted.ok()) {
+    co_await endAction(context, found.value()->admin, noted.value(), Status());
   }
   if (role.empty()) {
     sayWhatToDo(context, named.value());
   }
   Nanos limit = static_cast<Nanos>(options.timeoutSeconds * SECOND);
-  if (limit == 0) {
+  if (limit == 0 && !context.json) {
     co_return EXIT_HEALTHY;
+  }
+  if (limit == 0) {
+    co_return printDone(context, {{"master", options.name}}, "it is named in " + context.clusterFile);
   }
   co_return co_await watch(context, options.name, limit);
 }

@@ -150,25 +150,26 @@ int applied(Context& context, const Options& options, const RecoveryPlan& plan, 
 Task<int> recoverGroup(Context& context, const Options& options) {
   auto file = locateCluster(context);
   if (!file.ok()) {
-    co_return complain(EXIT_REFUSED, file.error().why);
+    co_return complain(EXIT_REFUSED, "cluster-file", file.error().why);
   }
   const ClusterFile cluster = file.value();
   auto disk = context.openDisk(options.directory);
   if (!disk.ok()) {
-    co_return complain(EXIT_REFUSED, disk.error().why);
+    co_return complain(EXIT_REFUSED, "recover-refused", disk.error().why);
   }
   RecoveryParts parts{*disk.value(), *context.env, context.random, cluster, options.name};
   auto plan = planRecovery(parts);
   if (!plan.ok()) {
-    co_return complain(EXIT_REFUSED, plan.error().why);
+    co_return complain(EXIT_REFUSED, "recover-refused", plan.error().why);
   }
   auto others = addressesOf(cluster, plan.value());
   if (!others.ok()) {
-    co_return complain(EXIT_REFUSED, others.error().why);
+    co_return complain(EXIT_REFUSED, "recover-refused", others.error().why);
   }
   auto left = co_await majorityLeft(context, cluster, plan.value(), others.value());
   if (!left.empty()) {
-    co_return complain(EXIT_REFUSED, "the group isn't lost: " + left + " answers, a majority with " + options.name +
+    co_return complain(EXIT_REFUSED, "group-not-lost",
+                       "the group isn't lost: " + left + " answers, a majority with " + options.name +
                                          ". Start " + options.name + " as it is; see dfsadmin raft status");
   }
   if (options.planId.empty()) {
@@ -181,7 +182,7 @@ Task<int> recoverGroup(Context& context, const Options& options) {
   }
   auto done = co_await recover(parts, options.planId);
   if (!done.ok()) {
-    co_return complain(EXIT_REFUSED, done.error().why);
+    co_return complain(EXIT_REFUSED, "recover-refused", done.error().why);
   }
   co_return applied(context, options, plan.value(), done.value());
 }

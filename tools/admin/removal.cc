@@ -51,7 +51,7 @@ Task<int> applyRemoval(Context& context, const Options& options) {
   uint64_t plan = 0;
   const char* end = options.planId.data() + options.planId.size();
   if (std::from_chars(options.planId.data(), end, plan, 16).ptr != end || plan == 0) {
-    co_return complain(EXIT_USAGE, options.planId + " is no plan; see: dfsadmin removal list");
+    co_return complain(EXIT_USAGE, "usage", options.planId + " is no plan; see: dfsadmin removal list");
   }
   auto found = co_await findMaster(context, FIND_LIMIT);
   if (!found.ok()) {
@@ -63,10 +63,10 @@ Task<int> applyRemoval(Context& context, const Options& options) {
   auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "removal apply");
   auto outcome = readOutcome(reply.getOutcome());
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, "nothing is removed: " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "removal-not-found", "nothing is removed: " + outcome.error().why);
   }
-  std::cout << "these chunks go into quarantine now, where they stay for a while\n";
-  co_return EXIT_HEALTHY;
+  co_return printDone(context, {{"plan", options.planId}},
+                      "these chunks go into quarantine now, where they stay for a while");
 }
 
 }  // namespace cairn::admin

@@ -93,7 +93,7 @@ Task<int> setReplicas(Context& context, const Options& options) {
   auto map = co_await readMap(context, master.value()->admin);
   auto found = co_await resolveClass(context, *master.value(), map, options.path);
   if (!found.ok()) {
-    co_return complainOf(found.error());
+    co_return complain(EXIT_REFUSED, "path-not-found", found.error().why);
   }
   const ClassPath& target = found.value();
   ClassWish wish{options.copies, levelOf(options, target.cls)};
@@ -101,7 +101,7 @@ Task<int> setReplicas(Context& context, const Options& options) {
   bool existing = !options.newOnly;
   auto answer = co_await ask(context, master.value()->admin, target.path, wish, existing, apply);
   if (!answer.ok()) {
-    co_return complain(EXIT_REFUSED, target.path + ": " + answer.error().why);
+    co_return complain(EXIT_REFUSED, "replicas-refused", target.path + ": " + answer.error().why);
   }
   const Done& done = answer.value();
   if (context.json) {
@@ -121,7 +121,7 @@ Task<int> showReplicas(Context& context, const Options& options) {
   auto map = co_await readMap(context, master.value()->admin);
   auto found = co_await resolveClass(context, *master.value(), map, options.path);
   if (!found.ok()) {
-    co_return complainOf(found.error());
+    co_return complain(EXIT_REFUSED, "path-not-found", found.error().why);
   }
   const ClassPath& target = found.value();
   if (context.json) {

@@ -1,8 +1,10 @@
 // dfsadmin scrub: asks the chunkservers themselves, one after another.
 #include <algorithm>
+#include <cerrno>
 #include <iostream>
 
 #include "tools/admin/chunk_doors.h"
+#include "tools/admin/history.h"
 #include "tools/admin/master_link.h"
 #include "tools/admin/output.h"
 #include "tools/admin/shards.h"
@@ -75,6 +77,11 @@ Task<int> askAll(Context& context, const Options& options, bool start) {
   if (!found.ok()) {
     co_return complainOf(found.error());
   }
+  uint64_t noted = 0;
+  if (start) {
+    auto begun = co_await beginAction(context, found.value()->admin, "scrub start " + options.name);
+    noted = begun.ok() ? begun.value() : 0;
+  }
   auto map = co_await readMap(context, found.value()->admin);
   ChunkDoors doors(context, found.value()->cluster.cluster);
   Json volumes = Json::array();
@@ -95,8 +102,13 @@ Task<int> askAll(Context& context, const Options& options, bool start) {
                 << "; start it, or look at its log\n";
     }
   }
+  Status outcome = known && all ? Status() : Status(Error{ENOENT, "not all servers that were meant have begun"});
+  if (noted != 0) {
+    co_await endAction(context, found.value()->admin, noted, outcome);
+  }
   if (!known) {
-    co_return complain(EXIT_REFUSED, "there is no server '" + options.name + "'; see: dfsadmin node list");
+    co_return complain(EXIT_REFUSED, "node-not-found",
+                       "there is no server '" + options.name + "'; see: dfsadmin node list");
   }
   context.json ? printJson({{"volumes", volumes}}) : printTable(volumes, context.clock.wall() / SECOND);
   bool bad = std::any_of(volumes.begin(), volumes.end(), [](const Json& v) {

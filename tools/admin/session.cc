@@ -57,11 +57,11 @@ Task<int> evictSession(Context& context, const Options& options) {
   auto outcome = readOutcome(reply.getOutcome());
   std::string session = "session " + std::to_string(options.id);
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, session + " was not evicted: " + outcome.error().why +
+    co_return complain(EXIT_REFUSED, "session-not-evicted", session + " was not evicted: " + outcome.error().why +
                                          "; see: dfsadmin session list");
   }
-  std::cout << session << " is evicted: its open files are released and its late writes are refused\n";
-  co_return EXIT_HEALTHY;
+  co_return printDone(context, {{"session", options.id}},
+                      session + " is evicted: its open files are released and its late writes are refused");
 }
 
 }  // namespace cairn::admin

@@ -48,22 +48,25 @@ Task<int> forceShard(Context& context, const Options& options) {
   auto map = co_await readMap(context, admin);
   const ShardRecord* shard = map.shard(static_cast<ShardId>(options.id));
   if (shard == nullptr) {
-    co_return complain(EXIT_REFUSED, "there is no shard " + std::to_string(options.id) + "; see: dfsadmin shard list");
+    co_return complain(EXIT_REFUSED, "shard-not-found",
+                       "there is no shard " + std::to_string(options.id) + "; see: dfsadmin shard list");
   }
   auto found = candidates(map, *shard, options.name);
   if (found.empty()) {
-    co_return complain(EXIT_REFUSED,
+    co_return complain(EXIT_REFUSED, "force-impossible",
                        "no volume that had a copy of this shard is online; start its chunkserver, or name another with "
                        "--to, if all that the shard had may be lost");
   }
   if (found.size() > 1 && options.name.empty()) {
-    co_return complain(EXIT_REFUSED, "several volumes could go on with this shard, and may have more or less of it: " +
+    co_return complain(EXIT_REFUSED, "force-ambiguous",
+                       "several volumes could go on with this shard, and may have more or less of it: " +
                                          membersText(map, found) + "; name the server with --to");
   }
   VolumeNumber volume = found.front();
   auto outcome = co_await force(context, admin, shard->id, volume, options.apply);
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, "shard " + std::to_string(options.id) + ": " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "force-refused",
+                       "shard " + std::to_string(options.id) + ": " + outcome.error().why);
   }
   std::string member = memberText(map, volume);
   std::string loss = "what was written to shard " + std::to_string(options.id) + " after " + member +

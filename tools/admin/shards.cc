@@ -113,7 +113,7 @@ Task<int> showShard(Context& context, const Options& options) {
   auto map = co_await readMap(context, found.value()->admin);
   const auto* shard = map.shard(static_cast<ShardId>(options.id));
   if (shard == nullptr) {
-    co_return complain(EXIT_REFUSED, "there is no shard " + std::to_string(options.id) +
+    co_return complain(EXIT_REFUSED, "shard-not-found", "there is no shard " + std::to_string(options.id) +
                                          " in this cluster's map; see: dfsadmin shard list");
   }
   if (context.json) {

@@ -141,6 +141,9 @@ void printSummary(const Json& status) {
     std::cout << "  " << reason["code"].get<std::string>() << ": " << reason["text"].get<std::string>() << "\n    -> "
               << reason["action"].get<std::string>() << "\n";
   }
+  if (!status["reasons"].empty()) {
+    std::cout << "  More of each: dfsadmin explain CODE\n";
+  }
   const auto& shards = status["shards"];
   const auto& space = status["space"];
   std::cout << "Shards   " << number(shards["total"]) << ": " << number(shards["healthy"]) << " healthy, "

@@ -121,7 +121,8 @@ Task<int> showTasks(Context& context, const Options& options) {
     }
   }
   if (!options.name.empty() && chosen.empty()) {
-    co_return complain(EXIT_REFUSED, "there is no task '" + options.name + "' (any more); see: dfsadmin task list");
+    co_return complain(EXIT_REFUSED, "task-not-found",
+                       "there is no task '" + options.name + "' (any more); see: dfsadmin task list");
   }
   context.json ? printJson({{"tasks", chosen}}) : print(chosen);
   co_return EXIT_HEALTHY;
@@ -141,10 +142,9 @@ Task<int> cancelCopies(Context& context, const std::string& name) {
   auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "cancelling");
   auto outcome = readOutcome(reply.getOutcome());
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, name + ": " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "task-not-cancelled", name + ": " + outcome.error().why);
   }
-  std::cout << name << " is cancelled; what it has copied stays as it is\n";
-  co_return EXIT_HEALTHY;
+  co_return printDone(context, {{"task", name}}, name + " is cancelled; what it has copied stays as it is");
 }
 
 }  // namespace
@@ -154,7 +154,7 @@ Task<int> cancelTask(Context& context, const Options& options) {
     co_return co_await cancelCopies(context, options.name);
   }
   if (options.name.compare(0, DRAIN.size(), DRAIN) != 0) {
-    co_return complain(EXIT_REFUSED,
+    co_return complain(EXIT_REFUSED, "task-not-cancelled",
                        "only a drain and the copying of files (replicas-ID) can be cancelled; repairs and rebalancing "
                        "end when all is in its place");
   }
@@ -165,10 +165,9 @@ Task<int> cancelTask(Context& context, const Options& options) {
   std::string server = options.name.substr(DRAIN.size());
   auto outcome = co_await changeServer(context, found.value()->admin, server, wire::ServerChange::RESUME, 0);
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, options.name + ": " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "task-not-cancelled", options.name + ": " + outcome.error().why);
   }
-  std::cout << server << " is in service again\n";
-  co_return EXIT_HEALTHY;
+  co_return printDone(context, {{"task", options.name}}, server + " is in service again");
 }
 
 }  // namespace cairn::admin

@@ -100,7 +100,7 @@ int report(const Context& context, const std::vector<Item>& items, bool applied)
 Task<int> listTrash(Context& context, const Options& options) {
   auto path = clusterPath(context, options.path.empty() ? "/" : options.path);
   if (!path.ok()) {
-    co_return complain(EXIT_USAGE, path.error().why);
+    co_return complain(EXIT_USAGE, "usage", path.error().why);
   }
   auto master = co_await findMaster(context, FIND_LIMIT);
   if (!master.ok()) {
@@ -125,7 +125,7 @@ Task<int> restoreTrash(Context& context, const Options& options) {
   if (!options.to.empty()) {
     auto path = clusterPath(context, options.to);
     if (!path.ok()) {
-      co_return complain(EXIT_USAGE, path.error().why);
+      co_return complain(EXIT_USAGE, "usage", path.error().why);
     }
     to = path.value();
   }
@@ -140,7 +140,8 @@ Task<int> restoreTrash(Context& context, const Options& options) {
   auto reply = co_await withDeadline(context.clock, TREE_LIMIT, kj::mv(sent), "bringing it back");
   auto outcome = readOutcome(reply.getOutcome());
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, std::to_string(options.id) + ": not brought back: " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "trash-not-restored",
+                       std::to_string(options.id) + ": not brought back: " + outcome.error().why);
   }
   std::string path = textOf(reply.getPath());
   if (context.json) {
@@ -154,7 +155,7 @@ Task<int> restoreTrash(Context& context, const Options& options) {
 Task<int> purgeTrash(Context& context, const Options& options) {
   uint32_t older = options.olderThan.empty() ? 0 : secondsOf(options.olderThan);
   if (!options.olderThan.empty() && older == 0) {
-    co_return complain(EXIT_USAGE, "'" + options.olderThan + "' is no duration; write 90s, 30m, 2h or 1d");
+    co_return complain(EXIT_USAGE, "usage", "'" + options.olderThan + "' is no duration; write 90s, 30m, 2h or 1d");
   }
   auto master = co_await findMaster(context, FIND_LIMIT);
   if (!master.ok()) {
@@ -175,7 +176,7 @@ Task<int> purgeTrash(Context& context, const Options& options) {
   auto reply = co_await withDeadline(context.clock, TREE_LIMIT, kj::mv(sent), "purging");
   auto outcome = readOutcome(reply.getOutcome());
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, "not purged: " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "trash-not-purged", "not purged: " + outcome.error().why);
   }
   co_return report(context, items, true);
 }
@@ -184,11 +185,12 @@ Task<int> setTrash(Context& context, const Options& options) {
   uint64_t seconds = secondsOf(options.keep);
   bool asAbove = options.keep == "default";
   if (seconds == 0 && options.keep != "off" && !asAbove) {
-    co_return complain(EXIT_USAGE, "'" + options.keep + "' is no duration; write 90s, 30m, 2h, 1d, off or default");
+    co_return complain(EXIT_USAGE, "usage",
+                       "'" + options.keep + "' is no duration; write 90s, 30m, 2h, 1d, off or default");
   }
   auto path = clusterPath(context, options.path);
   if (!path.ok()) {
-    co_return complain(EXIT_USAGE, path.error().why);
+    co_return complain(EXIT_USAGE, "usage", path.error().why);
   }
   auto master = co_await findMaster(context, FIND_LIMIT);
   if (!master.ok()) {
@@ -201,7 +203,7 @@ Task<int> setTrash(Context& context, const Options& options) {
   auto reply = co_await withDeadline(context.clock, ANSWER_LIMIT, kj::mv(sent), "setting it");
   auto outcome = readOutcome(reply.getOutcome());
   if (!outcome.ok()) {
-    co_return complain(EXIT_REFUSED, path.value() + ": " + outcome.error().why);
+    co_return complain(EXIT_REFUSED, "trash-not-set", path.value() + ": " + outcome.error().why);
   }
   if (context.json) {
     printJson({{"path", path.value()}, {"seconds", asAbove ? Json(nullptr) : Json(seconds)}});

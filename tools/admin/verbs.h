@@ -29,6 +29,10 @@ struct Options {
   std::string keep;
   std::string olderThan;
   std::string to;
+  std::vector<std::string> logs;  // files
+  std::string value;
+  uint32_t last = 50;
+  bool names = false;
   std::string size;   // as sizeOf() reads it
   std::string count;
   uint64_t bytes = 0;
@@ -48,6 +52,14 @@ struct Options {
 
 using Verb = Task<int> (*)(Context&, const Options&);
 
+Task<int> showHistory(Context& context, const Options& options);
+Task<int> explainCode(Context& context, const Options& options);  // all when none is named
+Task<int> getConfig(Context& context, const Options& options);    // all when none is named
+Task<int> setConfig(Context& context, const Options& options);
+Task<int> logConfig(Context& context, const Options& options);
+Task<int> makeBundle(Context& context, const Options& options);
+Task<int> showInodePath(Context& context, const Options& options);
+Task<int> applyPlan(Context& context, const Options& options);
 Task<int> showStatus(Context& context, const Options& options);
 Task<int> waitFor(Context& context, const Options& options);
 Task<int> showTop(Context& context, const Options& options);

@@ -81,7 +81,7 @@ Task<int> waitFor(Context& context, const Options& options) {
       if (seen.error.code != 0) {
         co_return complainOf(seen.error);
       }
-      co_return complain(std::max(healthCode(seen.status), EXIT_DEGRADED),
+      co_return complain(std::max(healthCode(seen.status), EXIT_DEGRADED), "wait-timeout",
                          "not " + options.state + " after " + durationText(waited / SECOND) + "; " +
                              progressOf(seen.status) + "; see: dfsadmin status");
     }

@@ -281,7 +281,7 @@ void printText(const Subject& subject, const Report& report) {
     std::cout << "  " << (lock["waiting"] ? "wanted: " : "held: ") << lock["text"].get<std::string>() << "\n";
   }
   for (auto& problem : report.problems) {
-    complain(EXIT_DEGRADED, problem);
+    complain(EXIT_DEGRADED, "mount-silent", problem);
   }
 }
 
@@ -344,7 +344,7 @@ void chooseCluster(Context& context, const Subject& subject) {
 Task<int> showWhy(Context& context, const Options& options) {
   auto chosen = subjectOf(context, options.path);
   if (!chosen.ok()) {
-    co_return complain(EXIT_REFUSED, chosen.error().why);
+    co_return complain(EXIT_REFUSED, "subject-not-found", chosen.error().why);
   }
   Subject subject = chosen.value();
   chooseCluster(context, subject);
@@ -353,7 +353,7 @@ Task<int> showWhy(Context& context, const Options& options) {
   if (master.ok() && subject.isPath) {
     auto found = co_await resolve(context, *master.value(), subject);
     if (!found.ok()) {
-      co_return complain(EXIT_REFUSED, found.error().why);
+      co_return complain(EXIT_REFUSED, "path-not-found", found.error().why);
     }
   }
   askMounts(context, subject, report);

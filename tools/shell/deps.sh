@@ -3,9 +3,10 @@
 
 BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config capnproto libcapnp-dev libfuse3-dev fuse3 libleveldb-dev
   libxxhash-dev libzstd-dev libgtest-dev libgmock-dev libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev lld libssl-dev libsnappy-dev prometheus-cpp-dev)
+  nlohmann-json3-dev lld libssl-dev libsnappy-dev prometheus-cpp-dev libarchive-dev)
 TEST_PACKAGES=(python3 git rsync sqlite3 fio attr acl e2fsprogs procps iproute2 nftables postgresql-15 stress-ng dbench
-  bonnie++ fsmark)
+  bonnie++ fsmark python3-jsonschema zsh dpkg-dev file debootstrap
+  python3-yaml)
 APT_WAIT_SECONDS=600
 
 # Sets MISSING to the packages among the arguments that are not installed.

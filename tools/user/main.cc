@@ -19,6 +19,11 @@ constexpr int EXIT_DONE = 0;
 constexpr int EXIT_REFUSED = 2;
 constexpr int EXIT_USAGE = 64;
 constexpr const char* COUNTS[] = {"user.dfs.rbytes", "user.dfs.rfiles", "user.dfs.rsubdirs"};
+constexpr const char* USAGE =
+    "usage: dfs du PATH...   bytes, files and directories of each, without looking through it\n"
+    "       dfs rm PATH...   a whole tree at once; what it takes up is given back behind\n"
+    "\n"
+    "Example: dfs du /mnt/cairn/home\n";
 constexpr const char* DETACH = "user.dfs.detach";
 
 int complain(const std::string& path, const std::string& what) {
@@ -92,9 +97,9 @@ int mainProgram(const std::vector<std::string>& words) {
   bool du = !words.empty() && words[0] == "du";
   bool rm = !words.empty() && words[0] == "rm";
   if ((!du && !rm) || words.size() < 2) {
-    fprintf(stderr, "usage: dfs du PATH...   bytes, files and directories of each, without looking through it\n"
-                    "       dfs rm PATH...   a whole tree at once; what it takes up is given back behind\n");
-    return EXIT_USAGE;
+    bool help = words.size() == 1 && (words[0] == "--help" || words[0] == "-h");
+    fputs(USAGE, help ? stdout : stderr);
+    return help ? EXIT_DONE : EXIT_USAGE;
   }
   int code = EXIT_DONE;
   for (size_t i = 1; i < words.size(); ++i) {

@@ -9,7 +9,8 @@ struct AdminWorld {
   ~AdminWorld() noexcept {}  // so that a gtest fixture can hold it
   World world{1};
   kj::Own<SimRandom> random = world.random("dfsadmin");
-  Context context{world.clock(), world.network().host("dfsadmin"), *random, {}, "this-host", "/", {}, false, "", false};
+  Context context{world.clock(), world.network().host("dfsadmin"), *random, {}, "this-host", "/", {}, "ann@desk",
+                  "dfsadmin", false,       "",                                      false};
 };
 
 }  // namespace cairn::admin
