@@ -1,4 +1,4 @@
-@0xd3a1c5e0b7f24a06;
+@0xd3a1c5e0b7f24a08;
 # Certificates: who gets one, whose are void.
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::wire");
