@@ -12,7 +12,7 @@ constexpr const char* METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 }  // namespace
 
 MetricsPages::MetricsPages(kj::AsyncIoContext& io, Clock& clock, MetricsSource source)
-    : clock_(clock), network_(newSystemNetwork(io)), source_(std::move(source)) {}
+    : clock_(clock), network_(newPublicNetwork(io)), source_(std::move(source)) {}
 
 Status MetricsPages::serve(const Address& address) {
   if (address.empty()) {

@@ -231,7 +231,8 @@ class SystemNetworkImpl final : public SystemNetwork {
   }
 
   Result<kj::Own<Listener>> secured(const Address& address, const std::string& host, Result<kj::Own<Listener>> bound) {
-    if (!bound.ok() || (security_.mode == TcpSecurity::Mode::PLAIN && isLoopbackHost(host))) {
+    bool plain = security_.mode == TcpSecurity::Mode::PLAIN && isLoopbackHost(host);
+    if (!bound.ok() || plain || security_.mode == TcpSecurity::Mode::PUBLIC) {
       return bound;
     }
     if (security_.mode == TcpSecurity::Mode::PLAIN) {
@@ -308,6 +309,12 @@ kj::Own<SystemNetwork> newPlainNetwork(kj::AsyncIoContext& io) {
   TcpSecurity plain;
   plain.mode = TcpSecurity::Mode::PLAIN;
   return kj::heap<SystemNetworkImpl>(io, std::move(plain));
+}
+
+kj::Own<SystemNetwork> newPublicNetwork(kj::AsyncIoContext& io) {
+  TcpSecurity open;
+  open.mode = TcpSecurity::Mode::PUBLIC;
+  return kj::heap<SystemNetworkImpl>(io, std::move(open));
 }
 
 }  // namespace cairn

@@ -13,7 +13,8 @@ namespace cairn {
 // and the owner of this process are let in.
 struct TcpSecurity {
   // PLAIN: without TLS, on loopback addresses alone. TLS: with `material`. NONE: not at all, `why` says why not.
-  enum class Mode { NONE, PLAIN, TLS } mode = Mode::NONE;
+  // PUBLIC: without TLS on any address, for what everybody may read.
+  enum class Mode { NONE, PLAIN, TLS, PUBLIC } mode = Mode::NONE;
   TlsMaterial material;
   std::string pin;         // as TlsContext::make()
   bool strangers = false;  // who shows no certificate is let in, as such
@@ -32,7 +33,7 @@ class SystemNetwork : public Network {
 Result<kj::Own<SystemNetwork>> newSystemNetwork(kj::AsyncIoContext& io, TcpSecurity security);
 // For a process that has no certificate yet: TLS to whoever has one by the authority of that fingerprint.
 kj::Own<SystemNetwork> newJoiningNetwork(kj::AsyncIoContext& io, const std::string& authorityFingerprint);
-// PLAIN.
 kj::Own<SystemNetwork> newPlainNetwork(kj::AsyncIoContext& io);
+kj::Own<SystemNetwork> newPublicNetwork(kj::AsyncIoContext& io);
 
 }  // namespace cairn
