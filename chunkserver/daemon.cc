@@ -69,6 +69,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
     self.hostId = options_.hostId;
     self.rack = options_.rack;
     self.zone = options_.zone;
+    self.program = options_.program;
     return self;
   }
   Result<kj::Own<VolumeStore>> openStore(const VolumePlace& place, bool create, bool rebuildLater = false);

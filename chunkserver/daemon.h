@@ -19,6 +19,7 @@
 #include "common/task.h"
 #include "common/workers.h"
 #include "rpc/network.h"
+#include "rpc/program.h"
 
 namespace cairn {
 
@@ -37,6 +38,7 @@ struct DaemonOptions {
   std::string hostId;
   std::string rack;  // failure domains that it is in; empty: not known
   std::string zone;
+  Program program;
   uint64_t capacityLimit = 0;  // bytes of chunks per volume; 0: what the disk has
   Nanos slow = SLOW_DEFAULT;   // from when on a call is worth a line in the log; 0: never
 };

@@ -175,6 +175,7 @@ class Program {
     options.hostId = thisHostId();
     options.rack = flags_.rack;
     options.zone = flags_.zone;
+    options.program.version = CAIRN_VERSION;
     options.capacityLimit = flags_.capacityBytes;
     options.slow = flags_.slowMillis * MILLISECOND;
     return options;

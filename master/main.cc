@@ -140,7 +140,7 @@ Result<MemberOptions> memberOptions(const Flags& flags) {
   options.rootGid = ::getegid();
   options.cacheBytes = flags.cacheBytes;
   options.trashSeconds = TRASH_SECONDS;
-  options.version = CAIRN_VERSION;
+  options.program.version = CAIRN_VERSION;
   options.slow = flags.slowMillis * MILLISECOND;
   std::string known;
   bool found = false;

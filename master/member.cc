@@ -120,7 +120,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
 
   void openOffice() {
     office_ = kj::heap<Office>(seams_.clock, seams_.random, *replica_, options_.cluster, options_.name,
-                               options_.version, ownSpace_, options_.trashSeconds, observation_);
+                               options_.program.version, ownSpace_, options_.trashSeconds, observation_);
     observation_.onOffice(true, options_.name);
     doorway_->setOffice(kj::addRef(office_->lifeline()));
   }
@@ -272,6 +272,7 @@ Task<Result<kj::Own<Replica>>> openData(const MemberOptions& options, ReplicaSea
   out.segmentBytes = options.segmentBytes;
   out.snapshotLogBytes = options.snapshotLogBytes;
   out.cacheBytes = options.cacheBytes;
+  out.program = options.program;
   return openReplica(kj::mv(out), options.cluster, options.joins, seams);
 }
 

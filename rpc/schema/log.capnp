@@ -25,6 +25,7 @@ struct Command {
     quotaChange @15 :QuotaChange;
     trashChange @16 :TrashChange;
     breakLock @17 :LockBreak;
+    raiseLevel @18 :UInt32;        # the cluster's feature level (Types.Program)
   }
   drawn @13 :UInt64;               # of the first entry of a term: drawn at random by the process that leads
 }
