@@ -1,5 +1,6 @@
 #include "master/observe/leaders_page.h"
 
+#include "common/log.h"
 #include "rpc/connection.h"
 #include "rpc/find_leader.h"
 #include "rpc/hello.h"
@@ -9,6 +10,8 @@ namespace cairn {
 namespace {
 
 constexpr Nanos ANSWER_LIMIT = 2 * SECOND;
+constexpr Nanos ELECTION_PATIENCE = 2 * SECOND;
+constexpr Nanos PAUSE = 50 * MILLISECOND;
 
 Task<kj::Own<Link>> dialAny(PageSearch search, MasterAddress master) {
   auto addresses = master.addresses();
@@ -24,15 +27,27 @@ Task<kj::Own<Link>> dialAny(PageSearch search, MasterAddress master) {
   kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the leading master has no address"));
 }
 
-}  // namespace
-
-Task<std::string> leadersPage(PageSearch search) {
-  LeaderSearch leaders{search.network, search.clock, search.cluster, wire::Role::MASTER, search.name, search.epoch};
-  auto found = co_await findLeader(leaders, 0);
-  if (!found.leader && found.unnamed.name.empty()) {
-    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no master leads at the moment"));
+// Any moment may be one of an election.
+Task<MasterAddress> untilLed(PageSearch search) {
+  const Nanos end = search.clock.monotonic() + ELECTION_PATIENCE;
+  for (unsigned tries = 0;; ++tries) {
+    LeaderSearch leaders{search.network, search.clock, search.cluster, wire::Role::MASTER, search.name, search.epoch};
+    auto found = co_await findLeader(leaders, tries);
+    if (found.leader) {
+      co_return search.cluster.masters[*found.leader];
+    }
+    if (!found.unnamed.name.empty()) {
+      co_return found.unnamed;
+    }
+    if (search.clock.monotonic() >= end) {
+      kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no master leads at the moment"));
+    }
+    co_await search.clock.after(PAUSE);
   }
-  MasterAddress leader = found.leader ? search.cluster.masters[*found.leader] : found.unnamed;
+}
+
+Task<std::string> askLeader(PageSearch search) {
+  auto leader = co_await untilLed(search);
   auto link = co_await dialAny(search, leader);
   auto request = link->bootstrap().castAs<wire::MasterDoor>().enterRequest();
   writeHello(request.initHello(), search.cluster.cluster, wire::Role::MASTER, search.name, search.epoch);
@@ -45,6 +60,17 @@ Task<std::string> leadersPage(PageSearch search) {
   kj::Promise<capnp::Response<wire::Observe::PageResults>> asked = observe.pageRequest().send();
   auto answered = co_await withDeadline(search.clock, ANSWER_LIMIT, kj::mv(asked), "asking the leading master");
   co_return std::string(answered.getJson().cStr(), answered.getJson().size());
+}
+
+}  // namespace
+
+Task<std::string> leadersPage(PageSearch search) {
+  try {
+    co_return co_await askLeader(search);
+  } catch (const kj::Exception& e) {
+    spdlog::debug("the leading master's page, first try: {}", e.getDescription().cStr());
+  }
+  co_return co_await askLeader(search);  // it may have lost its place meanwhile
 }
 
 }  // namespace cairn

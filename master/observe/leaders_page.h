@@ -17,7 +17,7 @@ struct PageSearch {
   GroupEpoch epoch{};
 };
 
-// The leader's page as JSON. Throws within a few seconds when no master leads, or the leader doesn't answer.
+// The leader's page as JSON. Throws within some seconds when no master leads, or the leader doesn't answer.
 Task<std::string> leadersPage(PageSearch search);
 
 }  // namespace cairn

@@ -2,6 +2,8 @@
 import json
 import os
 import re
+import time
+import urllib.error
 import urllib.request
 
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*",?)*\})? (\S+)$')
@@ -53,8 +55,16 @@ def metrics(cluster, name):
     return Metrics(get(port(cluster, name, "metrics"), "/metrics"))
 
 
-def page(cluster, name):
-    return json.loads(get(port(cluster, name, "http"), "/status.json"))
+def page(cluster, name, seconds=60):
+    """Any moment may be one of an election: then the page says that it can't say anything now."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return json.loads(get(port(cluster, name, "http"), "/status.json"))
+        except urllib.error.HTTPError as e:
+            if e.code != 503 or time.monotonic() > end:
+                raise
+        time.sleep(0.1)
 
 
 def check(value, schema, where="page"):

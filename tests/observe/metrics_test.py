@@ -42,7 +42,7 @@ class Metrics(unittest.TestCase):
     def work(self, name):
         path = self.cluster.path(name)
         os.mkdir(path)
-        with open(os.path.join(path, SECRET), "wb") as f:
+        with open(os.path.join(path, SECRET), "wb", buffering=0) as f:
             f.write(os.urandom(BYTES))
             os.fsync(f.fileno())
         with open("/proc/sys/vm/drop_caches", "w") as f:

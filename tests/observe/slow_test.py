@@ -26,7 +26,7 @@ class Slow(unittest.TestCase):
     def slow_fsync(self, cluster, number):
         """c2 stands still while a file is written and synced."""
         pid = cluster.pid("c2")
-        with open(cluster.path(f"file{number}"), "wb") as f:
+        with open(cluster.path(f"file{number}"), "wb", buffering=0) as f:
             os.kill(pid, signal.SIGSTOP)
             timer = threading.Timer(PAUSE, lambda: os.kill(pid, signal.SIGCONT))
             timer.start()

@@ -135,7 +135,7 @@ writeScrapeConfig() {
     printf '    static_configs:\n'
     for path in "$DIR"/run/*.metrics; do
       name=${path##*/}
-      printf '      - targets: ["127.0.0.1:%s"]\n        labels: {daemon: "%s"}\n' "$(cat "$path")" "${name%.metrics}"
+      printf '      - targets: ["127.0.0.1:%s"]\n        labels: {daemon: "%s"}\n' "$(< "$path")" "${name%.metrics}"
     done
   } > "$DIR/run/prometheus.yml"
 }
@@ -183,6 +183,7 @@ startByName() {
     m*) startMaster "$1" ;;
     c*) startServer "$1" ;;
   esac
+  writeScrapeConfig
 }
 
 # Is it ready for its callers? REQUIRES: daemonPid NAME was true.

@@ -78,7 +78,7 @@ playAdd() {
   mkdir "$DIR/$name" || fail "cannot make $DIR/$name" "look at the permissions of $DIR and the room on its disk"
   for path in "$DIR/$last"/v[0-9]*/; do mkdir "$DIR/$name/$(basename "$path")"; done
   [ -z "$1" ] || printf '%s\n' "$1" > "$DIR/run/$name.rack"
-  startServer "$name"
+  startByName "$name"
   awaitDaemon "$name" "$READY_SECONDS"
   say "$name is added; see: $BIN/dfsadmin --cluster $CLUSTER_FILE node list"
 }

@@ -155,7 +155,6 @@ startMissing() {
     STARTED+=("$name")
     startByName "$name"
   done
-  writeScrapeConfig
   for name in "${STARTED[@]}"; do awaitDaemon "$name" "$READY_SECONDS"; done
 }
 

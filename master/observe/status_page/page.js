@@ -42,7 +42,11 @@ function size(bytes) {
 const rate = bytes => `${size(bytes)}/s`;
 const count = number => Math.round(number).toLocaleString('en');
 const perSecond = number => (number < 10 ? number.toFixed(1).replace('.0', '') : count(number));
+const byName = list => [...list].sort((a, b) => a.name.localeCompare(b.name, 'en', {numeric: true}));
 function millis(value) {
+  if (value === 0) {
+    return '–';
+  }
   if (value >= 1000) {
     return `${(value / 1000).toFixed(1)} s`;
   }
@@ -268,7 +272,7 @@ function volume(one) {
 }
 
 function servers(page) {
-  byId('servers').replaceChildren(...page.servers.map(server => {
+  byId('servers').replaceChildren(...byName(page.servers).map(server => {
     const place = [server.zone, server.rack].filter(part => part).join(' / ');
     return make('div', {class: server.online ? 'card' : 'card off'},
         make('h3', {}, server.name, serverMark(server)),
@@ -287,7 +291,8 @@ function masters(page) {
   const newest = Math.max(0, ...page.masters.map(master => master.commitIndex));
   const roles = {leader: ['good', '★ leader'], follower: ['good', '✓ follower'], learner: ['note', '◦ learner'],
                  unreachable: ['bad', '✕ no answer']};
-  byId('masters').replaceChildren(table(['t name', 'T address', 't role', 'n behind'], page.masters.map(master => {
+  const heads = ['t name', 'T address', 't role', 'n behind'];
+  byId('masters').replaceChildren(table(heads, byName(page.masters).map(master => {
     const [kind, text] = roles[master.role] || ['note', master.role];
     const known = master.role !== 'unreachable';
     return [make('b', {}, master.name), master.address, mark(kind, text),
@@ -307,7 +312,7 @@ function clients(page) {
 }
 
 function operations(page) {
-  const sorted = [...page.operations].sort((a, b) => b.count - a.count);
+  const sorted = page.operations.filter(one => one.count > 0).sort((a, b) => b.count - a.count);
   byId('operations').replaceChildren(table(['t kind', 'T at', 'n count', 'n errors', 'N median', 'n 99 %'],
     sorted.map(one => [one.kind, one.at, count(one.count),
                        one.errors > 0 ? mark('bad', `✕ ${count(one.errors)}`) : '0',
