@@ -67,6 +67,7 @@ class DaemonImpl final : public Daemon, private kj::TaskSet::ErrorHandler {
     self.hostId = options_.hostId;
     self.rack = options_.rack;
     self.zone = options_.zone;
+    self.program = options_.program;
     return self;
   }
   Result<kj::Own<VolumeStore>> openStore(const VolumePlace& place, bool create, bool rebuildLater = false);
@@ -255,7 +256,7 @@ void DaemonImpl::serve() {
   auto door = [this](const PeerIdentity&) -> capnp::Capability::Client {
     auto chunks = newChunkService(*gate_, *chunkHandlers_);
     auto peer = newPeerService(*gate_, *peerHandlers_);
-    return newChunkDoor(*gate_, membership_, kj::mv(chunks), kj::mv(peer), options_.version);
+    return newChunkDoor(*gate_, membership_, kj::mv(chunks), kj::mv(peer), options_.program.version);
   };
   for (auto& listener : listeners_) {
     servers_.push_back(serveRpc(kj::mv(listener), door));

@@ -18,6 +18,7 @@
 #include "common/task.h"
 #include "common/workers.h"
 #include "rpc/network.h"
+#include "rpc/program.h"
 
 namespace cairn {
 
@@ -31,12 +32,12 @@ struct DaemonSeams {
 struct DaemonOptions {
   ClusterFile cluster;
   std::string name;
-  std::string version;  // of this program
   std::string listen;  // host:port; port 0: any
   std::string socket;  // path of the Unix socket; empty: none
   std::string hostId;
   std::string rack;  // failure domains that it is in; empty: not known
   std::string zone;
+  Program program;
   uint64_t capacityLimit = 0;  // bytes of chunks per volume; 0: what the disk has
 };
 

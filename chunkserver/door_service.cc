@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "rpc/about.h"
+#include "rpc/hello.h"
 
 namespace cairn {
 namespace {
@@ -65,9 +66,9 @@ class ChunkDoorServer final : public wire::ChunkDoor::Server {
     if (cluster != self.cluster) {
       return "this is a chunkserver of cluster " + toText(self.cluster) + ", not of " + toText(cluster);
     }
-    if (hello.getProtocol() != wire::PROTOCOL) {
-      return "this chunkserver speaks protocol " + std::to_string(wire::PROTOCOL) + ", not " +
-             std::to_string(hello.getProtocol()) + ": run the same version everywhere";
+    auto spoken = checkProtocol(hello, "chunkserver " + self.name);
+    if (!spoken.ok()) {
+      return spoken.error().why;
     }
     if (!server.isNull() && server != self.server) {
       return "this is chunkserver " + toText(self.server) + ", not " + toText(server);

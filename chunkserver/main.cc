@@ -158,12 +158,12 @@ class Program {
     DaemonOptions options;
     options.cluster = cluster_;
     options.name = flags_.name;
-    options.version = CAIRN_VERSION;
     options.listen = flags_.listen;
     options.socket = flags_.socket;
     options.hostId = thisHostId();
     options.rack = flags_.rack;
     options.zone = flags_.zone;
+    options.program.version = CAIRN_VERSION;
     options.capacityLimit = flags_.capacityBytes;
     return options;
   }

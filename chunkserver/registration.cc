@@ -233,6 +233,7 @@ void Registration::fillHello(wire::ServerHello::Builder out) {
   writeHistory(home_.history().obeyed(), out.initHistory());
   out.setRack(self.rack);
   out.setZone(self.zone);
+  writeProgram(self.program, out.initProgram());
   auto list = out.initVolumes(static_cast<unsigned>(volumes_.size()));
   for (uint32_t i = 0; i < volumes_.size(); ++i) {
     toWire(volumes_[i].id, list[i].initId());

@@ -28,6 +28,7 @@ void writeMasters(const Core& core, const GroupStatus& group, wire::ClusterStatu
     const auto& member = group.members[i];
     list[i].setName(member.name);
     list[i].setAddress(addressOf(core, member.name));
+    list[i].setVersion(member.program.value_or(Program{}).version);
     list[i].setRole(member.reachable ? roleOf(member) : "unreachable");
     list[i].setTerm(raw(group.term));
     list[i].setCommitIndex(raw(std::min(group.commit, member.match)));

@@ -15,6 +15,7 @@
 #include "master/health.h"
 #include "master/replicas.h"
 #include "master/server_states.h"
+#include "master/upgrade.h"
 
 namespace cairn {
 namespace {
@@ -97,11 +98,21 @@ void writeServers(Core& core, wire::ClusterStatus::Builder out) {
     item.setOnline(member != nullptr && member->alive);
     item.setRack(record.rack);
     item.setZone(record.zone);
+    item.setVersion(core.chunkservers.program(id).value_or(Program{}).version);
     if (member != nullptr && member->maintenanceSince != 0) {
       Nanos left = member->maintenanceSince + record.maintenanceSeconds * SECOND - core.clock.monotonic();
       item.setMaintenanceSecondsLeft(static_cast<uint32_t>(std::max<Nanos>(left, 0) / SECOND));
     }
     writeVolumes(map, member, id, item);
+  }
+}
+
+void writeLevel(Core& core, wire::ClusterStatus::Builder out) {
+  out.setLevel(core.replica.reader().featureLevel());
+  auto names = levelHeldBy(core.replica, core.chunkservers);
+  auto list = out.initLevelHeldBy(static_cast<unsigned>(names.size()));
+  for (unsigned i = 0; i < names.size(); ++i) {
+    list.set(i, names[i]);
   }
 }
 
@@ -298,6 +309,7 @@ kj::Promise<void> AdminService::status(Core& core, StatusContext context) {
   out.setSessions(static_cast<uint32_t>(core.sessions.table().size()));
   out.setVersion(core.version);
   out.setReclaimBacklog(core.cleanup.backlog());
+  writeLevel(core, out);
   out.setRepairBytesLeft(repairBytesLeft(map, roster, core.chunkservers.pending()));
   out.setRepairBytesPerSecond(core.chunkservers.repair().bytesPerSecond(input.now));
   return kj::READY_NOW;

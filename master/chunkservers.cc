@@ -38,6 +38,11 @@ Status Chunkservers::checkHello(wire::ServerHello::Reader hello) const {
   if (id.isNull() || fromWire<IncarnationTag>(hello.getIncarnation()).isNull() || hello.getName().size() == 0) {
     return Error{EINVAL, "a chunkserver must tell its id, its incarnation and its name"};
   }
+  auto program = readProgram(hello.getProgram());
+  uint32_t level = replica_.reader().featureLevel();
+  if (program.level < level) {
+    return Error{ESTALE, tooOld(std::string("chunkserver ") + hello.getName().cStr(), program, level)};
+  }
   for (auto name : {hello.getRack(), hello.getZone()}) {
     if (name.size() > 0 && !isDomainName(name.cStr())) {
       return Error{EINVAL, "\"" + std::string(name.cStr()) + "\" can't be the name of a rack or a zone: " +
@@ -97,8 +102,16 @@ Status Chunkservers::arrive(wire::ServerHello::Reader hello) {
   }
   auto arrived = roster_.arrive(std::move(record), std::move(volumes), clock_.monotonic());
   disobedience_.erase(fromWire<ServerTag>(hello.getId()));
+  if (arrived.ok()) {
+    programs_[fromWire<ServerTag>(hello.getId())] = readProgram(hello.getProgram());
+  }
   lookSoon();
   return arrived;
+}
+
+std::optional<Program> Chunkservers::program(ServerId server) const {
+  auto found = programs_.find(server);
+  return found == programs_.end() ? std::nullopt : std::optional<Program>(found->second);
 }
 
 // Of one server, or of all.

@@ -12,6 +12,7 @@
 #include "master/placement/acting_sets.h"
 #include "master/repair_progress.h"
 #include "master/replica.h"
+#include "rpc/program.h"
 #include "schema/master.capnp.h"
 
 namespace cairn {
@@ -44,6 +45,8 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   const RepairProgress& repair() const { return repair_; }
   // Shards that are to get another target.
   const Targets::Plan& pending() const { return targets_.pending(); }
+  // What its program said at its registration; nothing: it hasn't been here since this master leads.
+  std::optional<Program> program(ServerId server) const;
   // As they count now.
   PlacementRules rules() const;
   // Up to which map version each server has confirmed its fences.
@@ -83,6 +86,7 @@ class Chunkservers final : private kj::TaskSet::ErrorHandler {
   RepairProgress repair_;
   std::map<std::pair<ShardId, VolumeNumber>, Epoch> claims_;  // of joining members: caught up
   std::map<ServerId, Disobedience> disobedience_;
+  std::map<ServerId, Program> programs_;
   std::set<uint64_t> agreed_;  // plans of held removals
   uint64_t revisionSeen_ = 0;
   std::optional<Nanos> lookAgain_;

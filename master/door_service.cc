@@ -8,6 +8,8 @@
 #include "master/joining.h"
 #include "master/registration_service.h"
 #include "rpc/about.h"
+#include "rpc/hello.h"
+#include "rpc/program.h"
 
 namespace cairn {
 namespace {
@@ -161,6 +163,7 @@ class DoorService final : public wire::MasterDoor::Server {
     context.getResults().setEpoch(raw(line.group().epoch()));
     if (checked.ok()) {
       context.getResults().setPeer(newRaftPeer(line, params.getHello().getName().cStr()));
+      writeProgram(line.group().program(), context.getResults().initProgram());
     } else if (params.getTo() != 0) {
       turnAway(params.getHello(), checked);
     }
@@ -201,11 +204,7 @@ class DoorService final : public wire::MasterDoor::Server {
       return Error{ESTALE, "this master belongs to cluster " + toText(doorway_->cluster) + ", not to " +
                                toText(cluster) + ": use the cluster.toml of the cluster you want to reach"};
     }
-    if (hello.getProtocol() != wire::PROTOCOL) {
-      return Error{ESTALE, "this master speaks protocol " + std::to_string(wire::PROTOCOL) + ", the caller " +
-                               std::to_string(hello.getProtocol()) + ": run the same version everywhere"};
-    }
-    return {};
+    return checkProtocol(hello, "master " + doorway_->name);
   }
 
   // Callers that aren't masters only learn that this one doesn't count: what they know may be wrong.

@@ -10,6 +10,7 @@
 #include "common/task.h"
 #include "master/member_about.h"
 #include "master/raft/raft.h"
+#include "rpc/program.h"
 
 namespace cairn {
 
@@ -21,6 +22,7 @@ struct GroupMember {
   bool leader = false;
   bool reachable = false;  // heard of by the leader just now
   LogIndex match{};        // durable there
+  std::optional<Program> program;  // nothing: it hasn't said
 };
 
 struct GroupStatus {
@@ -48,6 +50,8 @@ class Group {
 
   virtual raft::MemberId self() const = 0;
   virtual GroupEpoch epoch() const = 0;
+  // This member's.
+  virtual const Program& program() const = 0;
   // Another master is of a group with that epoch. A directory without entries becomes one of that group, durably; else
   // this one's group was replaced: the error says what to do, and the process ends.
   virtual Status meetEpoch(GroupEpoch epoch) = 0;

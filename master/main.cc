@@ -125,7 +125,7 @@ Result<MemberOptions> memberOptions(const Flags& flags) {
   options.rootGid = ::getegid();
   options.cacheBytes = flags.cacheBytes;
   options.trashSeconds = TRASH_SECONDS;
-  options.version = CAIRN_VERSION;
+  options.program.version = CAIRN_VERSION;
   std::string known;
   bool found = false;
   std::string listen = flags.listen, socket = flags.socket;

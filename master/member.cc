@@ -55,7 +55,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
         seams_(seams),
         replica_(kj::mv(replica)),
         ownSpace_(seams.disk),
-        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name, options_.version)),
+        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name, options_.program.version)),
         tasks_(*this) {
     replica_->setOfficeObserver(this);
   }
@@ -105,7 +105,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
 
   void openOffice() {
     office_ = kj::heap<Office>(seams_.clock, seams_.random, *replica_, options_.cluster, options_.name,
-                               options_.version, ownSpace_, options_.trashSeconds);
+                               options_.program.version, ownSpace_, options_.trashSeconds);
     doorway_->setOffice(kj::addRef(office_->lifeline()));
   }
 
@@ -254,6 +254,7 @@ Task<Result<kj::Own<Replica>>> openData(const MemberOptions& options, ReplicaSea
   out.segmentBytes = options.segmentBytes;
   out.snapshotLogBytes = options.snapshotLogBytes;
   out.cacheBytes = options.cacheBytes;
+  out.program = options.program;
   return openReplica(kj::mv(out), options.cluster, options.joins, seams);
 }
 

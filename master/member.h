@@ -14,6 +14,7 @@
 #include "common/workers.h"
 #include "master/replica.h"
 #include "rpc/network.h"
+#include "rpc/program.h"
 
 namespace cairn {
 
@@ -30,7 +31,7 @@ struct MemberOptions {
   uint64_t snapshotLogBytes = uint64_t{256} << 20;
   uint8_t shardBits = DEFAULT_SHARD_BITS;
   uint32_t trashSeconds = 0;  // a cluster that was never told keeps what is deleted for so long
-  std::string version;
+  Program program;
 };
 
 class Member {

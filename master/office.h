@@ -6,6 +6,7 @@
 #include "master/core.h"
 #include "master/space.h"
 #include "master/trash_keeper.h"
+#include "master/upgrade.h"
 
 namespace cairn {
 
@@ -22,6 +23,7 @@ class Office final : private ReplicaObserver {
         locks_(clock, replica),
         quotas_(clock, replica, sessions_.leases()),
         trash_({clock, replica, chunkservers_, sessions_, cleanup_, ownSpace}, trashSeconds),
+        upgrade_(clock, replica, chunkservers_),
         core_{clock,    replica,   cluster, std::move(name), std::move(version), publisher_, chunkservers_,
               cleanup_, mover_,    sessions_, names_,  locks_,           ownSpace,         quotas_},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
@@ -44,6 +46,7 @@ class Office final : private ReplicaObserver {
     cleanup_.tick(isFilling(chunkservers_.roster()));
     mover_.tick();
     trash_.tick();
+    upgrade_.tick();
   }
 
  private:
@@ -73,6 +76,7 @@ class Office final : private ReplicaObserver {
   LockQueue locks_;
   Quotas quotas_;
   TrashKeeper trash_;
+  Upgrade upgrade_;
   NameGate names_;
   Core core_;
   kj::Own<Lifeline> lifeline_;

@@ -267,6 +267,7 @@ GroupStatus RaftReplica::status() const {
     auto progress = raft_->progress().find(member.id);
     bool isSelf = member.id == self_;
     out.reachable = answers(member.id);
+    out.program = isSelf ? options_.program : links_.program(member.id);
     out.match = isSelf ? raft_->durable() : LogIndex{};
     if (progress != raft_->progress().end()) {
       out.match = progress->second.match();

@@ -27,6 +27,7 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
   }
 
   const std::string& name() const { return name_; }
+  const std::optional<Program>& program() const { return program_; }
 
   void send(raft::Message message) {
     if (peer_ == nullptr && waiting_.size() >= WAITING_MAX) {
@@ -132,6 +133,7 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
       }
       complained_.clear();
       peer_ = reply.getPeer();
+      program_ = readProgram(reply.getProgram());
       co_return true;
     } catch (const kj::Exception& e) {
       spdlog::debug("master {} at {}: {}", name_, address, e.getDescription().cStr());
@@ -243,6 +245,7 @@ class RaftLink final : private kj::TaskSet::ErrorHandler {
   const Address address_;  // for when cluster.toml doesn't know it
   kj::Own<Link> link_;
   kj::Maybe<wire::RaftPeer::Client> peer_;
+  std::optional<Program> program_;
   std::deque<raft::Message> waiting_;
   size_t unansweredBytes_ = 0;
   uint64_t life_ = 0;  // of the connection
@@ -331,6 +334,11 @@ void RaftLinks::tellDiffers(raft::MemberId member, LogIndex index) {
   if (link != links_.end()) {
     link->second->tellDiffers(index);
   }
+}
+
+std::optional<Program> RaftLinks::program(raft::MemberId member) const {
+  auto link = links_.find(member);
+  return link == links_.end() ? std::nullopt : link->second->program();
 }
 
 void RaftLinks::taskFailed(kj::Exception&& exception) {

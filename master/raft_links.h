@@ -16,6 +16,7 @@
 #include "master/raft/message.h"
 #include "rpc/connection.h"
 #include "rpc/network.h"
+#include "rpc/program.h"
 #include "schema/master.capnp.h"
 
 namespace cairn {
@@ -54,6 +55,8 @@ class RaftLinks final : private kj::TaskSet::ErrorHandler {
   // Of that member's state after an entry; nothing when it doesn't know or doesn't answer.
   Task<std::optional<uint64_t>> askDigest(raft::MemberId member, LogIndex index);
   void tellDiffers(raft::MemberId member, LogIndex index);
+  // As the member said when it was last connected to; nothing when it hasn't been.
+  std::optional<Program> program(raft::MemberId member) const;
 
  private:
   friend class RaftLink;

@@ -49,6 +49,10 @@ Status RaftReplica::start() {
     return state.error();
   }
   state_.start(kj::mv(state.value()));
+  auto known = checkLevel();
+  if (!known.ok()) {
+    return known;
+  }
   auto restart = findRestart();
   if (!restart.ok()) {
     return restart.error();
@@ -68,6 +72,15 @@ Status RaftReplica::start() {
     raft_->campaign();  // nobody else could win
   }
   pumpSoon();
+  return {};
+}
+
+// What a newer program wrote isn't guessed at.
+Status RaftReplica::checkLevel() const {
+  uint32_t level = reader().featureLevel();
+  if (level > options_.program.level) {
+    return Error{ESTALE, tooOld("master " + options_.member, options_.program, level)};
+  }
   return {};
 }
 
@@ -398,6 +411,10 @@ void RaftReplica::applyOne(const raft::Entry& entry) {
   CommandEntry command(recordOf(entry).bytes());
   auto applied = state_.apply(entry.index, entry.term, command);
   digests_.applied(entry.index, reader().digest());
+  auto known = applied.changes.level ? checkLevel() : Status();
+  if (!known.ok()) {
+    fail(known.error());
+  }
   if (observer_ != nullptr) {
     observer_->onApplied(command.reader(), applied);
   }
@@ -505,7 +522,7 @@ Task<Status> RaftReplica::installState(const raft::InstallSnapshot& snapshot) {
   spdlog::info("the state is made anew from the snapshot at entry {}", raw(snapshot.last.index));
   digests_.clear();
   auto rebuilt = co_await state_.rebuild();
-  co_return rebuilt;
+  co_return rebuilt.ok() ? checkLevel() : rebuilt;
 }
 
 void RaftReplica::onUnreachable(raft::MemberId member) {

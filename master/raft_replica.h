@@ -47,6 +47,7 @@ class RaftReplica final : public Replica,
   // ---- Group ----
   raft::MemberId self() const override { return self_; }
   GroupEpoch epoch() const override { return directory_.identity.epoch; }
+  const Program& program() const override { return options_.program; }
   Status meetEpoch(GroupEpoch epoch) override;
   bool hasJoined() const override { return raft_->membership().contains(self_); }
   void receive(raft::Message message, const std::string& name) override;
@@ -73,6 +74,7 @@ class RaftReplica final : public Replica,
 
   // raft_replica.cc
   Status acceptPlace();
+  Status checkLevel() const;
   Result<raft::Restart> findRestart();
   Status readTail(raft::Restart& restart);
   raft::Membership membershipAt(LogIndex index) const;

@@ -17,6 +17,7 @@
 #include "common/workers.h"
 #include "master/namespace/state_machine.h"
 #include "rpc/network.h"
+#include "rpc/program.h"
 #include "schema/log.capnp.h"
 
 namespace cairn {
@@ -44,6 +45,7 @@ struct ReplicaOptions {
   uint64_t snapshotLogBytes = uint64_t{256} << 20;  // a snapshot is made when the log has grown by so much
   uint64_t cacheBytes = 64 << 20;                   // for reads of the state
   uint64_t reserveBytes = 64 << 20;                 // of the disk, kept back so that deletes go on when it is full
+  Program program;
 };
 
 class Replica {

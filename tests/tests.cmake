@@ -120,6 +120,8 @@ cairn_full_script(nightly_power_cut_data tests/chaos/power_cut_data_test.py)
 
 cairn_script(chaos_hard_kills chaos tests/chaos/hard_kills_test.py)
 cairn_full_script(nightly_hard_kills tests/chaos/hard_kills_test.py)
+cairn_script(chaos_upgrade chaos tests/chaos/upgrade_test.py)
+cairn_full_script(nightly_upgrade tests/chaos/upgrade_test.py)
 
 # The parts that use threads, for the thread sanitizer.
 if(TARGET unit_common)

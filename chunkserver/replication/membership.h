@@ -7,6 +7,7 @@
 #include "chunkserver/replication/signal.h"
 #include "common/clock.h"
 #include "common/ids.h"
+#include "rpc/program.h"
 #include "rpc/shard_map.h"
 
 namespace cairn {
@@ -22,6 +23,7 @@ struct SelfIdentity {
   std::string hostId;
   std::string rack;  // failure domains that it is in; empty: not known
   std::string zone;
+  Program program;
 };
 
 // The right to serve. It ends by itself, and is judged after the work was done, before the reply.

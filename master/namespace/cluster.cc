@@ -109,6 +109,18 @@ Status changeMembership(Execution& execution, capnp::Data::Reader membership) {
   return {};
 }
 
+// A leader that hasn't seen its predecessor's entry asks twice.
+Status raiseLevel(Execution& execution, uint32_t level) {
+  std::string now;
+  bool known = execution.store.get(keys::FEATURE_LEVEL, now);
+  if (level <= (known ? decodeNumber(now) : FIRST_FEATURE_LEVEL)) {
+    return Error{EALREADY, "the cluster has that feature level"};
+  }
+  execution.store.put(std::string(keys::FEATURE_LEVEL), encodeNumber(level));
+  execution.changes.level = true;
+  return {};
+}
+
 // What was acknowledged elsewhere and is lost here may have given out inodes, objects, sessions, generations of
 // layouts, epochs of shards and versions of the map: chunkservers and clients still know them, and they mustn't come to
 // mean something else. Cuts that are there keep their generations: of a later one they would take living bytes.

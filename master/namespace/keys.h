@@ -17,6 +17,7 @@
 //   G <index>                      membership of the masters from that entry on
 //   A <term>                       TermBegin: the first entry of a term
 //   E                              epoch of the masters' group, when it isn't 0
+//   e                              feature level, when it isn't the first
 //   R <queue id>                   ReclaimItem
 //   C <queue id>                   CutItem
 //   M c <class>  M s <server>  M v <volume>  M h <shard>      the shard map
@@ -54,6 +55,7 @@ inline constexpr std::string_view SESSIONS = "S";
 inline constexpr std::string_view MEMBERSHIPS = "G";
 inline constexpr std::string_view TERMS = "A";
 inline constexpr std::string_view GROUP_EPOCH = "E";
+inline constexpr std::string_view FEATURE_LEVEL = "e";
 inline constexpr std::string_view RECLAIMS = "R";
 inline constexpr std::string_view CUTS = "C";
 inline constexpr std::string_view CLASSES = "Mc";

@@ -61,6 +61,7 @@ Status endMoveTask(Execution& execution, uint64_t id);
 Status breakLock(Execution& execution, wire::LockBreak::Reader command);
 Status changeMembership(Execution& execution, capnp::Data::Reader membership);
 Status leap(Execution& execution, GroupEpoch epoch);
+Status raiseLevel(Execution& execution, uint32_t level);
 Status unfence(Execution& execution, capnp::List<uint64_t>::Reader sessions);
 Status reclaimed(Execution& execution, capnp::List<uint64_t>::Reader ids);
 Status cutsApplied(Execution& execution, capnp::List<uint64_t>::Reader ids);

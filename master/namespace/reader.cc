@@ -339,6 +339,11 @@ GroupEpoch NamespaceReader::groupEpoch() const {
   return store_.get(keys::GROUP_EPOCH, value) ? GroupEpoch{decodeNumber(value)} : GroupEpoch{};
 }
 
+uint32_t NamespaceReader::featureLevel() const {
+  std::string value;
+  return store_.get(keys::FEATURE_LEVEL, value) ? static_cast<uint32_t>(decodeNumber(value)) : FIRST_FEATURE_LEVEL;
+}
+
 std::vector<SessionRecord> NamespaceReader::sessions() const {
   std::vector<SessionRecord> found;
   for (auto at = store_.scan(keys::SESSIONS); at.valid(); at.next()) {

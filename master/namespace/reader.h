@@ -19,6 +19,8 @@ namespace cairn {
 
 class Store;
 
+constexpr uint32_t FIRST_FEATURE_LEVEL = 1;
+
 struct Counters {
   uint64_t inodes = 0;               // existing, orphans included
   uint64_t allocatedBytes = 0;       // of all files, one copy
@@ -54,6 +56,8 @@ class NamespaceReader {
   Term appliedTerm() const;
   // Of the masters' group.
   GroupEpoch groupEpoch() const;
+  // What may stand in the log and on disks; see rpc/program.h.
+  uint32_t featureLevel() const;
   // Hash chained over every change so far: equal on two members with equal history.
   uint64_t digest() const;
   Counters counters() const;

@@ -61,6 +61,8 @@ Status runCommand(Execution& execution, wire::Command::Reader command, wire::Rep
       return cutsApplied(execution, command.getCutsApplied());
     case wire::Command::MEMBERSHIP:
       return changeMembership(execution, command.getMembership());
+    case wire::Command::RAISE_LEVEL:
+      return raiseLevel(execution, command.getRaiseLevel());
     case wire::Command::RECOVERED:
       return leap(execution, GroupEpoch{command.getRecovered()});
     case wire::Command::CLASS_CHANGE:

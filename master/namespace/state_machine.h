@@ -21,6 +21,7 @@ namespace cairn {
 struct Changes {
   bool map = false;               // map version rose, or the fenced list changed
   bool queued = false;            // the reclaim or the cut queue grew
+  bool level = false;             // the feature level rose
   bool moves = false;             // files began or ceased to be copied into another class, or a task did
   SessionId opened{};             // openSession: the session, new or found by its nonce
   std::vector<SessionId> ended;   // endSession

@@ -26,8 +26,9 @@ struct Command {
     quotaChange @15 :QuotaChange;
     trashChange @16 :TrashChange;
     breakLock @17 :LockBreak;
-    audit @18 :Audit.AuditChange;
-    setting @19 :Audit.SettingChange;
+    raiseLevel @18 :UInt32;        # the cluster's feature level (Types.Program)
+    audit @19 :Audit.AuditChange;
+    setting @20 :Audit.SettingChange;
   }
   drawn @13 :UInt64;               # of the first entry of a term: drawn at random by the process that leads
 }

@@ -16,7 +16,8 @@ interface MasterDoor {
   # Another master. `to` is the member it means to speak to: errno ESTALE when this one is another (a new directory
   # under the old name), or of another cluster, or when their epochs differ: then the one with the lower `epoch` is of a
   # group that was replaced, and must end. `to` 0: nobody, it is only about the epochs.
-  raft @1 (hello :Types.Hello, to :UInt64) -> (outcome :Types.Outcome, peer :Raft.RaftPeer, epoch :UInt64);
+  raft @1 (hello :Types.Hello, to :UInt64)
+      -> (outcome :Types.Outcome, peer :Raft.RaftPeer, epoch :UInt64, program :Types.Program);
   # A new master's directory asks to become part of the group: as a learner first, as a voter when it has caught up.
   # EAGAIN: not the leader; EEXIST: the group has a member of that name with another directory. `address`: where the
   # others find it, whose cluster.toml may not name it yet.
@@ -241,6 +242,7 @@ struct ServerHello {
   history @7 :HistoryPoint;           # the newest that it has obeyed
   rack @8 :Text;                      # as in Types.Server
   zone @9 :Text;
+  program @10 :Types.Program;         # ESTALE: it doesn't know the level that the cluster was raised to
 }
 # A committed entry of the masters: the group's epoch, the entry's term, what its leader drew when that term began.
 struct HistoryPoint { epoch @0 :UInt64; term @1 :UInt64; drawn @2 :UInt64; index @3 :UInt64; }
@@ -400,9 +402,11 @@ struct ClusterStatus {
   repairBytesLeft @8 :UInt64;
   repairBytesPerSecond @9 :UInt64;
   reclaimBacklog @10 :UInt64;
+  level @11 :UInt32;                  # feature level, see Types.Program
+  levelHeldBy @12 :List(Text);        # servers that aren't known to know the leader's level
 }
 struct Reason { code @0 :Text; text @1 :Text; action @2 :Text; critical @3 :Bool; }
-struct MasterStatus { name @0 :Text; address @1 :Text; role @2 :Text; term @3 :UInt64; commitIndex @4 :UInt64; appliedIndex @5 :UInt64; }
-struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); maintenanceSecondsLeft @5 :UInt32; rack @6 :Text; zone @7 :Text; }
+struct MasterStatus { name @0 :Text; address @1 :Text; role @2 :Text; term @3 :UInt64; commitIndex @4 :UInt64; appliedIndex @5 :UInt64; version @6 :Text; }
+struct ServerStatus { name @0 :Text; address @1 :Text; state @2 :Text; online @3 :Bool; volumes @4 :List(VolumeStatus); maintenanceSecondsLeft @5 :UInt32; rack @6 :Text; zone @7 :Text; version @8 :Text; }
 struct VolumeStatus { number @0 :UInt32; id @1 :Types.Uuid; state @2 :Text; usedBytes @3 :UInt64; totalBytes @4 :UInt64; badBlocks @5 :UInt64; adoptedBlocks @6 :UInt64; unmendedBlocks @7 :UInt64; differingChunks @8 :UInt64; slow @9 :Bool; ownBytes @10 :UInt64; retiredBytes @11 :UInt64; held @12 :HeldRemoval; }
 struct ShardCounts { total @0 :UInt32; healthy @1 :UInt32; degraded @2 :UInt32; atRisk @3 :UInt32; unavailable @4 :UInt32; misplaced @5 :UInt32; }

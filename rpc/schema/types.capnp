@@ -7,15 +7,23 @@ struct Uuid { high @0 :UInt64; low @1 :UInt64; }
 
 enum Role { client @0; chunkserver @1; master @2; admin @3; }
 
-# First message on every connection. A mismatch of cluster or protocol is refused loudly by both sides.
+# First message on every connection. A mismatch of cluster is refused loudly by both sides, and so is a caller who has no
+# protocol in common with who is called.
 struct Hello {
   cluster @0 :Uuid;
   role @1 :Role;
-  protocol @2 :UInt32;      # PROTOCOL below
+  protocol @2 :UInt32;      # the newest that the caller speaks: PROTOCOL below
   name @3 :Text;            # of the caller, for messages
   epoch @4 :UInt64;         # GroupEpoch, the highest that the caller knows of
+  oldest @5 :UInt32;        # the oldest that the caller still speaks
 }
 const protocol :UInt32 = 1;
+const oldestProtocol :UInt32 = 1;
+
+# What a server's program can do. `level`: feature level, of what may stand in logs and on disks. A cluster is raised to
+# a level when all its servers know it, and never falls back; until then nothing of that level is written.
+struct Program { version @0 :Text; level @1 :UInt32; }
+const featureLevel :UInt32 = 1;
 
 # An errno and its cause. errno 0 is success.
 struct Outcome { errno @0 :Int32; why @1 :Text; }

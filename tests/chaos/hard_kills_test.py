@@ -3,18 +3,17 @@
 operation fails and nothing that was written is lost; whoever is killed while the servers are away is gone soon; once
 they are back every program goes on and none stays in an uninterruptible sleep. CAIRN_FULL=1: a thousand kills.
 """
-import fcntl
-import mmap
 import os
 import random
-import struct
 import sys
 import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "mount"))
+sys.path.insert(0, HERE)
 from cluster import Cluster, await_gone, is_gone, kill, wait_for  # noqa: E402
+from program import Program  # noqa: E402
 
 FULL = os.environ.get("CAIRN_FULL") == "1"
 KILLS = 1000 if FULL else 12
@@ -31,56 +30,22 @@ def state_of(pid):
         return "X"
 
 
-class Program:
-    """Makes, writes, syncs, locks, renames, reads back and removes files in a directory of its own, for ever."""
+class Victim:
+    """One call that waits for the servers, in a process that is killed meanwhile. `folder`: an open directory that only
+    victims use: the kernel lets in some calls on a directory one at a time, so who is killed would have to wait behind
+    a program that isn't."""
 
-    def __init__(self, root, number, seed):
-        self.done = mmap.mmap(-1, 8)  # how many rounds; shared with the process
-        self.root = os.path.join(root, str(number))
-        os.mkdir(self.root)
+    CALLS = (lambda at, folder: os.mkdir(at, dir_fd=folder), lambda at, folder: os.stat(at, dir_fd=folder),
+             lambda at, folder: os.close(os.open(at, os.O_CREAT | os.O_WRONLY, dir_fd=folder)),
+             lambda _, folder: os.listdir(folder), lambda at, folder: os.symlink("x", at, dir_fd=folder))
+
+    def __init__(self, at, folder, call):
         self.pid = os.fork()
         if self.pid == 0:
-            code = 1
             try:
-                self.work(random.Random(seed))
-            except BaseException as e:  # the process ends here, whatever it is
-                print(f"a program failed: {e!r}", file=sys.stderr, flush=True)
+                call(at, folder)
             finally:
-                os._exit(code)
-
-    def work(self, chance):
-        bodies = {}
-        number = 0
-        while True:
-            name = os.path.join(self.root, f"f{chance.randrange(20)}")
-            if name in bodies:
-                with open(name, "rb") as f:
-                    assert f.read() == bodies[name], f"{name}: other bytes than were written"
-            if chance.random() < 0.2 and name in bodies:
-                os.unlink(name)
-                del bodies[name]
-            elif chance.random() < 0.2 and name in bodies:
-                os.rename(name, name + "r")
-                os.rename(name + "r", name)
-            else:
-                body = chance.randbytes(chance.choice((10, 5000, 200000)))
-                with open(name, "wb") as f:
-                    fcntl.lockf(f, fcntl.LOCK_EX)
-                    f.write(body)
-                    f.flush()
-                    if chance.random() < 0.5:
-                        os.fsync(f.fileno())
-                bodies[name] = body
-            names = {os.path.basename(n) for n in bodies}
-            assert set(os.listdir(self.root)) == names, "other names than were made"
-            number += 1
-            struct.pack_into("Q", self.done, 0, number)
-
-    def rounds(self):
-        return struct.unpack_from("Q", self.done)[0]
-
-    def failed(self):
-        return self.pid is not None and is_gone(self.pid)
+                os._exit(0)
 
     def close(self):
         if self.pid is not None:
@@ -89,37 +54,23 @@ class Program:
             self.pid = None
 
 
-class Victim:
-    """One call that waits for the servers, in a process that is killed meanwhile."""
-
-    CALLS = (lambda at: os.mkdir(at), lambda at: os.stat(at), lambda at: open(at, "wb").close(),
-             lambda at: os.listdir(os.path.dirname(at)), lambda at: os.symlink("x", at))
-
-    def __init__(self, at, call):
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                call(at)
-            finally:
-                os._exit(0)
-
-    def close(self):
-        kill(self.pid)
-        os.waitpid(self.pid, 0)
-
-
 class HardKills(unittest.TestCase):
     def test_programs_go_on(self):
         seed = random.randrange(1 << 32)
         print(f"seed {seed}", flush=True)
         chance = random.Random(seed)
         with Cluster(masters=3) as c:
-            programs = [Program(c.mnt, i, seed + i) for i in range(PROGRAMS)]
-            try:
-                self.kill_and_return(c, programs, chance)
-            finally:
-                for program in programs:
-                    program.close()
+            os.mkdir(c.path("victims"))
+            self.folder = os.open(c.path("victims"), os.O_RDONLY)
+            self.addCleanup(os.close, self.folder)
+            programs = []
+            for i in range(PROGRAMS):
+                programs.append(Program(c.mnt, i, seed + i))
+                # When all is well it ends below. Else it may not end before the mount has.
+                self.addCleanup(programs[-1].close)
+            self.kill_and_return(c, programs, chance)
+            for program in programs:
+                program.close()
             c.wait_healthy()
 
     def kill_and_return(self, c, programs, chance):
@@ -132,7 +83,7 @@ class HardKills(unittest.TestCase):
                 kill(pid)
                 self.pass_time(programs, chance.uniform(0, 0.3))
             kills += len(chosen)
-            longest_death = max(longest_death, self.kill_programs(c, chance))
+            longest_death = max(longest_death, self.kill_victims(chance))
             await_gone(*pids)
             for name in chosen:
                 c.play("start", name)
@@ -153,23 +104,23 @@ class HardKills(unittest.TestCase):
         failed = [p.root for p in programs if p.failed()]
         self.assertEqual(failed, [], "programs of a hard mount ended")
 
-    def kill_programs(self, c, chance):
+    def kill_victims(self, chance):
         """How long programs live on that are killed while the servers are away."""
         name = f"v{chance.randrange(1 << 60)}"
-        victims = [Victim(c.path(f"{name}{i}"), call) for i, call in enumerate(Victim.CALLS)]
-        try:
-            time.sleep(chance.uniform(0.1, 0.5))  # at a moment that nothing marks
-            began = time.monotonic()
-            for victim in victims:
-                kill(victim.pid)
-            for victim in victims:
-                wait_for("a program that was killed to be gone", lambda one=victim: is_gone(one.pid))
-            took = time.monotonic() - began
-            self.assertLess(took, SLEEP_MAX)
-            return took
-        finally:
-            for victim in victims:
-                victim.close()
+        victims = [Victim(f"{name}{i}", self.folder, call) for i, call in enumerate(Victim.CALLS)]
+        for victim in victims:
+            self.addCleanup(victim.close)
+        time.sleep(chance.uniform(0.1, 0.5))  # at a moment that nothing marks
+        began = time.monotonic()
+        for victim in victims:
+            kill(victim.pid)
+        for victim in victims:
+            wait_for("a program that was killed to be gone", lambda one=victim: is_gone(one.pid))
+        took = time.monotonic() - began
+        for victim in victims:
+            victim.close()
+        self.assertLess(took, SLEEP_MAX)
+        return took
 
     def watch(self, programs):
         """The servers are back: until every program has done something; how long that took, and the longest sleep."""

@@ -374,6 +374,27 @@ class Stuck(unittest.TestCase):
             path = self.why(self.top + "/f")
             self.assertEqual(len(path["locks"]), 2)
 
+    def test_why_a_lease(self):
+        calls.write(self.top + "/f", b"x")
+        other = AnotherMount(self.cluster)
+        self.addCleanup(other.close)
+        # Not opened here: each program that is started would close it too, and wait for that.
+        self.program(lambda top: os.write(opened(top + "/f"), b"y"), lambda *_: None,
+                     os.path.join(other.mnt, os.path.basename(self.top)))
+        os.kill(other.process.pid, signal.SIGSTOP)
+        try:
+            reading = self.program(lambda _: None, lambda *_: os.read(os.open(self.top + "/f", os.O_RDONLY), 2))
+            reading.start()
+            found = wait_for("the lease to be named", lambda: [
+                lease for call in self.why(reading.pid)["calls"] for lease in call["leases"]])
+            self.assertEqual(len(found), 1)
+            self.assertTrue(found[0]["write"])
+            self.assertTrue(found[0]["sessionName"].endswith(other.mnt), found)
+            self.assertIn("eviction in", found[0]["end"])
+            wait_for("the eviction", lambda: reading.ended() is not None)
+        finally:
+            os.kill(other.process.pid, signal.SIGCONT)
+
     def test_why_nothing(self):
         calls.write(self.top + "/f", b"x")
         answer = self.why(self.top + "/f", code=0)

@@ -47,7 +47,11 @@ Status writeNew(Context& context, const std::string& path, const std::string& te
     return Error{EEXIST, path + " is there already, and a cluster's id must never change; name another --file"};
   }
   auto bytes = kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size());
-  return replaceFile(*disk.value(), name, bytes);
+  auto written = replaceFile(*disk.value(), name, bytes);
+  if (written.ok()) {
+    context.publish(path);
+  }
+  return written;
 }
 
 }  // namespace

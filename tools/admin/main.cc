@@ -1,6 +1,9 @@
 // dfsadmin: makes the seams, reads the command line, runs one verb.
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <iostream>
 
 #include "common/log.h"
@@ -13,6 +16,8 @@
 
 namespace cairn::admin {
 namespace {
+
+constexpr mode_t PUBLIC_MODE = 0644;
 
 int runVerb(Context& context, kj::WaitScope& scope, Verb verb, const Options& options) {
   try {
@@ -40,6 +45,11 @@ int mainProgram(int argc, char** argv) {
   context.mounts = mountTable();
   context.readTexts = &readTextsWithin;
   context.threadsOf = &threadsOf;
+  context.publish = [](const std::string& path) {
+    if (chmod(path.c_str(), PUBLIC_MODE) != 0) {
+      std::cerr << "dfsadmin: only this user can read " << path << ": " << strerror(errno) << "\n";
+    }
+  };
   context.terminal = isatty(STDERR_FILENO) == 1;
   int code = runCommandLine(argc, argv, context, [&](Verb verb, const Options& options) {
     return runVerb(context, runtime.io.waitScope, verb, options);

@@ -52,12 +52,21 @@ Json reasonsJson(wire::ClusterStatus::Reader status) {
   return out;
 }
 
+Json namesJson(capnp::List<capnp::Text>::Reader names) {
+  Json out = Json::array();
+  for (auto name : names) {
+    out.push_back(name.cStr());
+  }
+  return out;
+}
+
 Json mastersJson(wire::ClusterStatus::Reader status) {
   Json out = Json::array();
   for (auto master : status.getMasters()) {
     out.push_back({{"name", master.getName().cStr()},
                    {"address", master.getAddress().cStr()},
                    {"role", master.getRole().cStr()},
+                   {"version", master.getVersion().cStr()},
                    {"term", master.getTerm()},
                    {"commitIndex", master.getCommitIndex()},
                    {"appliedIndex", master.getAppliedIndex()}});
@@ -73,6 +82,7 @@ Json serversJson(wire::ClusterStatus::Reader status) {
                    {"address", server.getAddress().cStr()},
                    {"state", server.getState().cStr()},
                    {"online", server.getOnline()},
+                   {"version", server.getVersion().cStr()},
                    {"rack", server.getRack().cStr()},
                    {"zone", server.getZone().cStr()},
                    {"maintenanceSecondsLeft", server.getMaintenanceSecondsLeft()},
@@ -107,6 +117,23 @@ Json spaceJson(wire::Space::Reader space) {
 
 std::string number(const Json& value) { return value.dump(); }
 
+// One version when all run the same; else who runs which, and what that holds up.
+std::string versionsText(const Json& status) {
+  std::map<std::string, std::string> names;
+  for (const char* kind : {"masters", "servers"}) {
+    for (const auto& one : status[kind]) {
+      std::string version = one["version"];
+      std::string& list = names[version.empty() ? "not known" : version];
+      list += (list.empty() ? "" : ", ") + one["name"].get<std::string>();
+    }
+  }
+  std::string out = names.size() == 1 ? names.begin()->first : "";
+  for (const auto& [version, list] : names) {
+    out += names.size() == 1 ? "" : (out.empty() ? "" : "; ") + version + ": " + list;
+  }
+  return out + ", feature level " + number(status["level"]);
+}
+
 void printSummary(const Json& status) {
   std::cout << "Cluster " << status["cluster"].get<std::string>() << " is " << status["health"].get<std::string>()
             << "\n";
@@ -125,7 +152,8 @@ void printSummary(const Json& status) {
             << "Space    " << sizeText(space["availableBytes"]) << " available, " << sizeText(space["usedBytes"])
             << " of " << sizeText(space["rawBytes"]) << " used on the disks (" << number(space["copies"])
             << " copies)\n"
-            << "Sessions " << number(status["sessions"]) << "\n";
+            << "Sessions " << number(status["sessions"]) << "\n"
+            << "Versions " << versionsText(status) << "\n";
   const auto& repair = status["repair"];
   if (repair["bytesLeft"] != 0) {
     std::cout << "Repair   " << sizeText(repair["bytesLeft"]) << " left at " << sizeText(repair["bytesPerSecond"])
@@ -167,6 +195,8 @@ Task<Json> readStatus(Context& context, MasterLink& master) {
   out["reasons"] = reasonsJson(status);
   out["cluster"] = toText(master.cluster.cluster);
   out["version"] = status.getVersion().cStr();
+  out["level"] = status.getLevel();
+  out["levelHeldBy"] = namesJson(status.getLevelHeldBy());
   out["masters"] = mastersJson(status);
   out["servers"] = serversJson(status);
   out["shards"] = shardsJson(status.getShards());

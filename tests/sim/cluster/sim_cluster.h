@@ -71,6 +71,12 @@ class SimCluster {
   void stop(const std::string& host);
   // The next life of a host that is down. Doesn't wait.
   void restart(const std::string& host);
+  // The program that the host runs from its next life on knows that feature level.
+  void install(const std::string& host, uint32_t level) { hosts_.at(host).setup.level = level; }
+  // As the leading master has it.
+  uint32_t featureLevel() { return hosts_.at(leader()).process->featureLevel(); }
+  // Why a daemon that is up has ended by itself; empty when it hasn't.
+  std::string endOf(const std::string& host) const { return hosts_.at(host).process->died(); }
   bool isUp(const std::string& host) const { return hosts_.at(host).process.get() != nullptr; }
   // Throws when a daemon has ended by itself.
   void requireAlive() const;

@@ -28,6 +28,7 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
     options.snapshotLogBytes = group ? 16 << 10 : 1 << 20;
     options.shardBits = setup.shardBits;
     options.trashSeconds = setup.trashSeconds;
+    options.program = {"level " + std::to_string(setup.level), setup.level};
     ReplicaSeams seams{world.clock(), *random_, world.network().host(setup.host), *disk_, *workers_, *env_};
     tasks_.add(run(kj::mv(options), seams).promise());
   }
@@ -60,6 +61,9 @@ class SimMaster final : public SimProcess, private kj::TaskSet::ErrorHandler {
     }
     const auto& reader = member_->replica().reader();
     return {reader.appliedIndex(), reader.digest()};
+  }
+  uint32_t featureLevel() override {
+    return member_.get() == nullptr ? 0 : member_->replica().reader().featureLevel();
   }
   uint64_t trashItems() override { return member_.get() == nullptr ? 0 : member_->replica().reader().trashItems(); }
 

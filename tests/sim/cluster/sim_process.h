@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/cluster_file.h"
+#include "rpc/program.h"
 #include "rpc/shard_map.h"
 #include "tests/sim/world/world.h"
 
@@ -33,6 +34,8 @@ class SimProcess {
     bool operator==(const State&) const = default;
   };
   virtual State state() { return {}; }
+  // That a master's state has been raised to.
+  virtual uint32_t featureLevel() { return 0; }
   // What a master's trash holds.
   virtual uint64_t trashItems() { return 0; }
 };
@@ -46,6 +49,7 @@ struct SimProcessSetup {
   bool founds = false;   // a master that begins the cluster; the others join it in their first life
   uint8_t shardBits = 3;
   uint32_t trashSeconds = 0;  // that deletes are kept
+  uint32_t level = wire::FEATURE_LEVEL;  // that the program knows
 };
 
 // The data directory is the volume `host`; empty at life 1.

@@ -28,6 +28,7 @@ class SimServer final : public SimProcess, private kj::TaskSet::ErrorHandler {
     options.listen = setup.address;
     options.hostId = setup.host;
     options.rack = setup.rack;
+    options.program = {"level " + std::to_string(setup.level), setup.level};
     std::vector<VolumePlace> places;
     places.push_back({setup.host, disk_.get(), syncingEnv_.get(), {}});
     auto started = startDaemon(seams, kj::mv(options), *home_, kj::mv(places));

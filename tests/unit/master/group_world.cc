@@ -45,7 +45,7 @@ MemberOptions GroupWorld::optionsFor(const std::string& name) const {
   options.segmentBytes = segmentBytes;
   options.snapshotLogBytes = snapshotLogBytes;
   options.cacheBytes = 1 << 20;
-  options.version = "test";
+  options.program.version = "test";
   return options;
 }
 

@@ -76,7 +76,7 @@ MasterWorld::MasterWorld(uint64_t seed, uint32_t servers) : world(seed) {
   options.shardBits = 4;
   options.segmentBytes = 256 << 10;
   options.cacheBytes = 1 << 20;
-  options.version = "test";
+  options.program.version = "test";
   start();
 }
 
