@@ -33,7 +33,6 @@ struct DaemonSeams {
 struct DaemonOptions {
   ClusterFile cluster;
   std::string name;
-  std::string version;  // of this program
   std::string listen;  // host:port; port 0: any
   std::string socket;  // path of the Unix socket; empty: none
   std::string hostId;

@@ -187,7 +187,6 @@ class Program {
     DaemonOptions options;
     options.cluster = cluster_;
     options.name = flags_.name;
-    options.version = CAIRN_VERSION;
     options.listen = flags_.listen;
     options.socket = flags_.socket;
     options.hostId = thisHostId();

@@ -89,7 +89,7 @@ class Verbs(CommandTest):
         self.ask("quota-change", "quota", "set", d, "--bytes", "10G")
         self.ask("quota-change", "quota", "clear", d)
         self.ask("trash-set", "trash", "set", d, "1h")
-        self.ask("replicas-set", "replicas", "set", d, "2", "--new-only")
+        self.ask("replicas-set", "replicas", "set", d, "3", "--new-only")
         with open(os.path.join(d, "gone"), "w") as f:
             f.write("x")
         os.unlink(os.path.join(d, "gone"))
@@ -245,7 +245,7 @@ class Verbs(CommandTest):
         wait_for("all to be gone", lambda: not self.online(*others), every=0.2)
         self.c.play("start", old)
         wait_for(f"{old} to be back", lambda: self.online(old), every=0.2)
-        told = self.ask("shard-force", "shard", "force", shard)
+        told = self.ask("shard-force", "shard", "force", shard, "--to", old)
         self.assertEqual((told["applied"], told["goesOnWith"].partition("/")[0]), (False, old))
         for name in others:
             self.c.play("start", name)

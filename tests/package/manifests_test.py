@@ -26,7 +26,8 @@ class Manifests(unittest.TestCase):
         with open(os.path.join(DOCKER, "entrypoint.sh")) as f:
             cls.entrypoint = f.read()
         cls.roles = set(re.findall(r"^  (\w+)\)$", cls.entrypoint, re.M))
-        cls.objects = [o for path in sorted(glob.glob(os.path.join(DOCKER, "kubernetes", "*.yaml"))) for o in load(path)]
+        paths = sorted(glob.glob(os.path.join(DOCKER, "kubernetes", "*.yaml")))
+        cls.objects = [o for path in paths for o in load(path)]
 
     def of_kind(self, kind):
         return {o["metadata"]["name"]: o for o in self.objects if o["kind"] == kind}

@@ -71,7 +71,13 @@ Status makeFiles(Context& context, const Options& options, const ClusterFile& cl
     return Error{EEXIST, options.file + " is there already, and a cluster's id must never change; name another --file"};
   }
   Status made = options.insecure ? Status() : makeCertificates(context, cluster);
-  return made.ok() ? writeNewFile(options.file, text) : made;
+  if (made.ok()) {
+    made = writeNewFile(options.file, text);
+  }
+  if (made.ok()) {
+    context.publish(options.file);
+  }
+  return made;
 }
 
 void sayWhatNext(const Options& options, const ClusterFile& cluster) {

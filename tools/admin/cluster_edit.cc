@@ -65,8 +65,12 @@ Status change(Context& context, Edit edit) {
   if (!parsed.ok()) {
     return parsed.error();
   }
-  return replaceFile(*disk.value(), place.name,
-                     kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size()));
+  auto written = replaceFile(*disk.value(), place.name,
+                             kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size()));
+  if (written.ok()) {
+    context.publish(context.clusterFile);
+  }
+  return written;
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 // dfsadmin: makes the seams, reads the command line, runs one verb.
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <iostream>
 
 #include "common/log.h"
@@ -16,6 +19,7 @@
 namespace cairn::admin {
 namespace {
 
+constexpr mode_t PUBLIC_MODE = 0644;
 constexpr int EXIT_INTERRUPTED = 130;  // as a shell says it of Ctrl-C
 
 // Stands for the network whose certificates the command line's cluster has.
@@ -101,6 +105,11 @@ int mainProgram(int argc, char** argv) {
   context.mounts = mountTable();
   context.readTexts = &readTextsWithin;
   context.threadsOf = &threadsOf;
+  context.publish = [](const std::string& path) {
+    if (chmod(path.c_str(), PUBLIC_MODE) != 0) {
+      std::cerr << "dfsadmin: only this user can read " << path << ": " << strerror(errno) << "\n";
+    }
+  };
   context.terminal = isatty(STDERR_FILENO) == 1;
   int code = runCommandLine(argc, argv, context, [&](Verb verb, const Options& options) {
     network.open(context);
