@@ -239,8 +239,7 @@ class Program {
     }
     spdlog::info("ready: chunkserver {} ({}) of cluster {} serves on {}", flags_.name, toText(home_->server()),
                  toText(cluster_.cluster), addresses);
-    auto certificates =
-        keepOwnCertificate(*network_, *runtime_.clock, *runtime_.random, cluster_, flags_.self());
+    auto certificates = keepOwnCertificate(*network_, *runtime_.clock, *runtime_.random, cluster_, flags_.self());
     int code = EXIT_DONE;
     auto fatal = daemon->onFatal().then([&code](Error&& error) {
       spdlog::critical("this chunkserver ends: {}", error.why);

@@ -11,8 +11,8 @@
 
 #include "common/cluster_file.h"
 #include "common/log.h"
-#include "common/system/security_files.h"
 #include "common/system/runtime.h"
+#include "common/system/security_files.h"
 #include "fuse-client/client/client.h"
 #include "fuse-client/fuse/arrival.h"
 #include "fuse-client/fuse/daemon.h"
@@ -70,8 +70,7 @@ ClientOptions clientOptions(const MountOptions& options) {
 
 OwnIdentity ownIdentity(const MountOptions& options, const ClusterFile& cluster) {
   bool named = !options.identity.empty();
-  return {PeerRole::CLIENT,
-          named ? options.identity : usualIdentity(cluster.securityDirectory, PeerRole::CLIENT)};
+  return {PeerRole::CLIENT, named ? options.identity : usualIdentity(cluster.securityDirectory, PeerRole::CLIENT)};
 }
 
 class MountProgram {
@@ -83,8 +82,8 @@ class MountProgram {
         background_(background),
         place_(place),
         network_(newSystemNetwork(runtime_.io, security).value()),
-        certificates_(keepOwnCertificate(*network_, *runtime_.clock, *runtime_.random, cluster,
-                                         ownIdentity(options, cluster))),
+        certificates_(
+            keepOwnCertificate(*network_, *runtime_.clock, *runtime_.random, cluster, ownIdentity(options, cluster))),
         client_(*runtime_.clock, *network_, *runtime_.random, cluster, clientOptions(options)),
         processes_(newSystemProcesses()),
         stop_(runtime_.stopRequested().fork()) {

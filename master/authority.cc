@@ -7,8 +7,9 @@ namespace cairn {
 Result<std::string> CertificateAuthority::issue(const std::string& request, const CertifiedName& name, int64_t now,
                                                 const std::vector<Revocation>& revoked) const {
   if (!canSign()) {
-    return Error{EAGAIN, "this master hasn't got the authority's key yet: copy ca.key from another master's [security] "
-                         "directory, or start one that has it"};
+    return Error{EAGAIN,
+                 "this master hasn't got the authority's key yet: copy ca.key from another master's [security] "
+                 "directory, or start one that has it"};
   }
   int64_t after = 0;
   for (const auto& one : revoked) {

@@ -12,7 +12,9 @@ namespace {
 
 constexpr uint32_t TOKEN_SECONDS_MAX = 7 * 24 * 3600;
 
-int64_t wallSeconds(Core& core) { return core.clock.wall() / SECOND; }
+int64_t wallSeconds(Core& core) {
+  return core.clock.wall() / SECOND;
+}
 
 void write(const CertificateInfo& info, wire::CertificateRecord::Builder out) {
   out.setRole(toWire(info.name.role));
@@ -55,7 +57,9 @@ Task<Result<std::string>> issueAs(Core& core, CertifiedName name, std::string re
   co_return kj::mv(certificate);
 }
 
-void fillIssued(wire::SecurityChange::Builder change, const CertificateInfo& info) { write(info, change.initIssued()); }
+void fillIssued(wire::SecurityChange::Builder change, const CertificateInfo& info) {
+  write(info, change.initIssued());
+}
 
 struct FillRedeemed {
   std::string digest;
@@ -201,9 +205,7 @@ Task<void> CertificateAdminService::revoke(Core& core, RevokeContext context) {
     setOutcome(named, context.getResults().initOutcome());
     co_return;
   }
-  auto fill = [&](wire::Command::Builder command) {
-    writeRevocation(revocation, command.initSecurity().initRevoke());
-  };
+  auto fill = [&](wire::Command::Builder command) { writeRevocation(revocation, command.initSecurity().initRevoke()); };
   auto applied = co_await propose(core.replica, fill);
   setOutcome(outcomeOf(applied), context.getResults().initOutcome());
 }

@@ -16,7 +16,7 @@ namespace {
 
 constexpr Nanos CONNECT_LIMIT = 2 * SECOND;
 constexpr Nanos ANSWER_LIMIT = 5 * SECOND;
-constexpr Nanos LOOK = 60 * SECOND;         // wall clocks may be set at any time
+constexpr Nanos LOOK = 60 * SECOND;  // wall clocks may be set at any time
 constexpr Nanos RETRY_MIN = 2 * SECOND;
 constexpr Nanos RETRY_MAX = 300 * SECOND;
 constexpr Nanos JOIN_PAUSE = 200 * MILLISECOND;
@@ -71,7 +71,9 @@ Task<Result<std::string>> authorityKeyAt(const RenewalParts& parts, Address addr
 }
 
 // What is refused for good isn't asked of another master.
-bool isFinal(int code) { return code != EIO && code != EAGAIN && code != EBUSY; }
+bool isFinal(int code) {
+  return code != EIO && code != EAGAIN && code != EBUSY;
+}
 
 Task<Result<Enrolled>> enrollAt(Network& network, Clock& clock, Address address, const JoinToken& token,
                                 const std::string& key) {

@@ -11,7 +11,9 @@ namespace cairn {
 
 namespace {
 
-bool isDaemon(PeerRole role) { return role == PeerRole::MASTER || role == PeerRole::CHUNKSERVER; }
+bool isDaemon(PeerRole role) {
+  return role == PeerRole::MASTER || role == PeerRole::CHUNKSERVER;
+}
 
 std::string missing(const ClusterFile& cluster, const OwnIdentity& self) {
   std::string who = std::string(roleText(self.role)) + " " + self.name;
@@ -33,8 +35,9 @@ Result<ClusterFile> placeClusterFile(const std::string& path, const Enrolled& en
     there = readClusterFile(path);
   }
   if (there.ok() && (there.value().cluster != cluster || there.value().securityDirectory.empty())) {
-    return Error{EINVAL, path + " is of another cluster, or names no [security] directory: move it away, and --join "
-                                "writes the right one"};
+    return Error{EINVAL, path +
+                             " is of another cluster, or names no [security] directory: move it away, and --join "
+                             "writes the right one"};
   }
   return there;
 }
@@ -104,8 +107,9 @@ kj::Promise<void> keepOwnCertificate(SystemNetwork& network, Clock& clock, Rando
 Result<TlsMaterial> readMaterial(const ClusterFile& cluster, const OwnIdentity& self) {
   auto authority = readCertificateFile(authorityFile(cluster.securityDirectory));
   if (!authority.ok()) {
-    return Error{authority.error().code, authority.error().why + "; the cluster's [security] directory must have the "
-                                                                 "authority's certificate"};
+    return Error{authority.error().code, authority.error().why +
+                                             "; the cluster's [security] directory must have the "
+                                             "authority's certificate"};
   }
   std::string path = identityFile(cluster.securityDirectory, self.role, self.name);
   auto identity = readSecretFile(path);
@@ -133,8 +137,9 @@ Result<TcpSecurity> tcpSecurityOf(const ClusterFile& cluster, const OwnIdentity&
     return security;
   }
   if (!hasCertificates) {
-    return Error{EPERM, "the cluster has no certificates: its file names no [security] directory. Make a cluster with "
-                        "`dfsadmin cluster init`, or, for trying things out on this host alone, add --insecure"};
+    return Error{EPERM,
+                 "the cluster has no certificates: its file names no [security] directory. Make a cluster with "
+                 "`dfsadmin cluster init`, or, for trying things out on this host alone, add --insecure"};
   }
   auto material = readMaterial(cluster, self);
   bool isMissing = material.code() == ENOKEY || material.code() == ENOENT;

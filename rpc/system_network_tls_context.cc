@@ -39,7 +39,9 @@ int checkPinned(X509_STORE_CTX* store, void* argument) {
   return X509_verify_cert(store);
 }
 
-int noPassphrase(char*, int, int, void*) { return 0; }
+int noPassphrase(char*, int, int, void*) {
+  return 0;
+}
 
 openssl::Bio bioOf(const std::string& text) {
   return openssl::Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
@@ -68,10 +70,7 @@ Status loadAuthority(SSL_CTX* context, const std::string& pem, bool show) {
 openssl::BioMethod makeMemoryMethod();
 
 TlsContext::TlsContext(const std::vector<Revocation>& revoked, std::string pin)
-    : revoked_(revoked),
-      pin_(std::move(pin)),
-      context_(SSL_CTX_new(TLS_method())),
-      memory_(makeMemoryMethod()) {
+    : revoked_(revoked), pin_(std::move(pin)), context_(SSL_CTX_new(TLS_method())), memory_(makeMemoryMethod()) {
   KJ_ASSERT(context_ != nullptr && memory_ != nullptr, openssl::takeErrors());
 }
 

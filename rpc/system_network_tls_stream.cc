@@ -24,7 +24,9 @@ struct Wire {
   std::vector<kj::byte> output;
 };
 
-Wire& wireOf(BIO* bio) { return *static_cast<Wire*>(BIO_get_data(bio)); }
+Wire& wireOf(BIO* bio) {
+  return *static_cast<Wire*>(BIO_get_data(bio));
+}
 
 int readWire(BIO* bio, char* to, size_t size, size_t* got) {
   Wire& wire = wireOf(bio);
@@ -45,7 +47,9 @@ int writeWire(BIO* bio, const char* from, size_t size, size_t* written) {
   return 1;
 }
 
-long controlWire(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+long controlWire(BIO*, int command, long, void*) {
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
 
 int startWire(BIO* bio) {
   BIO_set_init(bio, 1);

@@ -21,7 +21,9 @@ constexpr size_t SERIAL_BYTES = 16;
 constexpr int KEY_BITS = 256;
 
 // What can only fail for want of memory.
-void must(bool done, const char* what) { KJ_ASSERT(done, what, takeErrors()); }
+void must(bool done, const char* what) {
+  KJ_ASSERT(done, what, takeErrors());
+}
 
 openssl::Bio bioOf(const std::string& text) {
   openssl::Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
@@ -39,7 +41,9 @@ std::string pemOf(Write write) {
 }
 
 // An encrypted key would have OpenSSL ask for a passphrase on the terminal.
-int noPassphrase(char*, int, int, void*) { return 0; }
+int noPassphrase(char*, int, int, void*) {
+  return 0;
+}
 
 Result<openssl::Key> readKey(const std::string& pem) {
   openssl::Key key(PEM_read_bio_PrivateKey(bioOf(pem).get(), nullptr, noPassphrase, nullptr));
@@ -139,17 +143,16 @@ std::string usageOf(PeerRole role) {
 std::string makeKey() {
   openssl::Key key(EVP_EC_gen("P-256"));
   must(key != nullptr, "making a key");
-  return pemOf([&](BIO* bio) {
-    return PEM_write_bio_PKCS8PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  });
+  return pemOf(
+      [&](BIO* bio) { return PEM_write_bio_PKCS8PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr); });
 }
 
 Authority makeAuthority(ClusterId cluster, int64_t now) {
   Authority authority;
   authority.keyPem = makeKey();
   auto key = readKey(authority.keyPem);
-  auto certificate = begin(key.value().get(), "authority." + toText(cluster),
-                           {now - CLOCK_SKEW_SECONDS, now + AUTHORITY_SECONDS});
+  auto certificate =
+      begin(key.value().get(), "authority." + toText(cluster), {now - CLOCK_SKEW_SECONDS, now + AUTHORITY_SECONDS});
   must(X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get())) == 1, "issuer");
   extend(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
   extend(certificate.get(), certificate.get(), NID_key_usage, "critical,keyCertSign");

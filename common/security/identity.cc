@@ -47,7 +47,9 @@ Status checkCertifiedName(const std::string& name) {
   return {};
 }
 
-std::string toText(const CertifiedName& name) { return std::string(roleText(name.role)) + " " + name.name; }
+std::string toText(const CertifiedName& name) {
+  return std::string(roleText(name.role)) + " " + name.name;
+}
 
 std::string commonName(const CertifiedName& name) {
   return std::string(roleText(name.role)) + "." + name.name + "." + toText(name.cluster);

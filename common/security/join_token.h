@@ -9,10 +9,10 @@
 namespace cairn {
 
 struct JoinToken {
-  CertifiedName name;                 // of who may come
-  std::string authority;              // SHA-256 of the authority's certificate
-  std::string secret;                 // of which the cluster keeps only the digest
-  std::vector<std::string> masters;   // host:port
+  CertifiedName name;                // of who may come
+  std::string authority;             // SHA-256 of the authority's certificate
+  std::string secret;                // of which the cluster keeps only the digest
+  std::vector<std::string> masters;  // host:port
 };
 
 constexpr size_t JOIN_SECRET_BYTES = 24;

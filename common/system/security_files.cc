@@ -31,8 +31,7 @@ Result<std::string> readFile(const std::string& path, bool secret) {
     return failed(path, "can't be opened");
   }
   struct stat info {};
-  if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) ||
-      static_cast<size_t>(info.st_size) > FILE_BYTES_MAX) {
+  if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) || static_cast<size_t>(info.st_size) > FILE_BYTES_MAX) {
     return Error{EINVAL, path + ": no file of certificates"};
   }
   if (secret && (info.st_mode & 077) != 0) {
@@ -105,8 +104,12 @@ Status writeFile(const std::string& path, const std::string& text, mode_t mode, 
 
 }  // namespace
 
-std::string authorityFile(const std::string& directory) { return directory + "/ca.crt"; }
-std::string authorityKeyFile(const std::string& directory) { return directory + "/ca.key"; }
+std::string authorityFile(const std::string& directory) {
+  return directory + "/ca.crt";
+}
+std::string authorityKeyFile(const std::string& directory) {
+  return directory + "/ca.key";
+}
 std::string identityFile(const std::string& directory, PeerRole role, const std::string& name) {
   return directory + "/" + roleText(role) + "." + name + ".pem";
 }
@@ -127,8 +130,12 @@ std::string usualIdentity(const std::string& directory, PeerRole role) {
   return hasUsual ? usual : *std::min_element(names.begin(), names.end());
 }
 
-Result<std::string> readCertificateFile(const std::string& path) { return readFile(path, false); }
-Result<std::string> readSecretFile(const std::string& path) { return readFile(path, true); }
+Result<std::string> readCertificateFile(const std::string& path) {
+  return readFile(path, false);
+}
+Result<std::string> readSecretFile(const std::string& path) {
+  return readFile(path, true);
+}
 
 Status writeCertificateFile(const std::string& path, const std::string& text) {
   return writeFile(path, text, PUBLIC_MODE, true);

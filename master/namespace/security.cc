@@ -61,8 +61,8 @@ Status keepCertificate(Execution& execution, const IssuedCertificate& certificat
 }
 
 Status addToken(Execution& execution, wire::TokenRecord::Reader in) {
-  JoinSecret secret{std::string(viewOf(in.getDigest())), fromWire(in.getRole()), in.getName().cStr(), in.getExpires(),
-                    {}};
+  JoinSecret secret{
+      std::string(viewOf(in.getDigest())), fromWire(in.getRole()), in.getName().cStr(), in.getExpires(), {}};
   if (all<JoinSecret>(execution.store, keys::JOIN_SECRETS).size() >= JOIN_SECRETS_MAX) {
     return Error{ENOSPC, "there are too many join tokens; wait until some have expired"};
   }
@@ -137,7 +137,9 @@ std::vector<IssuedCertificate> NamespaceReader::certificates() const {
   return all<IssuedCertificate>(store_, keys::CERTIFICATES);
 }
 
-std::vector<JoinSecret> NamespaceReader::joinSecrets() const { return all<JoinSecret>(store_, keys::JOIN_SECRETS); }
+std::vector<JoinSecret> NamespaceReader::joinSecrets() const {
+  return all<JoinSecret>(store_, keys::JOIN_SECRETS);
+}
 
 std::optional<JoinSecret> NamespaceReader::joinSecret(std::string_view digest) const {
   std::string value;

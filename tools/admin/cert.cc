@@ -24,7 +24,9 @@ std::string timeText(int64_t seconds) {
   return text;
 }
 
-wire::Role roleOf(const Options& options) { return toWire(parseRole(options.role).value()); }
+wire::Role roleOf(const Options& options) {
+  return toWire(parseRole(options.role).value());
+}
 
 // What a verb asks with; the link keeps it alive.
 struct Desk {
@@ -74,8 +76,8 @@ Task<Status> issueThere(Context& context, const ClusterFile& cluster, OwnIdentit
     co_return outcome;
   }
   auto authority = readCertificateFile(authorityFile(cluster.securityDirectory));
-  Status written = authority.ok() ? writeCertificateFile(authorityFile(directory), authority.value())
-                                  : Status(authority.error());
+  Status written =
+      authority.ok() ? writeCertificateFile(authorityFile(directory), authority.value()) : Status(authority.error());
   if (written.ok()) {
     written = writeSecretFile(identityFile(directory, identity.role, identity.name),
                               std::string(reply.getCertificate().cStr()) + key);
@@ -88,9 +90,8 @@ void print(const Context& context, wire::CertificateAdmin::ListResults::Reader a
   Json revocations = Json::array();
   for (auto one : all.getRevoked()) {
     revoked.push_back(readRevocation(one));
-    revocations.push_back({{"role", roleText(revoked.back().role)},
-                           {"name", revoked.back().name},
-                           {"until", revoked.back().until}});
+    revocations.push_back(
+        {{"role", roleText(revoked.back().role)}, {"name", revoked.back().name}, {"until", revoked.back().until}});
   }
   Json certificates = Json::array();
   Json tokens = Json::array();
@@ -98,8 +99,8 @@ void print(const Context& context, wire::CertificateAdmin::ListResults::Reader a
   for (auto one : all.getCertificates()) {
     CertifiedName name{fromWire(one.getRole()), one.getName().cStr(), {}};
     const char* state = isRevoked(revoked, name, one.getBegins()) ? "revoked"
-                        : one.getExpires() < now                    ? "expired"
-                                                                    : "good";
+                        : one.getExpires() < now                  ? "expired"
+                                                                  : "good";
     certificates.push_back({{"role", roleText(name.role)},
                             {"name", name.name},
                             {"state", state},
@@ -113,8 +114,7 @@ void print(const Context& context, wire::CertificateAdmin::ListResults::Reader a
                         : one.getExpires() < now                      ? "token, expired"
                                                                       : "token";
     const char* role = roleText(fromWire(one.getRole()));
-    tokens.push_back(
-        {{"role", role}, {"name", one.getName().cStr()}, {"state", state}, {"expires", one.getExpires()}});
+    tokens.push_back({{"role", role}, {"name", one.getName().cStr()}, {"state", state}, {"expires", one.getExpires()}});
     table.add({role, one.getName().cStr(), state, timeText(one.getExpires()), "-"});
   }
   for (const auto& one : revoked) {

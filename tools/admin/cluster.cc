@@ -45,8 +45,9 @@ std::string clusterText(const ClusterId& id, const Options& options) {
 Status makeCertificates(Context& context, const ClusterFile& cluster) {
   const std::string& directory = cluster.securityDirectory;
   if (readSecretFile(authorityKeyFile(directory)).code() != ENOENT) {
-    return Error{EEXIST, authorityKeyFile(directory) + " is there already, and a cluster's authority must never "
-                                                       "change; name another --file"};
+    return Error{EEXIST, authorityKeyFile(directory) +
+                             " is there already, and a cluster's authority must never "
+                             "change; name another --file"};
   }
   auto now = context.clock.wall() / SECOND;
   auto authority = makeAuthority(cluster.cluster, now);
@@ -105,8 +106,8 @@ void sayWhatNext(const Options& options, const ClusterFile& cluster) {
 Task<int> initCluster(Context& context, const Options& options) {
   auto id = context.random.uuid<ClusterId>();
   auto text = clusterText(id, options);
-  std::string path = !options.file.empty() && options.file[0] == '/' ? options.file
-                                                                     : context.workingDirectory + "/" + options.file;
+  std::string path =
+      !options.file.empty() && options.file[0] == '/' ? options.file : context.workingDirectory + "/" + options.file;
   auto parsed = parseClusterFile(text, path);
   Status usable = parsed.ok() ? Status() : Status(parsed.error());
   for (size_t i = 0; usable.ok() && !options.insecure && i < parsed.value().masters.size(); ++i) {

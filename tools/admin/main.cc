@@ -10,8 +10,8 @@
 #include "common/system/disk.h"
 #include "common/system/host.h"
 #include "common/system/runtime.h"
-#include "rpc/connection.h"
 #include "common/system/security_files.h"
+#include "rpc/connection.h"
 #include "rpc/renewal.h"
 #include "rpc/system_network_setup.h"
 #include "tools/admin/command_line.h"
@@ -58,8 +58,7 @@ class LateNetwork final : public Network {
                                                  renewed.value())
                                : Status(renewed.error());
     if (!kept.ok()) {
-      spdlog::warn("the certificate of {} {} can't be renewed: {}", roleText(self_.role), self_.name,
-                   kept.error().why);
+      spdlog::warn("the certificate of {} {} can't be renewed: {}", roleText(self_.role), self_.name, kept.error().why);
     }
   }
 
@@ -124,4 +123,6 @@ int mainProgram(int argc, char** argv) {
 }  // namespace
 }  // namespace cairn::admin
 
-int main(int argc, char** argv) { return cairn::admin::mainProgram(argc, argv); }
+int main(int argc, char** argv) {
+  return cairn::admin::mainProgram(argc, argv);
+}

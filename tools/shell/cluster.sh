@@ -167,8 +167,8 @@ startServer() {
   fi
   certificateFor chunkserver "$1"
   observedAt "$1"
-  startDaemon "$1" dfs-chunkserver --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" "${volumes[@]}" "${INSECURE[@]}" \
-    --listen "127.0.0.1:$port" --socket "$DIR/run/$1.sock" ${rack:+--rack "$rack"} "${OBSERVED[@]}"
+  startDaemon "$1" dfs-chunkserver --cluster "$CLUSTER_FILE" --name "$1" --dir "$DIR/$1" "${volumes[@]}" \
+    "${INSECURE[@]}" --listen "127.0.0.1:$port" --socket "$DIR/run/$1.sock" ${rack:+--rack "$rack"} "${OBSERVED[@]}"
 }
 
 startMount() {

@@ -11,6 +11,8 @@ constexpr Nanos LIMIT = 5 * SECOND;
 
 class Doors : public testing::Test {
  public:
+  ~Doors() noexcept override {}  // gtest's own may not throw
+
   template <typename Results>
   bool isRefused(capnp::RemotePromise<Results> sent) {
     kj::Promise<capnp::Response<Results>> promise = kj::mv(sent);

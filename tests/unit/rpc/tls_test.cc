@@ -14,7 +14,9 @@ namespace {
 
 const ClusterId CLUSTER{1, 2};
 
-int64_t wallSeconds() { return std::time(nullptr); }
+int64_t wallSeconds() {
+  return std::time(nullptr);
+}
 
 struct Issuer {
   Authority authority = makeAuthority(CLUSTER, wallSeconds());
@@ -55,12 +57,13 @@ struct Call : Host {
     auto task = accepting.eagerlyEvaluate(nullptr);
     std::string why;
     KJ_IF_MAYBE (e, kj::runCatchingExceptions([&] {
-      auto stream = caller.connect(listener->address(), expected).wait(io.waitScope);
-      char byte = 0;
-      auto read = stream->tryRead(&byte, 1, 1).then([](size_t) { return std::string("the connection ended"); });
-      auto done = task.then([] { return std::string(); });
-      why = done.exclusiveJoin(kj::mv(read)).wait(io.waitScope);
-    })) {
+                   auto stream = caller.connect(listener->address(), expected).wait(io.waitScope);
+                   char byte = 0;
+                   auto read =
+                       stream->tryRead(&byte, 1, 1).then([](size_t) { return std::string("the connection ended"); });
+                   auto done = task.then([] { return std::string(); });
+                   why = done.exclusiveJoin(kj::mv(read)).wait(io.waitScope);
+                 })) {
       why = e->getDescription().cStr();
     }
     return why;
