@@ -7,6 +7,12 @@
 
 namespace cairn::rescue {
 
+namespace {
+
+uint32_t indexOf(const Located& located) { return located.copy->key.chunk.index; }
+
+}  // namespace
+
 Result<kj::Own<Archive>> Archive::open(Disk& map, leveldb::Env& env, DiskOpener opener) {
   auto disks = readMap(map);
   if (!disks.ok()) {
@@ -45,6 +51,11 @@ Archive::Archive(leveldb::Env& env, DiskOpener opener, std::vector<FoundDisk> di
       (copy.deleted ? deleted_ : live_)[raw(copy.key.chunk.object)].push_back({i, &copy});
     }
   }
+  for (auto* all : {&live_, &deleted_}) {
+    for (auto& [object, copies] : *all) {
+      std::stable_sort(copies.begin(), copies.end(), [](auto& a, auto& b) { return indexOf(a) < indexOf(b); });
+    }
+  }
 }
 
 std::vector<Located> Archive::copiesOf(ChunkId chunk, bool deleted) const {
@@ -52,10 +63,10 @@ std::vector<Located> Archive::copiesOf(ChunkId chunk, bool deleted) const {
   auto& all = deleted ? deleted_ : live_;
   auto copies = all.find(raw(chunk.object));
   if (copies != all.end()) {
-    for (auto& located : copies->second) {
-      if (located.copy->key.chunk == chunk) {
-        found.push_back(located);
-      }
+    auto begin = std::partition_point(copies->second.begin(), copies->second.end(),
+                                      [&](const Located& located) { return indexOf(located) < chunk.index; });
+    for (auto at = begin; at != copies->second.end() && indexOf(*at) == chunk.index; ++at) {
+      found.push_back(*at);
     }
   }
   return found;
@@ -124,7 +135,7 @@ Result<OpenVolume*> Archive::volume(size_t index) {
     if (!disk.ok()) {
       return disk.error();
     }
-    auto opened = VolumeIndex::open(env_, disks_[index].path + "/index");
+    auto opened = VolumeIndex::open(env_, disk.value()->hostPath("index"));
     volume.disk = kj::mv(disk.value());
     if (opened.ok()) {
       volume.index = kj::mv(opened.value());

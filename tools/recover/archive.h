@@ -54,7 +54,7 @@ class Archive {
   Result<OpenVolume*> volume(size_t disk);
 
  private:
-  using ByObject = std::unordered_map<uint64_t, std::vector<Located>>;
+  using ByObject = std::unordered_map<uint64_t, std::vector<Located>>;  // each in the order of its chunks
   const ShardRecord* shardOf(const FileView& file, uint32_t chunk) const;
 
   leveldb::Env& env_;

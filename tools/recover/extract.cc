@@ -99,7 +99,7 @@ Status Extraction::tree(const std::string& start) {
 
 bool Extraction::enter(const TreeEntry& entry) {
   const InodeRecord& inode = entry.inode;
-  bool isNamed = entry.path.empty() || TreeWriter::isName(entry.path.substr(entry.path.rfind('/') + 1));
+  bool isNamed = entry.path.empty() || TreeWriter::isName(entry.name);
   if (!isNamed) {
     return !refuse(entry.path, Error{EINVAL, "this can't be a name"});
   }

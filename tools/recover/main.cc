@@ -4,13 +4,16 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 
 #include "common/log.h"
 #include "common/system/disk.h"
 #include "common/system/runtime.h"
+#include "common/system/held.h"
 #include "tools/recover/extract.h"
+#include "tools/recover/master_look.h"
 #include "tools/recover/rebuild.h"
 #include "tools/recover/report.h"
 #include "tools/recover/scan_all.h"
@@ -34,6 +37,7 @@ struct Flags {
   std::string map;
   std::string cluster;
   std::string to;
+  std::string directory;
   std::string name = "m1";
   bool write = false;
   bool json() const { return output == "json"; }
@@ -42,6 +46,14 @@ struct Flags {
 int refuse(const Error& error) {
   std::cerr << "dfs-recover: " << error.why << std::endl;
   return EXIT_REFUSED;
+}
+
+// The map keeps the path, and is perhaps used from elsewhere.
+std::string absolute(const std::string& path) {
+  char* found = ::realpath(path.c_str(), nullptr);
+  std::string out = found == nullptr ? path : found;
+  ::free(found);
+  return out;
 }
 
 Status makeDirectory(const std::string& path) {
@@ -61,8 +73,11 @@ class Program {
   int verify();
   int extractFiles();
   int rebuildMaster();
+  int lookAtMaster(bool log, bool all);
 
  private:
+  int showLog(Disk& master, bool all);
+  int showState(Disk& master, bool all);
   DiskOpener opener() {
     return [this](const std::string& path) { return openSystemDisk(path, *runtime_.workers); };
   }
@@ -84,7 +99,11 @@ int Program::scan() {
   if (!map.ok()) {
     return refuse(map.error());
   }
-  auto found = wait(scanAll({flags_.disks, flags_.cluster, map.value().get()}, parts()));
+  std::vector<std::string> disks;
+  for (auto& disk : flags_.disks) {
+    disks.push_back(absolute(disk));
+  }
+  auto found = wait(scanAll({disks, flags_.cluster, map.value().get()}, parts()));
   if (!found.ok()) {
     return refuse(found.error());
   }
@@ -214,6 +233,81 @@ int Program::rebuildMaster() {
   return EXIT_WHOLE;
 }
 
+int Program::lookAtMaster(bool log, bool all) {
+  auto held = isHeld(flags_.directory + "/lock");
+  if (!held.ok() || held.value()) {
+    return refuse(held.ok() ? Error{EBUSY, flags_.directory + ": a master runs there: stop it first"} : held.error());
+  }
+  auto master = openSystemDisk(flags_.directory, *runtime_.workers);
+  if (!master.ok()) {
+    return refuse(master.error());
+  }
+  return log ? showLog(*master.value(), all) : showState(*master.value(), all);
+}
+
+int Program::showLog(Disk& master, bool all) {
+  auto look = lookAtLog(master, [all](const LogEntry& entry) {
+    if (all) {
+      std::cout << entryJson(entry).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+    }
+  });
+  if (!look.ok()) {
+    return refuse(look.error());
+  }
+  auto& found = look.value();
+  if (!all) {
+    printJson({{"firstIndex", raw(found.first)},
+               {"lastIndex", raw(found.last)},
+               {"lastTerm", raw(found.term)},
+               {"segments", found.segments},
+               {"damage", found.damage}});
+  } else if (!found.damage.empty()) {
+    std::cerr << "dfs-recover: " << found.damage << std::endl;
+  }
+  return found.damage.empty() ? EXIT_WHOLE : EXIT_DAMAGED;
+}
+
+// In a copy: to open the state is to write.
+int Program::showState(Disk& master, bool all) {
+  auto made = makeDirectory(flags_.to);
+  auto work = made.ok() ? openSystemDisk(flags_.to, *runtime_.workers) : Result<kj::Own<Disk>>(made.error());
+  auto cluster = work.ok() ? clusterOf(master) : Result<ClusterId>(work.error());
+  auto copied = cluster.ok() ? copyMaster(master, *work.value(), cluster.value(), NAMES_MEMBER, GroupEpoch{},
+                                          *runtime_.random)
+                             : Status(cluster.error());
+  auto names = copied.ok() ? Names::open(*work.value(), *leveldb::Env::Default(), cluster.value())
+                           : Result<kj::Own<Names>>(copied.error());
+  if (!names.ok()) {
+    return refuse(names.error());
+  }
+  if (!all) {
+    printJson(stateJson(*names.value()));
+    return EXIT_WHOLE;
+  }
+  auto shown = exportTree(*names.value(), [](Json line) {
+    std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+  });
+  return shown.ok() ? EXIT_WHOLE : refuse(shown.error());
+}
+
+void describeMaster(CLI::App& app, Flags& flags) {
+  for (auto* noun : {"log", "meta"}) {
+    bool isLog = noun == std::string("log");
+    auto* group = app.add_subcommand(noun, isLog ? "the log of a stopped master" : "the names of a stopped master");
+    group->require_subcommand(1);
+    for (auto* verb : {"inspect", "export"}) {
+      bool inspects = verb == std::string("inspect");
+      auto* command =
+          group->add_subcommand(verb, inspects ? "what there is, in figures" : "all of it, as lines of JSON");
+      command->add_option("DIR", flags.directory, "the master's data directory")->required();
+      if (!isLog) {
+        command->add_option("--work", flags.to, "an empty directory, for a copy that can be opened")->required();
+      }
+      command->footer(std::string("Example: dfs-recover ") + noun + " " + verb + " m1" + (isLog ? "" : " --work copy"));
+    }
+  }
+}
+
 void describe(CLI::App& app, Flags& flags) {
   app.require_subcommand(1);
   app.add_option("-o,--output", flags.output, "how to print")->check(CLI::IsMember({"table", "json"}));
@@ -239,6 +333,7 @@ void describe(CLI::App& app, Flags& flags) {
   rebuild->add_option("--name", flags.name, "of the master in cluster.toml")->capture_default_str();
   rebuild->add_flag("--write", flags.write, "do it: without this it only says what would be made");
   rebuild->footer("Example: dfs-recover rebuild --map found --to m1 --write");
+  describeMaster(app, flags);
 }
 
 int run(int argc, char* argv[]) {
@@ -258,7 +353,11 @@ int run(int argc, char* argv[]) {
   startLogging("dfs-recover", "warning");
   try {
     Program program(flags);
-    std::string verb = app.get_subcommands().front()->get_name();
+    auto* chosen = app.get_subcommands().front();
+    std::string verb = chosen->get_name();
+    if (verb == "log" || verb == "meta") {
+      return program.lookAtMaster(verb == "log", chosen->get_subcommands().front()->get_name() == "export");
+    }
     return verb == "scan"      ? program.scan()
            : verb == "verify"  ? program.verify()
            : verb == "extract" ? program.extractFiles()

@@ -37,14 +37,6 @@ std::string shown(const std::string& name) {
   return out;
 }
 
-std::string hexText(const std::string& bytes) {
-  std::string out;
-  for (char c : bytes) {
-    out += fmt::format("{:02x}", static_cast<unsigned char>(c));
-  }
-  return out;
-}
-
 Json fileJson(const FileReport& file) {
   Json ranges = Json::array();
   for (auto& range : file.lost) {
@@ -104,6 +96,14 @@ void gatherObjects(const NamespaceReader& reader, std::set<ObjectId>& known) {
 }
 
 }  // namespace
+
+std::string hexText(const std::string& bytes) {
+  std::string out;
+  for (char c : bytes) {
+    out += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
 
 Json filesJson(const std::vector<FileReport>& files) {
   Json out = Json::array();

@@ -45,6 +45,7 @@ struct Report {
 };
 Report assessAll(Archive& archive);
 
+std::string hexText(const std::string& bytes);
 nlohmann::json filesJson(const std::vector<FileReport>& files);
 void printFiles(const std::vector<FileReport>& files);
 nlohmann::json toJson(const Archive& archive, const Report& report);

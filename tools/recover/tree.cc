@@ -72,7 +72,7 @@ Status walkTree(const NamespaceReader& reader, const std::string& start, kj::Fun
       levels.push_back({std::move(entry), std::move(names)});
     }
   };
-  visit({start, *record});
+  visit({start, start.substr(start.rfind('/') + 1), *record});
   while (!levels.empty()) {
     auto& level = levels.back();
     if (level.next == level.names.size()) {
@@ -84,7 +84,7 @@ Status walkTree(const NamespaceReader& reader, const std::string& start, kj::Fun
     auto inode = reader.record(name.inode);
     if (inode) {
       std::string path = level.entry.path.empty() ? name.name : level.entry.path + "/" + name.name;
-      visit({std::move(path), *inode});
+      visit({std::move(path), name.name, *inode});
     }
   }
   return {};

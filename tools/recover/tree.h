@@ -11,6 +11,7 @@ namespace cairn::rescue {
 
 struct TreeEntry {
   std::string path;  // without a leading slash; of the root: empty
+  std::string name;  // its last part: as it stands in the state, be it what it may
   InodeRecord inode;
 };
 
