@@ -72,13 +72,7 @@ Status makeFiles(Context& context, const Options& options, const ClusterFile& cl
     return Error{EEXIST, options.file + " is there already, and a cluster's id must never change; name another --file"};
   }
   Status made = options.insecure ? Status() : makeCertificates(context, cluster);
-  if (made.ok()) {
-    made = writeNewFile(options.file, text);
-  }
-  if (made.ok()) {
-    context.publish(options.file);
-  }
-  return made;
+  return made.ok() ? writeNewFile(options.file, text) : made;
 }
 
 void sayWhatNext(const Options& options, const ClusterFile& cluster) {
