@@ -50,6 +50,9 @@ class ChunkDoorServer final : public wire::ChunkDoor::Server {
     }
     auto params = context.getParams();
     std::string why = refusal(params.getHello(), params.getServer());
+    if (why.empty() && params.getHello().getRole() != wire::Role::ADMIN) {
+      why = "only an admin may ask that of a chunkserver";
+    }
     Status told = why.empty() ? tellAbout(params.getLogLevel().cStr(), version_, context.getResults().initAbout())
                               : Status(Error{ESTALE, why});
     auto outcome = context.getResults().initOutcome();

@@ -202,6 +202,9 @@ class DoorService final : public wire::MasterDoor::Server {
 
   kj::Promise<void> daemon(DaemonContext context) override {
     auto checked = check(context.getParams().getHello());
+    if (checked.ok() && context.getParams().getHello().getRole() != wire::Role::ADMIN) {
+      checked = Error{EPERM, "only an admin may ask that of a master"};
+    }
     if (checked.ok()) {
       std::string level = context.getParams().getLogLevel().cStr();
       checked = tellAbout(level, doorway_->version, context.getResults().initAbout());
