@@ -76,9 +76,9 @@ Task<void> Leases::whenKnown(SessionId but) {
 
 Task<bool> Leases::report(SessionId writer, std::vector<InodeId> inodes, std::vector<Written>& out) {
   Asking asking(*this, writer, inodes);
-  bool linkLost = false;
   auto link = links_.find(writer);
-  if (link != links_.end()) {
+  bool linkLost = link == links_.end();  // it isn't asked: when it comes, it has left nothing unanswered
+  if (!linkLost) {
     const uint64_t order = nextOrder();
     try {
       auto request = link->second.reportRequest();
