@@ -17,7 +17,7 @@ Task<kj::Own<Link>> dialAny(PageSearch search, MasterAddress master) {
   auto addresses = master.addresses();
   for (auto& address : addresses) {
     try {
-      co_return co_await dial(search.network, search.clock, address, ANSWER_LIMIT);
+      co_return co_await dial(search.network, search.clock, address, ANSWER_LIMIT, PeerRole::MASTER);
     } catch (const kj::Exception& e) {
       if (address == addresses.back()) {
         throw;

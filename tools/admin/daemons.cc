@@ -67,7 +67,8 @@ Task<DaemonAnswer> askDaemon(Context& context, const ClusterFile& cluster, const
   DaemonAnswer answer;
   for (const auto& address : place.addresses) {
     try {
-      auto link = co_await dial(context.network, context.clock, address, DIAL_LIMIT);
+      PeerRole role = place.master ? PeerRole::MASTER : PeerRole::CHUNKSERVER;
+      auto link = co_await dial(context.network, context.clock, address, DIAL_LIMIT, role);
       if (place.master) {
         co_return co_await askMaster(context, cluster, kj::mv(link), logLevel);
       }

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "tests/sim/world/world.h"
 
 namespace cairn {
@@ -35,7 +37,7 @@ struct HttpWorld {
 
   // All that comes back until the connection ends, or nothing more comes.
   std::string ask(const std::string& request, Nanos limit = 30 * SECOND) {
-    auto stream = world.await(world.network().host("client").connect("m1:80"), SECOND);
+    auto stream = world.await(world.network().host("client").connect("m1:80", std::nullopt), SECOND);
     world.await(stream->write(request.data(), request.size()), SECOND);
     std::string out;
     char bytes[4096];
@@ -106,7 +108,7 @@ TEST(HttpServer, ManyIdleConnectionsDontKeepOthersOut) {
   HttpWorld http;
   std::vector<kj::Own<kj::AsyncIoStream>> idle;
   for (uint32_t i = 0; i < HTTP_CONNECTIONS_MAX + 8; ++i) {
-    idle.push_back(http.world.await(http.world.network().host("client").connect("m1:80"), SECOND));
+    idle.push_back(http.world.await(http.world.network().host("client").connect("m1:80", std::nullopt), SECOND));
   }
   http.world.await(http.world.clock().after(20 * SECOND), 30 * SECOND);  // longer than a header may take
   EXPECT_THAT(http.get("/next"), HasSubstr("200 OK"));
