@@ -152,6 +152,7 @@ endforeach()
 add_executable(dfs-mount-memory fuse-client/main.cc tests/mount/memory/memory_client.cc tests/mount/memory/memory_files.cc
                tests/mount/memory/memory_locks.cc)
 target_link_libraries(dfs-mount-memory PRIVATE cairn_fuse cairn_master)
+target_compile_definitions(dfs-mount-memory PRIVATE CAIRN_VERSION="${PROJECT_VERSION}")
 cairn_script(mount_program mount tests/mount/program_test.py)
 cairn_script(mount_away mount tests/mount/away_test.py)
 cairn_script(mount_stuck mount tests/mount/stuck_test.py)
