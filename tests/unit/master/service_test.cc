@@ -51,21 +51,25 @@ class ServiceTest : public testing::Test {
 
 TEST_F(ServiceTest, TheDoorTurnsStrangersAway) {
   TestLink link(cluster.world, "h1", cluster.address);
-  auto enter = [&](ClusterId id, uint32_t protocol) {
+  auto enter = [&](ClusterId id, uint32_t protocol, uint32_t oldest) {
     auto request = link.door().enterRequest();
     auto hello = request.initHello();
     toWire(id, hello.initCluster());
     hello.setProtocol(protocol);
+    hello.setOldest(oldest);
     kj::Promise<capnp::Response<wire::MasterDoor::EnterResults>> sent = request.send();
     return cluster.world.await(kj::mv(sent), LIMIT);
   };
-  auto foreign = enter(ClusterId{1, 2}, wire::PROTOCOL);
+  auto foreign = enter(ClusterId{1, 2}, wire::PROTOCOL, wire::PROTOCOL);
   EXPECT_EQ(foreign.getOutcome().getErrno(), ESTALE);
   EXPECT_NE(std::string(foreign.getOutcome().getWhy().cStr()).find(toText(MasterWorld::CLUSTER)), std::string::npos);
   EXPECT_FALSE(foreign.hasMaster());
-  auto newer = enter(MasterWorld::CLUSTER, wire::PROTOCOL + 1);
-  EXPECT_EQ(newer.getOutcome().getErrno(), ESTALE);
-  EXPECT_EQ(enter(MasterWorld::CLUSTER, wire::PROTOCOL).getOutcome().getErrno(), 0);
+  const uint32_t newest = wire::PROTOCOL, oldest = wire::OLDEST_PROTOCOL;
+  auto errorOf = [&](uint32_t to, uint32_t from) { return enter(MasterWorld::CLUSTER, to, from).getOutcome().getErrno(); };
+  EXPECT_EQ(errorOf(newest + 1, newest + 1), ESTALE);
+  EXPECT_EQ(errorOf(oldest - 1, 0), ESTALE);
+  EXPECT_EQ(errorOf(newest + 1, newest), 0) << "a newer program that still speaks ours";
+  EXPECT_EQ(errorOf(newest, oldest), 0);
 }
 
 // ---- clients ------------------------------------------------------------------------------------

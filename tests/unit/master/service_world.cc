@@ -305,6 +305,7 @@ int TestServer::start() {
   auto fresh = std::make_unique<TestLink>(cluster.world, name, cluster.address);
   auto request = fresh->master(MasterWorld::CLUSTER, wire::Role::CHUNKSERVER).registerRequest();
   auto hello = request.initServer();
+  writeProgram({"test"}, hello.initProgram());
   toWire(id, hello.initId());
   toWire(incarnation, hello.initIncarnation());
   hello.setName(name);
