@@ -65,7 +65,9 @@ TEST_F(ServiceTest, TheDoorTurnsStrangersAway) {
   EXPECT_NE(std::string(foreign.getOutcome().getWhy().cStr()).find(toText(MasterWorld::CLUSTER)), std::string::npos);
   EXPECT_FALSE(foreign.hasMaster());
   const uint32_t newest = wire::PROTOCOL, oldest = wire::OLDEST_PROTOCOL;
-  auto errorOf = [&](uint32_t to, uint32_t from) { return enter(MasterWorld::CLUSTER, to, from).getOutcome().getErrno(); };
+  auto errorOf = [&](uint32_t to, uint32_t from) {
+    return enter(MasterWorld::CLUSTER, to, from).getOutcome().getErrno();
+  };
   EXPECT_EQ(errorOf(newest + 1, newest + 1), ESTALE);
   EXPECT_EQ(errorOf(oldest - 1, 0), ESTALE);
   EXPECT_EQ(errorOf(newest + 1, newest), 0) << "a newer program that still speaks ours";
