@@ -41,7 +41,7 @@ class Metrics(unittest.TestCase):
 
     def work(self, name):
         path = self.cluster.path(name)
-        os.mkdir(path)
+        os.makedirs(path, exist_ok=True)
         with open(os.path.join(path, SECRET), "wb", buffering=0) as f:
             f.write(os.urandom(BYTES))
             os.fsync(f.fileno())
@@ -103,6 +103,7 @@ class Metrics(unittest.TestCase):
         self.assertEqual(len({p["leader"] for p in pages.values()}), 1)
 
         def written():
+            self.work("shown")  # a rate is of the last moments
             one = page(self.cluster, "m1")
             return sum(one["timeline"]["writeBytesPerSecond"]) > 0 and one["clients"][0]["load"]["operationsPerSecond"]
         wait_for("the page to show what was written", written)
