@@ -104,11 +104,12 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
   auto op = params.getOp();
   OperationTimer timer(core.observation.metrics.of(op), core.clock);
   enter(core);
-  if (core.ownSpace.isShort() && addsNames(op)) {
+  SlotsUnderWay::Pass begun(core.underWay, {session_, params.getSlot(), params.getSequence()});
+  if (core.ownSpace.isShort() && addsNames(op) && begun.isNew(core.replica.reader())) {
     setOutcome(Error{ENOSPC, "the master's disk is nearly full"}, context.getResults().initReply().initOutcome());
     co_return;
   }
-  if (op.isLock() && refusesLock(core, op.getLock())) {
+  if (op.isLock() && refusesLock(core, op.getLock()) && begun.isNew(core.replica.reader())) {
     setOutcome(Error{EAGAIN, {}}, context.getResults().initReply().initOutcome());
     co_return;
   }
@@ -117,7 +118,7 @@ Task<void> ClientService::execute(Core& core, ExecuteContext context) {
     enter(core);
   }
   auto full = core.quotas.refuses(op);
-  if (!full.ok()) {
+  if (!full.ok() && begun.isNew(core.replica.reader())) {
     setOutcome(full, context.getResults().initReply().initOutcome());
     co_return;
   }

@@ -21,6 +21,7 @@
 #include "master/quotas.h"
 #include "master/replica.h"
 #include "master/sessions.h"
+#include "master/slots_under_way.h"
 #include "master/space.h"
 
 namespace cairn {
@@ -42,6 +43,7 @@ struct Core {
   Quotas& quotas;
   CapsuleShipper& capsules;
   Observation& observation;
+  SlotsUnderWay& underWay;
   CertificateAuthority* authority;  // null: the cluster has no certificates
 };
 

@@ -29,7 +29,7 @@ class Office final : private ReplicaObserver {
         capsules_(clock, workers, replica, cluster.cluster),
         core_{clock,    replica, cluster,   std::move(name), std::move(version), publisher_, chunkservers_,
               cleanup_, mover_,  sessions_, names_,          locks_,             ownSpace,   quotas_,
-              capsules_, observation, authority},
+              capsules_, observation, underWay_, authority},
         lifeline_(kj::refcounted<Lifeline>(core_)) {
     replica.setObserver(this);
     // Whether deletes are kept must be in the log before the first client's session.
@@ -90,6 +90,7 @@ class Office final : private ReplicaObserver {
   Upgrade upgrade_;
   NameGate names_;
   CapsuleShipper capsules_;
+  SlotsUnderWay underWay_;
   Core core_;
   kj::Own<Lifeline> lifeline_;
 };

@@ -339,6 +339,16 @@ GroupEpoch NamespaceReader::groupEpoch() const {
   return store_.get(keys::GROUP_EPOCH, value) ? GroupEpoch{decodeNumber(value)} : GroupEpoch{};
 }
 
+uint64_t NamespaceReader::lastSequence(SessionId session, uint8_t slot) const {
+  std::string value;
+  if (!store_.get(keys::slot(session, slot), value)) {
+    return 0;
+  }
+  ReplySlot last;
+  decode(value, last);
+  return last.sequence;
+}
+
 uint32_t NamespaceReader::featureLevel() const {
   std::string value;
   return store_.get(keys::FEATURE_LEVEL, value) ? static_cast<uint32_t>(decodeNumber(value)) : FIRST_FEATURE_LEVEL;

@@ -118,6 +118,8 @@ class NamespaceReader {
   std::optional<Account> account(InodeId directory) const;
   // Of a directory, from the root; of one in the trash: as it was. ENOENT: its place is gone.
   Result<std::string> pathOf(InodeId directory) const;
+  // Of the last request of a session's reply slot that was carried out; 0: there was none.
+  uint64_t lastSequence(SessionId session, uint8_t slot) const;
   // Inodes made from now on have this number or a higher one.
   InodeId nextInode() const { return InodeId{head_.nextInode}; }
   bool hasQuotas() const { return head_.quotas > 0; }

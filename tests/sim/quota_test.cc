@@ -164,25 +164,17 @@ struct Stage {
     working.clear();
     EXPECT_GT(accepted, 100u) << "too little was done to mean anything";
     printf("seed %d: %u writes, %u refused\n", static_cast<int>(world.seed()), accepted, refused);
-    Client& last = cluster.mount("last");
-    fillUp(last, "last");
-    syncMounts();
-    // Mounts keep what they need for bytes that the master hasn't heard of, and may turn out not to need all of it: a
-    // file has been cut by another since.
-    fillUp(last, "rest");
-    syncMounts();
+    fillUp();
+    for (unsigned i = 1; i <= MOUNTS; ++i) {
+      EXPECT_TRUE(cluster.wait(cluster.client(nameOf(i)).syncAll()).ok());
+    }
     EXPECT_EQ(used(), LIMIT_BYTES);
     EXPECT_EQ(probe.quotas().bytesGranted, 0u);
   }
 
-  void syncMounts() {
-    for (unsigned i = 1; i <= MOUNTS; ++i) {
-      EXPECT_TRUE(cluster.wait(cluster.client(nameOf(i)).syncAll()).ok());
-    }
-  }
-
-  void fillUp(Client& last, const std::string& name) {
-    auto made = cluster.wait(last.create(directory, name, 0644, OPEN_WRITE | OPEN_APPEND, superuser()));
+  void fillUp() {
+    Client& last = cluster.mount("last");
+    auto made = cluster.wait(last.create(directory, "last", 0644, OPEN_WRITE | OPEN_APPEND, superuser()));
     HandleId handle = made.value().handle;
     auto bytes = kj::heapArray<kj::byte>(WRITE_BYTES_MAX);
     memset(bytes.begin(), 'l', bytes.size());
