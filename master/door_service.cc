@@ -210,7 +210,7 @@ class DoorService final : public wire::MasterDoor::Server {
     }
     if (checked.ok()) {
       std::string level = context.getParams().getLogLevel().cStr();
-      checked = tellAbout(level, doorway_->version, context.getResults().initAbout());
+      checked = tellAbout(level, doorway_->line().group().program().version, context.getResults().initAbout());
     }
     setOutcome(checked, context.getResults().initOutcome());
     return kj::READY_NOW;

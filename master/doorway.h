@@ -13,18 +13,15 @@ namespace cairn {
 
 class Doorway final : public kj::Refcounted {
  public:
-  Doorway(Replica& replica, ClusterId clusterId, std::string masterName, std::string programVersion,
-          CertificateAuthority* certificates = nullptr)
+  Doorway(Replica& replica, ClusterId clusterId, std::string masterName, CertificateAuthority* certificates = nullptr)
       : cluster(clusterId),
         name(std::move(masterName)),
-        version(std::move(programVersion)),
         authority(certificates),
         replica_(&replica),
         line_(kj::refcounted<GroupLine>(replica.group())) {}
 
   const ClusterId cluster;
-  const std::string name;     // of this master
-  const std::string version;  // of this program
+  const std::string name;                 // of this master
   CertificateAuthority* const authority;  // null: the cluster has no certificates. Outlives the process's ports
 
   // Throws DISCONNECTED once the master is going.

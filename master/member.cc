@@ -57,8 +57,7 @@ class MemberImpl final : public Member, private OfficeObserver, private kj::Task
         replica_(kj::mv(replica)),
         ownSpace_(seams.disk),
         observation_(seams.clock, options_.slow),
-        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name, options_.program.version,
-                                         options_.authority)),
+        doorway_(kj::refcounted<Doorway>(*replica_, options_.cluster.cluster, options_.name, options_.authority)),
         tasks_(*this) {
     replica_->setOfficeObserver(this);
   }
